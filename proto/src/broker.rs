@@ -1,0 +1,95 @@
+//! Opens a connection to the broker the way both services do, and tells when it is gone.
+//!
+//! lapin's own recovery stays off: whoever owns a connection drops it at the first error, with
+//! its channels and consumers, and builds all of them again. What was in flight is then known to
+//! be unknown.
+
+use std::{future::Future, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::StreamExt;
+use lapin::{Connection, ConnectionBuilder, ConnectionProperties, Event, uri::AMQPUri};
+
+/// How long any single step with the broker may take, opening and closing included. A broker that
+/// raised an alarm, or was stopped, answers never.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A session that lasted this long was a good one: the attempts to build the next begin anew with
+/// short pauses. A shorter one was let in and thrown out, and the broker is not to be hammered.
+pub const GOOD_SESSION: Duration = Duration::from_secs(30);
+
+/// Seconds. A peer that is gone without a word, in one direction or both, is noticed by the other
+/// after two to three times as long.
+const HEARTBEAT: u16 = 5;
+const NORMAL_CLOSE: u16 = 200;
+
+/// A step with the broker that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The broker or the connection refused it.
+    #[error(transparent)]
+    Amqp(#[from] lapin::Error),
+    /// No answer within [`DEADLINE`].
+    #[error("the broker did not answer in time")]
+    Deadline,
+}
+
+/// Waits for a step with the broker, but not forever.
+///
+/// # Errors
+/// What the step failed with, or [`BrokerError::Deadline`].
+pub async fn within_deadline<T>(
+    step: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    tokio::time::timeout(DEADLINE, step)
+        .await
+        .map_err(|_| BrokerError::Deadline)?
+        .map_err(BrokerError::Amqp)
+}
+
+/// Opens a connection that the broker's operator finds under `name`.
+///
+/// # Errors
+/// Refused, unreachable, or no answer in time. The error does not show the URI.
+pub async fn connect(uri: &AMQPUri, name: &str) -> Result<Connection, BrokerError> {
+    let mut uri = uri.clone();
+    uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    within_deadline(async {
+        ConnectionBuilder::new()?
+            .with_uri(uri)
+            .with_properties(ConnectionProperties::default().with_connection_name(name.into()))
+            .connect()
+            .await
+    })
+    .await
+}
+
+/// Ends when the connection does, with what ended it.
+pub async fn lost(connection: &Connection) -> String {
+    let mut events = Box::pin(connection.events_listener());
+    while connection.status().connected() {
+        match events.next().await {
+            Some(Event::Error(error)) => return error.to_string(),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    "the connection was closed".to_owned()
+}
+
+/// Closes a connection in good order, or gives up after [`DEADLINE`].
+pub async fn close(connection: &Connection) {
+    // Whatever comes of it, the socket is closed when the connection is dropped.
+    let _ = within_deadline(connection.close(NORMAL_CLOSE, "bye".into())).await;
+}
+
+/// The pauses between attempts to reach a broker or a database: 100 ms doubling to 5 s, jittered
+/// so that many clients do not come back at once, without an end.
+pub fn backoff() -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,119 @@
+//! `oauthConnectorDetails`: the JSON text that says how the access token is generated.
+
+use std::fmt;
+
+use serde::Serialize;
+use url::Url;
+
+use crate::{
+    error::Fault,
+    fields::ClientId,
+    json::{self, Value},
+    mask,
+    secret::ClientSecret,
+};
+
+/// The longest text that is accepted, in bytes, before and after its secrets are masked.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// How deep its objects and arrays may be nested, the outermost object included.
+pub const MAX_DEPTH: usize = 32;
+
+/// The details with every secret in them masked, and otherwise byte for byte as submitted: a JSON
+/// object of at most 64 KiB, nested at most 32 deep, in which `baseURL`, `companyId`, `clientId`
+/// (strings), `authParams` and `accessTokenParams` (objects) are optional and of their type.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct OauthConnectorDetails(String);
+
+impl OauthConnectorDetails {
+    /// The field's name in the published API and on the wire.
+    pub const FIELD: &'static str = "oauthConnectorDetails";
+
+    /// Checks a text and masks its secrets. The submitted client secret is looked for too, unless
+    /// it is the mask, the client id, or too short to be told from other text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text, all at once.
+    pub fn new(
+        text: &str,
+        secret: &ClientSecret,
+        client_id: Option<&ClientId>,
+    ) -> Result<Self, Vec<Fault>> {
+        check(text).map_err(|rules| {
+            rules
+                .into_iter()
+                .map(|rule| Fault::value(Self::FIELD, rule))
+                .collect::<Vec<_>>()
+        })?;
+        let masked = mask::mask(text, secret, client_id.map_or("", ClientId::as_str));
+        if masked.len() > MAX_BYTES {
+            let rule = "must be at most 65536 bytes of UTF-8, its secrets masked";
+            return Err(vec![Fault::value(Self::FIELD, rule)]);
+        }
+        Ok(Self(masked))
+    }
+
+    /// The masked text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What was submitted is free text; a log line is no place for it.
+impl fmt::Debug for OauthConnectorDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OauthConnectorDetails({} bytes)", self.0.len())
+    }
+}
+
+fn check(text: &str) -> Result<(), Vec<&'static str>> {
+    if text.trim().is_empty() {
+        return Err(vec!["must not be empty or blank"]);
+    }
+    if text.len() > MAX_BYTES {
+        return Err(vec!["must be at most 65536 bytes of UTF-8"]);
+    }
+    if json::depth(text) > MAX_DEPTH {
+        return Err(vec!["must not be nested more than 32 deep"]);
+    }
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return Err(vec!["must be valid JSON"]);
+    }
+    let Value::Object(members) = json::read(text) else {
+        return Err(vec!["must be a JSON object"]);
+    };
+    let rules: Vec<_> = members
+        .iter()
+        .filter_map(|member| named_key(text, &member.key, &member.value))
+        .collect();
+    if rules.is_empty() { Ok(()) } else { Err(rules) }
+}
+
+/// The rule that one of the five named keys breaks.
+fn named_key(text: &str, key: &str, value: &Value) -> Option<&'static str> {
+    match (key, value) {
+        ("baseURL", Value::String(place)) => {
+            (!is_web_url(&json::decode(&text[place.clone()]).text))
+                .then_some("must hold an absolute http or https URL as its baseURL")
+        }
+        ("companyId" | "clientId", Value::String(_))
+        | ("authParams" | "accessTokenParams", Value::Object(_)) => None,
+        ("baseURL", _) => Some("must hold a string as its baseURL"),
+        ("companyId", _) => Some("must hold a string as its companyId"),
+        ("clientId", _) => Some("must hold a string as its clientId"),
+        ("authParams", _) => Some("must hold an object as its authParams"),
+        ("accessTokenParams", _) => Some("must hold an object as its accessTokenParams"),
+        _ => None,
+    }
+}
+
+/// Parsers forgive much that a person did not mean (`https:host`, white space); the API does not.
+fn is_web_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    ["http", "https"]
+        .iter()
+        .any(|web| scheme.eq_ignore_ascii_case(web))
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        && Url::parse(text).is_ok_and(|url| url.has_host())
+}

@@ -1,0 +1,181 @@
+//! The properties of a command's message. A secret never stands in one.
+
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use crate::{error::Fault, fields::CommandId};
+
+/// The `type` property of a save.
+pub const TYPE: &str = "SaveConnectorDetails.v1";
+/// The content type of every body.
+pub const CONTENT_TYPE: &str = "application/json";
+/// How the names of exclusive reply queues begin.
+pub const REPLY_QUEUES: &str = "ipack.reply.";
+/// How an address of direct reply-to begins, once RabbitMQ has put it in the place of
+/// `amq.rabbitmq.reply-to`.
+const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
+/// The header that carries the token's subject from the gateway.
+pub const SUBJECT: &str = "x-subject";
+
+/// The header with which a publisher of many commands asks for many replies in one message.
+pub const PACK_REPLIES: &str = "x-pack-replies";
+
+const PERSISTENT: u8 = 2;
+/// Where an answer may go: anything else in `reply_to` could make the worker write to any queue.
+const ANSWERED: [&str; 2] = [DIRECT_REPLY_TO, REPLY_QUEUES];
+const LONGEST_HEADER_BYTES: usize = 1024;
+
+/// What stands around a command's body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// `message_id`: the command's id. None where it is missing or breaks the rules of ids.
+    pub command_id: Option<CommandId>,
+    /// Echoed in the reply; the message id where the publisher named no other.
+    pub correlation_id: Option<String>,
+    /// Where the reply goes, if anywhere.
+    pub reply_to: Option<String>,
+    /// Whether several replies may come in one message.
+    pub pack_replies: bool,
+    /// The person, as the gateway read it from the token.
+    pub subject: Option<String>,
+    /// The broker user of the publisher, checked by the broker.
+    pub user_id: Option<String>,
+    /// The publishing service, by its own word.
+    pub app_id: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// W3C trace state.
+    pub tracestate: Option<String>,
+    /// The `type` property.
+    pub kind: Option<String>,
+    /// The `content_type` property.
+    pub content_type: Option<String>,
+}
+
+impl Envelope {
+    /// The envelope of a new save.
+    #[must_use]
+    pub fn of(command_id: CommandId) -> Self {
+        Self {
+            command_id: Some(command_id),
+            kind: Some(TYPE.to_owned()),
+            content_type: Some(CONTENT_TYPE.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Reads what a publisher set. Never fails: what can't be used is as good as not set, and
+    /// [`Envelope::check`] says whether enough is left.
+    #[must_use]
+    pub fn read(properties: &BasicProperties) -> Self {
+        let header = |name: &str| match properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(value) => plain(std::str::from_utf8(value.as_bytes()).ok()?),
+            AMQPValue::ShortString(value) => plain(value.as_str()),
+            _ => None,
+        };
+        let message_id = text(properties.message_id().as_ref());
+        Self {
+            correlation_id: text(properties.correlation_id().as_ref()).or(message_id.clone()),
+            command_id: message_id.and_then(|id| CommandId::new(id).ok()),
+            reply_to: text(properties.reply_to().as_ref()).filter(|name| {
+                ANSWERED.iter().any(|prefix| {
+                    name.strip_prefix(prefix)
+                        .is_some_and(|rest| !rest.is_empty())
+                })
+            }),
+            pack_replies: properties.headers().as_ref().is_some_and(|headers| {
+                headers.inner().get(PACK_REPLIES) == Some(&AMQPValue::Boolean(true))
+            }),
+            subject: header(SUBJECT),
+            user_id: text(properties.user_id().as_ref()),
+            app_id: text(properties.app_id().as_ref()),
+            traceparent: header("traceparent"),
+            tracestate: header("tracestate"),
+            kind: text(properties.kind().as_ref()),
+            content_type: text(properties.content_type().as_ref()),
+        }
+    }
+
+    /// The id of a message that is a save, as its properties say.
+    ///
+    /// # Errors
+    /// The first property that says otherwise.
+    pub fn check(&self) -> Result<&CommandId, Fault> {
+        if self.kind.as_deref() != Some(TYPE) {
+            let message = "type must be SaveConnectorDetails.v1; nothing was saved.";
+            return Err(Fault::undecodable(Some("type"), message));
+        }
+        if self.content_type.as_deref() != Some(CONTENT_TYPE) {
+            let message = "content_type must be application/json; nothing was saved.";
+            return Err(Fault::undecodable(Some("content_type"), message));
+        }
+        self.command_id.as_ref().ok_or_else(|| {
+            let message = "message_id must hold the command's id: 1 to 255 bytes of UTF-8, not \
+                           blank, no control characters; nothing was saved.";
+            Fault::undecodable(Some("message_id"), message)
+        })
+    }
+
+    /// Who is written down as the author: the person, else the broker's word, else the
+    /// publisher's own.
+    #[must_use]
+    pub fn updated_by(&self) -> Option<&str> {
+        self.subject
+            .as_deref()
+            .or(self.user_id.as_deref())
+            .or(self.app_id.as_deref())
+    }
+
+    /// The properties of a persistent message.
+    #[must_use]
+    pub fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        for (name, value) in [
+            (SUBJECT, &self.subject),
+            ("traceparent", &self.traceparent),
+            ("tracestate", &self.tracestate),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name.into(), AMQPValue::LongString(value.as_str().into()));
+            }
+        }
+        if self.pack_replies {
+            headers.insert(PACK_REPLIES.into(), AMQPValue::Boolean(true));
+        }
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_headers(headers);
+        if let Some(id) = &self.command_id {
+            properties = properties.with_message_id(id.as_str().into());
+        }
+        for (set, value) in [
+            (BasicProperties::with_type as Setter, &self.kind),
+            (BasicProperties::with_content_type, &self.content_type),
+            (BasicProperties::with_correlation_id, &self.correlation_id),
+            (BasicProperties::with_reply_to, &self.reply_to),
+            (BasicProperties::with_user_id, &self.user_id),
+            (BasicProperties::with_app_id, &self.app_id),
+        ] {
+            if let Some(value) = value {
+                properties = set(properties, value.as_str().into());
+            }
+        }
+        properties
+    }
+}
+
+type Setter = fn(BasicProperties, ShortString) -> BasicProperties;
+
+fn text(value: Option<&ShortString>) -> Option<String> {
+    plain(value?.as_str())
+}
+
+/// A value that can be stored and logged: Postgres takes no NUL, a log no line end.
+fn plain(value: &str) -> Option<String> {
+    let fits = !value.is_empty()
+        && value.len() <= LONGEST_HEADER_BYTES
+        && !value.chars().any(char::is_control);
+    fits.then(|| value.to_owned())
+}

@@ -1,0 +1,108 @@
+//! What can be wrong with a command, in the words that every client gets to read.
+//!
+//! A message never quotes what was submitted: the value it speaks of may be a secret that was
+//! typed into the wrong field.
+
+use serde::{Deserialize, Serialize};
+
+/// The error codes of the gateway that a reply can carry too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ErrorCode {
+    /// The message is not a command at all: no JSON object, no id, another type.
+    BadRequest,
+    /// A field is missing, of the wrong type or out of its limits.
+    BadUserInput,
+    /// The publisher may not write to this Space.
+    Forbidden,
+    /// The command's id was used before, for other content.
+    Conflict,
+    /// The command is valid and could not be stored; a fault of the service, not of the command.
+    InternalServerError,
+}
+
+impl ErrorCode {
+    /// The code as it stands in `extensions.code`, in a reply and in `x-reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BAD_REQUEST",
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::Forbidden => "FORBIDDEN",
+            Self::Conflict => "CONFLICT",
+            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+        }
+    }
+}
+
+/// One thing that is wrong. A command is refused with all of its faults at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What kind of fault it is.
+    pub code: ErrorCode,
+    /// The field of the published input that has to change, such as `envId`; a message property
+    /// such as `message_id`; or none, where the message as a whole is at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// One sentence for a person. It names the field and the rule, never the value.
+    pub message: String,
+}
+
+impl Fault {
+    /// A value that breaks a rule of its field. `rule` continues the sentence that the field's
+    /// name begins, as in `must not be blank`.
+    #[must_use]
+    pub fn value(field: &'static str, rule: &str) -> Self {
+        Self {
+            code: ErrorCode::BadUserInput,
+            field: Some(field.to_owned()),
+            message: format!("{field} {rule}."),
+        }
+    }
+
+    /// A message that can't be read as a command.
+    #[must_use]
+    pub fn undecodable(field: Option<&'static str>, message: &str) -> Self {
+        Self {
+            code: ErrorCode::BadRequest,
+            field: field.map(ToOwned::to_owned),
+            message: message.to_owned(),
+        }
+    }
+
+    /// A Space that the publisher may not write to.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self {
+            code: ErrorCode::Forbidden,
+            field: Some("catalogGuid".to_owned()),
+            message:
+                "catalogGuid is not a Space that this publisher may write to; nothing was saved."
+                    .to_owned(),
+        }
+    }
+
+    /// An id that was used before, for a command with other content.
+    #[must_use]
+    pub fn conflict() -> Self {
+        Self {
+            code: ErrorCode::Conflict,
+            field: None,
+            message: "This command id was used before with other content; nothing was saved. \
+                      Send the changed content under a new id."
+                .to_owned(),
+        }
+    }
+
+    /// A command that the database refuses for a reason that is not the sender's.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self {
+            code: ErrorCode::InternalServerError,
+            field: None,
+            message: "The command could not be stored and was set aside for an operator; \
+                      nothing was saved. Repeating it with the same id is safe."
+                .to_owned(),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The contract between everyone who saves connector details and the worker that stores them:
+//! the command, its reply, the masking of secrets, and the exchange, queues and bindings between.
+//!
+//! Both processes decode through this crate, so a [`SaveConnectorDetails`] that exists is valid
+//! and holds no secret, whoever published it. It knows nothing of HTTP, GraphQL or SQL.
+
+pub mod broker;
+pub mod command;
+pub mod details;
+pub mod envelope;
+pub mod error;
+pub mod fields;
+pub mod mask;
+pub mod parked;
+pub mod record;
+pub mod reply;
+pub mod secret;
+pub mod topology;
+
+mod json;
+mod urls;
+mod wire;
+
+pub use command::{Fingerprint, SaveConnectorDetails, SaveInput};
+pub use details::OauthConnectorDetails;
+pub use envelope::Envelope;
+pub use error::{ErrorCode, Fault};
+pub use fields::{
+    CatalogGuid, ClientId, CommandId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId,
+};
+pub use record::{Record, RecordKey};
+pub use reply::{Outcome, Reply};
+pub use secret::{ClientSecret, MASK};

@@ -1,0 +1,107 @@
+//! A stored record, and what identifies it.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    error::Fault,
+    fields::{CatalogGuid, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
+};
+
+/// The five ids that together identify a record: saving again under them updates it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// The Space.
+    pub catalog_guid: CatalogGuid,
+    /// The Integration Pack instance.
+    pub integration_pack_instance_id: IntegrationPackInstanceId,
+    /// The process in the Integration Pack.
+    pub process_id: ProcessId,
+    /// The environment of the configuration.
+    pub env_id: EnvId,
+    /// The connection in the process.
+    pub connection_id: ConnectionId,
+}
+
+impl RecordKey {
+    /// Checks the five ids as they were submitted.
+    ///
+    /// # Errors
+    /// Every id that breaks its rules, all at once.
+    pub fn new(
+        catalog_guid: String,
+        integration_pack_instance_id: String,
+        process_id: String,
+        env_id: String,
+        connection_id: String,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let integration_pack_instance_id = ok(
+            IntegrationPackInstanceId::new(integration_pack_instance_id),
+            &mut faults,
+        );
+        let process_id = ok(ProcessId::new(process_id), &mut faults);
+        let env_id = ok(EnvId::new(env_id), &mut faults);
+        let connection_id = ok(ConnectionId::new(connection_id), &mut faults);
+        let catalog_guid = ok(CatalogGuid::new(catalog_guid), &mut faults);
+        match (
+            catalog_guid,
+            integration_pack_instance_id,
+            process_id,
+            env_id,
+            connection_id,
+        ) {
+            (
+                Some(catalog_guid),
+                Some(integration_pack_instance_id),
+                Some(process_id),
+                Some(env_id),
+                Some(connection_id),
+            ) => Ok(Self {
+                catalog_guid,
+                integration_pack_instance_id,
+                process_id,
+                env_id,
+                connection_id,
+            }),
+            _ => Err(faults),
+        }
+    }
+}
+
+/// The value of a field that is right, or its fault among the others.
+pub(crate) fn ok<T>(checked: Result<T, Fault>, faults: &mut Vec<Fault>) -> Option<T> {
+    checked.map_err(|fault| faults.push(fault)).ok()
+}
+
+/// A record as one save left it: the published fields and those that stand beside them. The
+/// secret has no place in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// A UUID that the first save gave the record; it never changes.
+    pub id: String,
+    /// The Integration Pack instance.
+    pub integration_pack_instance_id: String,
+    /// Whether the access token has been generated.
+    pub is_token_generated: bool,
+    /// The details' JSON text, its secrets masked and otherwise byte for byte as submitted.
+    pub oauth_connector_details: String,
+    /// The process in the Integration Pack.
+    pub process_id: String,
+    /// The environment of the configuration.
+    pub env_id: String,
+    /// The connection in the process.
+    pub connection_id: String,
+    /// The Space that owns the record.
+    pub catalog_guid: String,
+    /// The key from the identity provider.
+    pub client_id: String,
+    /// 1 at the first save and one more with each that took effect.
+    pub revision: i64,
+    /// When that save took effect.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// Who made it: the token's subject, else the publisher's broker user, else its `app_id`.
+    pub updated_by: Option<String>,
+}

@@ -1,0 +1,98 @@
+//! `SaveConnectorDetailsReply.v1`: what became of a command; and several of them in one message,
+//! `SaveConnectorDetailsReplies.v1`, for publishers that ask for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Fault, record::Record};
+
+/// The `type` property of a reply.
+pub const TYPE: &str = "SaveConnectorDetailsReply.v1";
+
+/// The `type` property of a message with several replies; its body is a list of [`Packed`].
+pub const PACKED_TYPE: &str = "SaveConnectorDetailsReplies.v1";
+
+/// One of several replies in a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Packed {
+    /// What a message of its own would have as its property.
+    pub correlation_id: Option<String>,
+    /// What a message of its own would have as its body.
+    pub reply: Reply,
+}
+
+/// The body of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", try_from = "Flat")]
+pub struct Reply {
+    /// The command's id; none where the message had no id that could be read.
+    pub command_id: Option<String>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// The two ends of a command. A command that can't be decided yet has no reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all outcomes are the large one"
+)]
+#[serde(tag = "outcome", rename_all = "camelCase")]
+pub enum Outcome {
+    /// Committed. A repeat of the command is answered the same.
+    Saved {
+        /// The record as this command left it, whatever was saved after it.
+        record: Record,
+    },
+    /// Nothing was saved, and nothing will be.
+    Refused {
+        /// All that is wrong, at least one.
+        errors: Vec<Fault>,
+    },
+}
+
+impl Outcome {
+    /// A refusal for one reason.
+    #[must_use]
+    pub fn refused(fault: Fault) -> Self {
+        Self::Refused {
+            errors: vec![fault],
+        }
+    }
+}
+
+/// A reply as it is read. Derived, an enum inside a flattened struct is copied three times on the
+/// way in.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Flat {
+    command_id: Option<String>,
+    outcome: End,
+    record: Option<Record>,
+    errors: Option<Vec<Fault>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum End {
+    Saved,
+    Refused,
+}
+
+impl TryFrom<Flat> for Reply {
+    type Error = &'static str;
+
+    fn try_from(flat: Flat) -> Result<Self, Self::Error> {
+        let outcome = match (flat.outcome, flat.record, flat.errors) {
+            (End::Saved, Some(record), _) => Outcome::Saved { record },
+            (End::Saved, None, _) => return Err("saved, and no record"),
+            (End::Refused, _, Some(errors)) => Outcome::Refused { errors },
+            (End::Refused, _, None) => return Err("refused, and no errors"),
+        };
+        Ok(Self {
+            command_id: flat.command_id,
+            outcome,
+        })
+    }
+}
