@@ -1,0 +1,222 @@
+//! Who asks: the bearer's token, and the Space that the request is about.
+//!
+//! The token is the authority. The `SPACE_GUID` header only says which of the token's Spaces is
+//! meant, and can't add one.
+
+mod keys;
+mod verified;
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use jsonwebtoken::{Validation, decode};
+use proto::CatalogGuid;
+use serde_json::{Map, Value};
+
+pub use keys::{KeySource, Keys};
+
+use self::verified::{Claims, Verified};
+use crate::schema::Caller;
+
+/// Proxies drop headers with underscores unless told otherwise, hence the second name.
+const SPACE_HEADERS: [&str; 2] = ["space_guid", "space-guid"];
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Clocks differ; a token that lives five minutes is not to be lost to ten seconds.
+const LEEWAY_SECONDS: u64 = 30;
+/// What AMQP and the ledger keep of a subject.
+const LONGEST_SUBJECT_BYTES: usize = 255;
+const LONGEST_KEY_BYTES: usize = 255;
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Headers that are missing, there twice or malformed; the text says which.
+    BadRequest(&'static str),
+    /// No token, or one that proves nothing.
+    Unauthenticated(&'static str),
+    /// A valid token that does not list the header's Space.
+    OtherSpace,
+    /// The keys to check tokens with were never fetched.
+    NoKeys,
+}
+
+/// Which tokens are accepted.
+#[derive(Debug)]
+pub struct Auth {
+    /// The keys of the tokens' issuers.
+    pub keys: Keys,
+    /// `iss` has to be this, where set.
+    pub issuer: Option<String>,
+    /// `aud` has to hold this, where set.
+    pub audience: Option<String>,
+    /// The claim that lists the bearer's Spaces.
+    pub spaces_claim: String,
+    verified: Verified,
+}
+
+impl Auth {
+    /// With no token verified yet.
+    #[must_use]
+    pub fn new(
+        keys: Keys,
+        issuer: Option<String>,
+        audience: Option<String>,
+        spaces_claim: String,
+    ) -> Self {
+        Self {
+            keys,
+            issuer,
+            audience,
+            spaces_claim,
+            verified: Verified::default(),
+        }
+    }
+
+    /// Checks the request's headers.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: the token, then the Space, then the two together.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let claims = self.claims(bearer(headers)?).await?;
+        let space = space(headers)?;
+        let subject = subject(&claims)?;
+        if !lists(claims.get(&self.spaces_claim), &space) {
+            return Err(Refusal::OtherSpace);
+        }
+        Ok(Caller {
+            space,
+            subject,
+            idempotency_key: idempotency_key(headers)?,
+        })
+    }
+
+    async fn claims(&self, token: &str) -> Result<Claims, Refusal> {
+        let (name, keys) = (Verified::name(token), self.keys.version());
+        if let Some(claims) = self.verified.find(&name, keys) {
+            return Ok(claims);
+        }
+        let claims = Arc::new(self.verify(token).await?);
+        self.verified.keep(name, keys, &claims);
+        Ok(claims)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
+        const BAD: Refusal = Refusal::Unauthenticated("The token is not valid.");
+        let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
+        let key = self
+            .keys
+            .find(header.kid.as_deref())
+            .await
+            .map_err(|keys::NeverFetched| Refusal::NoKeys)?
+            .filter(|key| key.algorithm == header.alg)
+            .ok_or(BAD)?;
+        decode(token, &key.verifier, &self.validation(key.algorithm))
+            .map(|token| token.claims)
+            .map_err(|error| match error.kind() {
+                jsonwebtoken::errors::ErrorKind::ExpiredSignature => {
+                    Refusal::Unauthenticated("The token has expired.")
+                }
+                _ => BAD,
+            })
+    }
+
+    fn validation(&self, algorithm: jsonwebtoken::Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        validation.validate_aud = self.audience.is_some();
+        if let Some(issuer) = &self.issuer {
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        if let Some(audience) = &self.audience {
+            validation.set_audience(&[audience]);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        validation
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let twice = "Authorization must be sent once.";
+    let value = once(headers, &AUTHORIZATION, twice)?.ok_or(Refusal::Unauthenticated(
+        "A token is required: Authorization: Bearer <JWT>.",
+    ))?;
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or(Refusal::Unauthenticated(
+            "Authorization must be: Bearer <JWT>.",
+        ))
+}
+
+fn space(headers: &HeaderMap) -> Result<CatalogGuid, Refusal> {
+    let twice = Refusal::BadRequest("SPACE_GUID must be sent once.");
+    let mut values = SPACE_HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(*name))
+        .map(axum::http::HeaderValue::as_bytes);
+    let value = values
+        .next()
+        .ok_or(Refusal::BadRequest("The header SPACE_GUID is required."))?;
+    if values.next().is_some() {
+        return Err(twice);
+    }
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|guid| CatalogGuid::new(guid).ok())
+        .ok_or(Refusal::BadRequest(
+            "SPACE_GUID must hold a Space's guid: 1 to 255 bytes, no control characters.",
+        ))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
+    let name = HeaderName::from_static(IDEMPOTENCY_KEY);
+    let value = once(headers, &name, "Idempotency-Key must be sent once.")?;
+    if value.is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY_BYTES) {
+        return Err(Refusal::BadRequest(
+            "Idempotency-Key must be 1 to 255 bytes long.",
+        ));
+    }
+    Ok(value.map(<[u8]>::to_vec))
+}
+
+fn once<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    twice: &'static str,
+) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(axum::http::HeaderValue::as_bytes);
+    match values.next() {
+        Some(_) => Err(Refusal::BadRequest(twice)),
+        None => Ok(value),
+    }
+}
+
+fn subject(claims: &Map<String, Value>) -> Result<String, Refusal> {
+    claims
+        .get("sub")
+        .and_then(Value::as_str)
+        .filter(|subject| {
+            !subject.trim().is_empty()
+                && subject.len() <= LONGEST_SUBJECT_BYTES
+                && !subject.chars().any(char::is_control)
+        })
+        .map(ToOwned::to_owned)
+        .ok_or(Refusal::Unauthenticated("The token names no subject."))
+}
+
+/// The claim may be a list, or a string where there is but one Space.
+fn lists(claim: Option<&Value>, space: &CatalogGuid) -> bool {
+    match claim {
+        Some(Value::String(only)) => only == space.as_str(),
+        Some(Value::Array(spaces)) => spaces
+            .iter()
+            .any(|listed| listed.as_str() == Some(space.as_str())),
+        _ => false,
+    }
+}

@@ -1,0 +1,220 @@
+//! Sends a command and waits for its answer.
+//!
+//! A waiter is filed under the request's correlation id *before* the command is published, so
+//! that an answer can never arrive ahead of the one who waits for it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use lapin::uri::AMQPUri;
+use proto::{Envelope, Reply, SaveConnectorDetails};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::link::{self, Job, Link};
+
+/// Something that happened to a command, and that whoever waits for it has to know at once.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    NotSent,
+    Unroutable,
+    QueueFull,
+    Lost,
+    Answered(Box<Reply>),
+}
+
+/// Where a command's sender tells how it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Teller {
+    progress: mpsc::UnboundedSender<Progress>,
+    /// Wakes nobody: it matters only to those who are not answered in the end.
+    confirmed: Arc<AtomicBool>,
+}
+
+impl Teller {
+    /// Whether nobody waits any more.
+    pub fn is_alone(&self) -> bool {
+        self.progress.is_closed()
+    }
+
+    pub fn tell(&self, progress: Progress) {
+        let _ = self.progress.send(progress);
+    }
+
+    /// The broker has the command. An answer may have overtaken this.
+    pub fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Release);
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Acquire)
+    }
+}
+
+/// How far a command came.
+#[derive(Debug)]
+pub enum Sent {
+    /// The worker's answer.
+    Answered(Box<Reply>),
+    /// Confirmed and not answered in time, or the way of the answer is gone: it will be decided.
+    Confirmed,
+    /// Neither confirmed nor answered: it may or may not arrive.
+    Unconfirmed,
+    /// The queue is full: it will not arrive.
+    QueueFull,
+    /// Nothing left for the broker, or the broker has no queue for it: it will not arrive.
+    NotSent,
+}
+
+/// Sends commands. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Commands {
+    link: watch::Receiver<Option<Link>>,
+    waiters: Waiters,
+    user: Arc<str>,
+}
+
+impl Commands {
+    /// Starts the supervisor of the connection, which ends with `stop`, or with an error if the
+    /// broker has another topology.
+    #[must_use]
+    pub fn start(
+        uri: AMQPUri,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<Result<(), proto::topology::TopologyError>>) {
+        let waiters = Waiters::default();
+        let user = Arc::from(uri.authority.userinfo.username.as_str());
+        let (sender, link) = watch::channel(None);
+        let supervisor = tokio::spawn(link::supervise(uri, waiters.clone(), sender, stop));
+        let commands = Self {
+            link,
+            waiters,
+            user,
+        };
+        (commands, supervisor)
+    }
+
+    /// Whether commands are taken at the moment.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.link.borrow().as_ref().is_some_and(Link::is_open)
+    }
+
+    /// Publishes a command and waits for its answer, until the deadline or until it is clear that
+    /// no answer will come.
+    pub async fn save(
+        &self,
+        envelope: Envelope,
+        command: &SaveConnectorDetails,
+        deadline: Instant,
+    ) -> Sent {
+        let (Ok(body), Some(link)) = (command.encode(), self.link.borrow().clone()) else {
+            return Sent::NotSent;
+        };
+        let mut place = self.waiters.place();
+        let envelope = Envelope {
+            correlation_id: Some(place.id.to_string()),
+            pack_replies: true,
+            reply_to: Some(link.reply_to().to_owned()),
+            user_id: Some(self.user.to_string()),
+            ..envelope
+        };
+        let job = Job {
+            body,
+            properties: envelope.properties(),
+            teller: place.teller.clone(),
+        };
+        if !link.send(job) {
+            return Sent::NotSent;
+        }
+        place.answer(deadline).await
+    }
+}
+
+/// Who waits for which answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiters(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, mpsc::UnboundedSender<Progress>>>,
+}
+
+impl Waiters {
+    pub fn answer(&self, id: u64, reply: Reply) {
+        // None: the client has hung up, or was told that the save is pending.
+        if let Some(waiter) = self.lock().get(&id) {
+            let _ = waiter.send(Progress::Answered(Box::new(reply)));
+        }
+    }
+
+    /// The channel that the answers would have come by is gone.
+    pub fn abandon(&self) {
+        for waiter in self.lock().values() {
+            let _ = waiter.send(Progress::Lost);
+        }
+    }
+
+    fn place(&self) -> Place {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let (progress, events) = mpsc::unbounded_channel();
+        self.lock().insert(id, progress.clone());
+        Place {
+            id,
+            teller: Teller {
+                progress,
+                confirmed: Arc::default(),
+            },
+            events,
+            waiters: self.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Progress>>> {
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the waiting list. It is given up when dropped: after an answer, a deadline and a
+/// client that hung up alike.
+#[derive(Debug)]
+struct Place {
+    id: u64,
+    teller: Teller,
+    events: mpsc::UnboundedReceiver<Progress>,
+    waiters: Waiters,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.waiters.lock().remove(&self.id);
+    }
+}
+
+impl Place {
+    async fn answer(&mut self, deadline: Instant) -> Sent {
+        match timeout_at(deadline, self.events.recv()).await {
+            Ok(Some(Progress::Answered(reply))) => Sent::Answered(reply),
+            Ok(Some(Progress::NotSent | Progress::Unroutable)) => Sent::NotSent,
+            Ok(Some(Progress::QueueFull)) => Sent::QueueFull,
+            // The answer was lost with the connection, or does not come in time.
+            Ok(Some(Progress::Lost) | None) | Err(_) if self.teller.is_confirmed() => {
+                Sent::Confirmed
+            }
+            Ok(Some(Progress::Lost) | None) | Err(_) => Sent::Unconfirmed,
+        }
+    }
+}

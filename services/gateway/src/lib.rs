@@ -1,0 +1,25 @@
+//! The gateway: GraphQL in, command out, answer back; and reads.
+//!
+//! ```text
+//! http ──▶ auth ──▶ schema ──▶ saves ──▶ commands ──▶ RabbitMQ
+//!                     │          └─────▶ records ───▶ Postgres (select only)
+//!                     └────────────────▶ records
+//! ```
+//!
+//! A request goes down once and comes back once. Only `records` knows SQL, only `commands` and
+//! `link` know AMQP, only `http` and `health` know HTTP.
+
+pub mod auth;
+pub mod command_id;
+pub mod commands;
+pub mod config;
+mod document;
+pub mod failure;
+pub mod health;
+pub mod http;
+mod link;
+pub mod records;
+pub mod saves;
+pub mod schema;
+pub mod token;
+mod validation;

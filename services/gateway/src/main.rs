@@ -1,0 +1,134 @@
+//! Configuration, keys, Postgres, RabbitMQ, serve, stop.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use gateway::{
+    auth::{Auth, Keys},
+    commands::Commands,
+    config::{Command, Config, ServeArgs},
+    http::{self, App},
+    records::Records,
+    schema,
+};
+use mimalloc::MiMalloc;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Longer than a request may take: what was let in is answered.
+const DRAIN: Duration = Duration::from_secs(12);
+
+/// Measured: see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    log();
+    match run(Config::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    match config.command {
+        Some(Command::Schema) => Ok(write!(std::io::stdout(), "{}", schema::sdl())?),
+        Some(Command::Token(args)) => Ok(writeln!(std::io::stdout(), "{}", args.sign()?)?),
+        None => serve(config.serve).await,
+    }
+}
+
+/// `RUST_LOG` says how much. Never lapin's part: it writes message bodies.
+fn log() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info"))
+        .add_directive("lapin=off".parse().unwrap_or_default());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let (broker, database, keys) = (args.broker()?, args.database()?, args.key_source()?);
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
+    let stopping = stop_on_signal(args.shutdown_delay)?;
+    let link_stop = CancellationToken::new();
+    let records = Records::new(database);
+    let (commands, link) = Commands::start(broker, link_stop.clone());
+    let auth = Auth::new(
+        Keys::new(keys).await,
+        args.jwt_issuer,
+        args.jwt_audience,
+        args.jwt_spaces_claim,
+    );
+    let schema = schema::build(commands.clone(), records.clone());
+    let app = App::new(schema, auth, commands, records, stopping.told);
+    tracing::info!(listen = %listener.local_addr()?, "serving");
+    let server = axum::serve(listener, http::router(app))
+        .with_graceful_shutdown(stopping.close.clone().cancelled_owned())
+        .into_future();
+    tokio::select! {
+        result = server => result.context("serving")?,
+        () = drained(&stopping.close) => tracing::warn!("some requests did not end in time"),
+        ended = link => {
+            ended?.context("the broker has another topology than this version's")?;
+            return Ok(());
+        }
+    }
+    // After the last request: its command may still be on its way.
+    link_stop.cancel();
+    Ok(())
+}
+
+async fn drained(close: &CancellationToken) {
+    close.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+/// The two steps of leaving without a client's noticing.
+struct Stopping {
+    /// Not ready any more: load balancers look for another gateway.
+    told: CancellationToken,
+    /// No new connections; those that are open end with the request in hand.
+    close: CancellationToken,
+}
+
+fn stop_on_signal(delay: Duration) -> anyhow::Result<Stopping> {
+    let (told, close) = (CancellationToken::new(), CancellationToken::new());
+    let stopping = Stopping {
+        told: told.clone(),
+        close: close.clone(),
+    };
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::spawn(async move {
+        let delay = tokio::select! {
+            _ = interrupt.recv() => Duration::ZERO,
+            _ = terminate.recv() => delay,
+        };
+        tracing::info!("told to stop; answering what was let in");
+        told.cancel();
+        tokio::time::sleep(delay).await;
+        close.cancel();
+    });
+    Ok(stopping)
+}

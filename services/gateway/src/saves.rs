@@ -1,0 +1,74 @@
+//! One save from the request's side: send it, wait for the answer, look it up, and only then say
+//! that it is not decided.
+
+use std::time::Duration;
+
+use proto::{CommandId, Envelope, Fault, Fingerprint, Outcome, Record, SaveConnectorDetails};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    commands::{Commands, Sent},
+    failure::Failure,
+    records::Records,
+};
+
+/// How long an answer is waited for. With the last look into the ledger, which takes a second at
+/// most, a request is answered well within ten.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Saves, and returns the stored record. Takes at most the answer's and the read's deadline.
+///
+/// # Errors
+/// The [`Failure`] says what the save leaves behind.
+pub async fn save(
+    commands: &Commands,
+    records: &Records,
+    command_id: CommandId,
+    subject: &str,
+    command: &SaveConnectorDetails,
+) -> Result<Record, Failure> {
+    let envelope = Envelope {
+        subject: Some(subject.to_owned()),
+        app_id: Some("connector-details-gateway".to_owned()),
+        ..Envelope::of(command_id.clone())
+    };
+    let deadline = Instant::now() + ANSWER_DEADLINE;
+    let confirmed = match commands.save(envelope, command, deadline).await {
+        Sent::Answered(reply) => {
+            return match reply.outcome {
+                Outcome::Saved { record } => Ok(record),
+                Outcome::Refused { errors } => Err(Failure::Refused(errors)),
+            };
+        }
+        Sent::NotSent => return Err(Failure::Unavailable),
+        Sent::QueueFull => return Err(Failure::QueueFull),
+        Sent::Confirmed => true,
+        Sent::Unconfirmed => false,
+    };
+    match decision(records, &command_id, command, deadline).await {
+        Some((fingerprint, record)) if fingerprint == command.fingerprint() => Ok(record),
+        Some(_) => Err(Failure::Refused(vec![Fault::conflict()])),
+        None if confirmed => Err(Failure::Pending(command_id)),
+        None => Err(Failure::Unknown(command_id)),
+    }
+}
+
+/// Looks for the decision in the ledger: once after the deadline, and before it from time to time,
+/// where the connection was lost and with it the answer.
+async fn decision(
+    records: &Records,
+    command_id: &CommandId,
+    command: &SaveConnectorDetails,
+    deadline: Instant,
+) -> Option<(Fingerprint, Record)> {
+    let space = &command.key.catalog_guid;
+    loop {
+        let last = Instant::now() >= deadline;
+        match records.decision(space, command_id).await {
+            Ok(Some(decision)) => return Some(decision),
+            Ok(None) | Err(_) if last => return None,
+            Ok(None) | Err(_) => sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The published GraphQL API, to the letter, the inconsistent capitals included.
+
+use async_graphql::{
+    Context, EmptySubscription, InputObject, Object, Schema, SchemaBuilder, SimpleObject,
+};
+use proto::{CatalogGuid, CommandId, Fault, Record, RecordKey, SaveConnectorDetails, SaveInput};
+use time::OffsetDateTime;
+
+use crate::{command_id, commands::Commands, failure::Failure, records::Records, saves};
+
+/// The standard introspection query is 13 deep; a client of this API needs 3.
+const DEPTH: usize = 15;
+/// The standard introspection query costs less than this, and so do five saves.
+const COMPLEXITY: usize = 400;
+
+/// The schema with its resolvers.
+pub type ConnectorDetailsSchema = Schema<Query, Mutation, EmptySubscription>;
+
+/// Who asks, as the request's headers proved.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The Space of the `SPACE_GUID` header, which the token lists too.
+    pub space: CatalogGuid,
+    /// The token's subject.
+    pub subject: String,
+    /// The `Idempotency-Key`, if the client named its save.
+    pub idempotency_key: Option<Vec<u8>>,
+}
+
+/// The schema and what its resolvers work with.
+#[must_use]
+pub fn build(commands: Commands, records: Records) -> ConnectorDetailsSchema {
+    builder().data(commands).data(records).finish()
+}
+
+/// The schema in GraphQL's own language.
+#[must_use]
+pub fn sdl() -> String {
+    builder().finish().sdl()
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query, Mutation, EmptySubscription)
+        .limit_depth(DEPTH)
+        .limit_complexity(COMPLEXITY)
+}
+
+/// What is saved for the connector of a process in an Integration Pack instance.
+#[derive(InputObject)]
+#[graphql(name = "SaveIPackInstanceOauthConnectorDetailsInput")]
+pub struct SaveDetailsInput {
+    /// The Integration Pack instance: opaque, 1 to 255 bytes, no control characters.
+    integration_pack_instance_id: String,
+    /// Whether the access token has been generated.
+    is_token_generated: bool,
+    /// A JSON object with what is needed to generate the access token at the identity provider:
+    /// baseURL, companyId, clientId (strings), authParams, accessTokenParams (objects); other
+    /// keys are kept. At most 64 KiB, nested at most 32 deep. Secrets in it are masked.
+    #[graphql(secret)]
+    oauth_connector_details: String,
+    /// The process in the Integration Pack: opaque, 1 to 255 bytes, no control characters.
+    process_id: String,
+    /// The environment of the configuration: opaque, 1 to 255 bytes, no control characters.
+    env_id: String,
+    /// The connection in the process: opaque, 1 to 255 bytes, no control characters.
+    connection_id: String,
+    /// The Space's guid, the same as in the SPACE_GUID header.
+    catalog_guid: String,
+    /// The key from the identity provider: 1 to 1,024 bytes, no control characters.
+    client_id: String,
+    /// The client secret, at most 16 KiB. It is not kept: dummyClientSecret is stored, and may be
+    /// sent, in its place.
+    #[graphql(secret)]
+    client_secret: String,
+}
+
+/// What identifies a record.
+#[derive(InputObject)]
+#[graphql(name = "IPackInstanceOAuthConnectorDetailsInput")]
+pub struct FindDetailsInput {
+    /// The Integration Pack instance.
+    integration_pack_instance_id: String,
+    /// The environment of the configuration.
+    env_id: String,
+    /// The process in the Integration Pack.
+    process_id: String,
+    /// The connection in the process.
+    connection_id: String,
+    /// The Space's guid, the same as in the SPACE_GUID header.
+    catalog_guid: String,
+}
+
+/// The stored connector details. The client secret is never part of them.
+#[derive(SimpleObject)]
+#[expect(clippy::struct_field_names, reason = "the published names")]
+#[graphql(name = "IPackInstanceOauthConnectorDetails")]
+pub struct ConnectorDetails {
+    /// A UUID that the first save gave the record; it never changes.
+    id: String,
+    /// The Integration Pack instance.
+    integration_pack_instance_id: String,
+    /// Whether the access token has been generated.
+    is_token_generated: bool,
+    /// The JSON object as it was saved, byte for byte, but for the secrets in it, each of which is
+    /// dummyClientSecret.
+    oauth_connector_details: String,
+    /// The process in the Integration Pack.
+    process_id: String,
+    /// The environment of the configuration.
+    env_id: String,
+    /// The connection in the process.
+    connection_id: String,
+    /// The Space's guid.
+    catalog_guid: String,
+    /// The key from the identity provider.
+    client_id: String,
+    /// 1 at the first save and one more with each that took effect.
+    revision: i64,
+    /// When the last save took effect.
+    updated_at: OffsetDateTime,
+    /// Who made the last save: a token's subject, or the service that published it.
+    updated_by: Option<String>,
+}
+
+impl From<Record> for ConnectorDetails {
+    fn from(record: Record) -> Self {
+        Self {
+            id: record.id,
+            integration_pack_instance_id: record.integration_pack_instance_id,
+            is_token_generated: record.is_token_generated,
+            oauth_connector_details: record.oauth_connector_details,
+            process_id: record.process_id,
+            env_id: record.env_id,
+            connection_id: record.connection_id,
+            catalog_guid: record.catalog_guid,
+            client_id: record.client_id,
+            revision: record.revision,
+            updated_at: record.updated_at,
+            updated_by: record.updated_by,
+        }
+    }
+}
+
+/// Reads, straight from the database.
+#[derive(Debug)]
+pub struct Query;
+
+/// Reads, straight from the database.
+#[Object]
+impl Query {
+    /// The connector details as the last save left them, or null where none were saved.
+    #[graphql(name = "IPackInstanceOAuthConnectorDetails")]
+    async fn connector_details(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The five ids of the record.")] input: FindDetailsInput,
+    ) -> Option<ConnectorDetails> {
+        match find(context, input).await {
+            Ok(record) => record.map(ConnectorDetails::from),
+            Err(failure) => {
+                failure.report(context);
+                None
+            }
+        }
+    }
+}
+
+/// Saves, through the queue.
+#[derive(Debug)]
+pub struct Mutation;
+
+/// Saves, through the queue.
+#[Object]
+impl Mutation {
+    /// Saves connector details and answers with the stored record. Saving again under the same
+    /// five ids (catalogGuid, integrationPackInstanceId, processId, envId, connectionId) updates
+    /// it. The request header Idempotency-Key makes a repeat safe.
+    #[graphql(name = "saveIPackInstanceOauthConnectorDetails")]
+    async fn save_connector_details(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "All nine fields are required.")] input: SaveDetailsInput,
+    ) -> Option<ConnectorDetails> {
+        match save(context, input).await {
+            Ok(record) => Some(record.into()),
+            Err(failure) => {
+                failure.report(context);
+                None
+            }
+        }
+    }
+}
+
+async fn find(context: &Context<'_>, input: FindDetailsInput) -> Result<Option<Record>, Failure> {
+    let caller: &Caller = context.data_unchecked();
+    let key = RecordKey::new(
+        input.catalog_guid,
+        input.integration_pack_instance_id,
+        input.process_id,
+        input.env_id,
+        input.connection_id,
+    )
+    .map_err(Failure::Invalid)?;
+    own_space(caller, &key.catalog_guid)?;
+    let records: &Records = context.data_unchecked();
+    records.find(&key).await.map_err(|_| Failure::Unreadable)
+}
+
+async fn save(context: &Context<'_>, input: SaveDetailsInput) -> Result<Record, Failure> {
+    let caller: &Caller = context.data_unchecked();
+    let command = SaveConnectorDetails::new(SaveInput {
+        integration_pack_instance_id: input.integration_pack_instance_id,
+        is_token_generated: input.is_token_generated,
+        oauth_connector_details: input.oauth_connector_details,
+        process_id: input.process_id,
+        env_id: input.env_id,
+        connection_id: input.connection_id,
+        catalog_guid: input.catalog_guid,
+        client_id: input.client_id,
+        client_secret: input.client_secret.into(),
+    })
+    .map_err(|faults| Failure::Invalid(faults.into_iter().map(nothing_saved).collect()))?;
+    own_space(caller, &command.key.catalog_guid)?;
+    saves::save(
+        context.data_unchecked::<Commands>(),
+        context.data_unchecked::<Records>(),
+        name(caller).map_err(|_| Failure::Internal)?,
+        &caller.subject,
+        &command,
+    )
+    .await
+}
+
+fn nothing_saved(fault: Fault) -> Fault {
+    Fault {
+        message: format!("{} Nothing was saved.", fault.message),
+        ..fault
+    }
+}
+
+fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), Failure> {
+    if *space == caller.space {
+        Ok(())
+    } else {
+        Err(Failure::OtherSpace)
+    }
+}
+
+fn name(caller: &Caller) -> Result<CommandId, Fault> {
+    match &caller.idempotency_key {
+        Some(key) => command_id::of_key(&caller.space, &caller.subject, key),
+        None => command_id::random(&caller.space),
+    }
+}
