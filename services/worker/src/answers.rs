@@ -1,0 +1,272 @@
+//! Everything that the worker publishes: replies, and commands that are parked.
+//!
+//! It has a connection of its own. A broker that raises an alarm stops reading from connections
+//! that publish, and acknowledgements on such a connection would be stuck behind the replies.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    uri::AMQPUri,
+};
+use proto::{
+    Envelope, Outcome, Reply,
+    broker::{self, BrokerError, within_deadline},
+    envelope::CONTENT_TYPE,
+    reply::{self, Packed},
+    topology,
+};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Replies that wait for the socket. More than that are dropped: a reply is a courtesy, the
+/// ledger is the answer.
+const REPLIES: usize = 4096;
+/// Replies in one message, at most, and bytes of details in them, roughly.
+const PACK: usize = 256;
+const PACK_BYTES: usize = 128 * 1024;
+const DEFAULT_EXCHANGE: &str = "";
+
+/// Publishes for the worker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    replies: mpsc::Sender<Answer>,
+    parking: watch::Receiver<Option<Channel>>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    to: String,
+    /// Whether it may share a message with others to the same queue.
+    pack: bool,
+    packed: Packed,
+}
+
+/// A message that is not known to be in the queue.
+#[derive(Debug, thiserror::Error)]
+enum NotParked {
+    /// There is no connection at the moment.
+    #[error("no connection to the broker")]
+    Disconnected,
+    /// The broker did not confirm.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The broker refused the message, or has no such queue.
+    #[error("the broker refused the message")]
+    Refused,
+}
+
+impl Answers {
+    /// Starts the connection's supervisor. It ends after `stop`, when the replies that were
+    /// handed over before have been written.
+    #[must_use]
+    pub fn start(uri: AMQPUri, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
+        let (replies, waiting) = mpsc::channel(REPLIES);
+        let (parking_sender, parking) = watch::channel(None);
+        let supervisor = tokio::spawn(supervise(uri, waiting, Arc::new(parking_sender), stop));
+        (Self { replies, parking }, supervisor)
+    }
+
+    /// Hands over a reply, if the publisher wants one. Never waits.
+    pub fn reply(&self, envelope: &Envelope, outcome: Outcome) {
+        let Some(to) = envelope.reply_to.clone() else {
+            return;
+        };
+        let answer = Answer {
+            to,
+            pack: envelope.pack_replies,
+            packed: Packed {
+                correlation_id: envelope.correlation_id.clone(),
+                reply: Reply {
+                    command_id: envelope.command_id.clone().map(String::from),
+                    outcome,
+                },
+            },
+        };
+        if self.replies.try_send(answer).is_err() {
+            tracing::debug!("a reply was dropped; its publisher finds the answer in the ledger");
+        }
+    }
+
+    /// An error leaves open whether the message is in the queue; parking it again is the remedy.
+    async fn park(&self, body: &[u8], properties: BasicProperties) -> Result<(), NotParked> {
+        let channel = self
+            .parking
+            .borrow()
+            .clone()
+            .ok_or(NotParked::Disconnected)?;
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let confirmation = within_deadline(async {
+            channel
+                .basic_publish(
+                    DEFAULT_EXCHANGE.into(),
+                    topology::PARKED.into(),
+                    options,
+                    body,
+                    properties,
+                )
+                .await?
+                .await
+        })
+        .await?;
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            _ => Err(NotParked::Refused),
+        }
+    }
+
+    /// Parks a message, however long it takes. Given up by dropping it.
+    pub async fn park_surely(&self, body: &[u8], properties: BasicProperties) {
+        for pause in broker::backoff() {
+            match self.park(body, properties.clone()).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "a message is not parked yet"),
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Whether there is a connection to publish on.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.parking.borrow().is_some()
+    }
+}
+
+async fn supervise(
+    uri: AMQPUri,
+    mut waiting: mpsc::Receiver<Answer>,
+    parking: Arc<watch::Sender<Option<Channel>>>,
+    stop: CancellationToken,
+) {
+    let mut pauses = broker::backoff();
+    while !stop.is_cancelled() {
+        match open(&uri).await {
+            Ok((connection, replies, parked)) => {
+                let started = Instant::now();
+                parking.send_replace(Some(parked));
+                write(&connection, &replies, &mut waiting, &stop).await;
+                parking.send_replace(None);
+                broker::close(&connection).await;
+                if started.elapsed() > broker::GOOD_SESSION {
+                    pauses = broker::backoff();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "no connection for replies; trying again"),
+        }
+        let pause = pauses.next().unwrap_or(Duration::from_secs(5));
+        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+async fn open(uri: &AMQPUri) -> Result<(Connection, Channel, Channel), BrokerError> {
+    let connection = broker::connect(uri, "connector-details-worker answers").await?;
+    let replies = within_deadline(connection.create_channel()).await?;
+    let parked = within_deadline(connection.create_channel()).await?;
+    within_deadline(parked.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok((connection, replies, parked))
+}
+
+/// Writes replies until the connection is lost, or until `stop` and nothing waits any more.
+async fn write(
+    connection: &Connection,
+    channel: &Channel,
+    waiting: &mut mpsc::Receiver<Answer>,
+    stop: &CancellationToken,
+) {
+    let lost = broker::lost(connection);
+    tokio::pin!(lost);
+    let mut answers = Vec::new();
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = waiting.recv_many(&mut answers, PACK) => count,
+            () = stop.cancelled() => return,
+            reason = &mut lost => {
+                tracing::warn!(reason, "the connection for replies was lost");
+                return;
+            }
+        };
+        if count == 0 {
+            return;
+        }
+        if let Err(error) = send_all(channel, answers.drain(..)).await {
+            tracing::warn!(%error, "a reply could not be written");
+            return;
+        }
+    }
+}
+
+/// Sends answers, those that may share a message in as few as there are queues to go to: what a
+/// batch decided for one gateway is one message.
+async fn send_all(
+    channel: &Channel,
+    answers: impl Iterator<Item = Answer>,
+) -> Result<(), BrokerError> {
+    let mut packs: HashMap<String, Vec<Packed>> = HashMap::new();
+    let mut bytes = 0;
+    for Answer { to, pack, packed } in answers {
+        if !pack {
+            send(channel, &to, packed).await?;
+            continue;
+        }
+        if let Outcome::Saved { record } = &packed.reply.outcome {
+            bytes += record.oauth_connector_details.len();
+        }
+        packs.entry(to).or_default().push(packed);
+        if bytes > PACK_BYTES {
+            send_packs(channel, packs.drain()).await?;
+            bytes = 0;
+        }
+    }
+    send_packs(channel, packs.drain()).await
+}
+
+async fn send_packs(
+    channel: &Channel,
+    packs: impl Iterator<Item = (String, Vec<Packed>)>,
+) -> Result<(), BrokerError> {
+    for (to, pack) in packs {
+        let properties = BasicProperties::default().with_type(reply::PACKED_TYPE.into());
+        publish(channel, &to, &pack, properties).await?;
+    }
+    Ok(())
+}
+
+async fn send(channel: &Channel, to: &str, packed: Packed) -> Result<(), BrokerError> {
+    let mut properties = BasicProperties::default().with_type(reply::TYPE.into());
+    if let Some(id) = packed.correlation_id {
+        properties = properties.with_correlation_id(id.into());
+    }
+    publish(channel, to, &packed.reply, properties).await
+}
+
+async fn publish(
+    channel: &Channel,
+    to: &str,
+    body: &impl Serialize,
+    properties: BasicProperties,
+) -> Result<(), BrokerError> {
+    let Ok(body) = serde_json::to_vec(body) else {
+        return Ok(());
+    };
+    // Not mandatory: whoever asked may be gone, and that is no fault.
+    within_deadline(channel.basic_publish(
+        DEFAULT_EXCHANGE.into(),
+        to.into(),
+        BasicPublishOptions::default(),
+        &body,
+        properties.with_content_type(CONTENT_TYPE.into()),
+    ))
+    .await
+    .map(drop)
+}

@@ -1,0 +1,241 @@
+//! Takes commands from the queue, through as many connections as it takes.
+//!
+//! One session owns connection, channels and consumer, and drops all of them at the first error.
+//! The connection is closed first: after a cancelled consumer or a closed channel - and lapin does
+//! both when they are dropped - the next worker would overtake the deliveries in hand. After a
+//! closed connection it gets them first, in their old order.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use lapin::{
+    Channel, Connection, Consumer,
+    message::Delivery,
+    options::{BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+    uri::AMQPUri,
+};
+use proto::{
+    broker::{self, BrokerError, within_deadline},
+    topology::{self, TopologyError},
+};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answers::Answers,
+    dead,
+    publishers::Publishers,
+    settle::{Settler, Unsettled},
+    store::Store,
+};
+
+/// The most commands in one batch. Higher gains little and makes each wait for more
+/// neighbours; batches form by themselves while the one before is being written.
+const BATCH: usize = 200;
+/// Two batches: one in the database, one on its way. A quorum queue allows at most 2,000.
+const PREFETCH: u16 = 400;
+/// At the start of a process, until a command comes that was never delivered before. What was may
+/// have killed the process before this one: it is taken alone, so that the commands behind it are
+/// not delivered, and counted, each time with it until they reach the delivery limit too.
+const PROBATION: u16 = 1;
+
+/// How long a batch may be left unacknowledged where no other follows.
+const OWED: Duration = Duration::from_millis(10);
+
+/// What the consumer works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The broker.
+    pub uri: AMQPUri,
+    /// The database.
+    pub store: Store,
+    /// Who may write what.
+    pub publishers: Publishers,
+    /// Where replies and parked commands go.
+    pub answers: Answers,
+    /// Told to stop.
+    pub stop: CancellationToken,
+    /// Whether the worker consumes, or stands by.
+    pub connected: watch::Sender<bool>,
+}
+
+/// Why a session ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error(transparent)]
+    Unsettled(#[from] Unsettled),
+    #[error("the broker ended a consumer")]
+    Ended,
+}
+
+/// How a session ended that was not broken.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// As it was told to.
+    Stopped,
+    /// The probation is over: the next session may take more at once. A consumer's prefetch can't
+    /// be changed, and a cancelled one would let others overtake.
+    Trusted,
+}
+
+/// Consumes until told to stop.
+///
+/// # Errors
+/// An exchange or a queue exists with other arguments, which no retry will change.
+pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
+    let mut pauses = broker::backoff();
+    let mut prefetch = PROBATION;
+    while !parts.stop.is_cancelled() {
+        let started = Instant::now();
+        let result = session(parts, prefetch).await;
+        if matches!(result, Ok(End::Trusted)) {
+            prefetch = PREFETCH;
+            continue;
+        }
+        parts.connected.send_replace(false);
+        match result {
+            Ok(_) => break,
+            Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
+            Err(SessionError::Unsettled(error @ Unsettled::Outage(_))) => {
+                tracing::error!(%error, "commands go back to the broker until it is there again");
+                wait_for_database(parts).await;
+            }
+            Err(error) => tracing::warn!(%error, "the consumer stopped; starting another"),
+        }
+        if started.elapsed() > broker::GOOD_SESSION {
+            pauses = broker::backoff();
+        }
+        pause(parts, pauses.next()).await;
+    }
+    Ok(())
+}
+
+async fn wait_for_database(parts: &Parts) {
+    for next in broker::backoff() {
+        if parts.stop.is_cancelled() || parts.store.ping().await.is_ok() {
+            return;
+        }
+        pause(parts, Some(next)).await;
+    }
+}
+
+async fn pause(parts: &Parts, pause: Option<Duration>) {
+    let pause = tokio::time::sleep(pause.unwrap_or(broker::DEADLINE));
+    let _ = parts.stop.run_until_cancelled(pause).await;
+}
+
+async fn session(parts: &Parts, prefetch: u16) -> Result<End, SessionError> {
+    let connection = broker::connect(&parts.uri, "connector-details-worker").await?;
+    let mut session = Session::open(&connection, parts, prefetch).await?;
+    let result = session.run(parts).await;
+    // Before the session is dropped, and its consumer with it: see above.
+    broker::close(&connection).await;
+    result
+}
+
+struct Session {
+    channel: Channel,
+    consumer: Consumer,
+    settler: Settler,
+    /// Moves dead letters; ends with the session, and the session with it.
+    dead: JoinSet<()>,
+    prefetch: u16,
+}
+
+impl Session {
+    async fn open(
+        connection: &Connection,
+        parts: &Parts,
+        prefetch: u16,
+    ) -> Result<Self, SessionError> {
+        let channel = within_deadline(connection.create_channel()).await?;
+        tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
+            .await
+            .map_err(|_| BrokerError::Deadline)??;
+        let mut dead = JoinSet::new();
+        dead.spawn(dead::move_to_parked(
+            within_deadline(connection.create_channel()).await?,
+            parts.answers.clone(),
+        ));
+        within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+        let consumer = within_deadline(channel.basic_consume(
+            topology::QUEUE.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        ))
+        .await?;
+        Ok(Self {
+            channel,
+            consumer,
+            settler: Settler::default(),
+            dead,
+            prefetch,
+        })
+    }
+
+    async fn run(&mut self, parts: &Parts) -> Result<End, SessionError> {
+        parts.connected.send_replace(true);
+        tracing::info!(
+            prefetch = self.prefetch,
+            "connected; taking commands as the active worker, or standing by"
+        );
+        let end = loop {
+            let batch = tokio::select! {
+                biased;
+                () = parts.stop.cancelled() => break End::Stopped,
+                Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
+                batch = next_batch(&mut self.consumer) => batch?,
+                () = tokio::time::sleep(OWED), if self.settler.owes() => {
+                    self.settler.acknowledge(&self.channel).await?;
+                    continue;
+                }
+            };
+            let all_new = batch.iter().all(|delivery| !delivery.redelivered);
+            for batch in apart(batch) {
+                self.settler.settle(&self.channel, parts, batch).await?;
+            }
+            if self.prefetch == PROBATION {
+                if all_new {
+                    break End::Trusted;
+                }
+                // None follows before.
+                self.settler.acknowledge(&self.channel).await?;
+            }
+        };
+        self.settler.finish(&self.channel).await;
+        Ok(end)
+    }
+}
+
+/// Every delivery that is ready, at least one.
+async fn next_batch(consumer: &mut Consumer) -> Result<Vec<Delivery>, SessionError> {
+    let first = consumer.next().await.ok_or(SessionError::Ended)?;
+    let mut batch = vec![first.map_err(BrokerError::from)?];
+    while batch.len() < BATCH {
+        match consumer.next().now_or_never() {
+            Some(Some(delivery)) => batch.push(delivery.map_err(BrokerError::from)?),
+            Some(None) => return Err(SessionError::Ended),
+            None => break,
+        }
+    }
+    Ok(batch)
+}
+
+/// The batch in its order, with every command that was delivered before by itself: it may be what
+/// killed the worker then, and must not take its neighbours with it again.
+fn apart(batch: Vec<Delivery>) -> Vec<Vec<Delivery>> {
+    let mut parts: Vec<Vec<Delivery>> = Vec::new();
+    for delivery in batch {
+        match parts.last_mut() {
+            Some(part) if !part[0].redelivered && !delivery.redelivered => part.push(delivery),
+            _ => parts.push(vec![delivery]),
+        }
+    }
+    parts
+}

@@ -1,0 +1,214 @@
+//! Decides a batch of messages: plain in, plain out, no AMQP and no SQL.
+//!
+//! A refusal is an answer, not an error. The only error is that nothing could be decided now.
+
+use std::collections::{HashMap, HashSet};
+
+use proto::{Envelope, Fault, Outcome, SaveConnectorDetails};
+
+use crate::{
+    failpoint,
+    publishers::Publishers,
+    store::{Decision, Save, Store, StoreError},
+};
+
+/// A message as it was delivered.
+#[derive(Debug)]
+pub struct Message {
+    /// Its properties.
+    pub envelope: Envelope,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What is to be done about one message.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The answer for the publisher.
+    pub outcome: Outcome,
+    /// Whether the message is kept in `.parked`, and why. A conflict is an answer and not kept:
+    /// its sender knows all that there is to know.
+    pub park: Option<Fault>,
+}
+
+impl Verdict {
+    fn saved(decision: Decision) -> Self {
+        Self {
+            outcome: Outcome::Saved {
+                record: decision.record,
+            },
+            park: None,
+        }
+    }
+
+    fn conflict() -> Self {
+        Self {
+            outcome: Outcome::refused(Fault::conflict()),
+            park: None,
+        }
+    }
+
+    /// A message that nobody can apply.
+    #[must_use]
+    pub fn parked(faults: Vec<Fault>) -> Self {
+        Self {
+            park: faults.first().cloned(),
+            outcome: Outcome::Refused { errors: faults },
+        }
+    }
+}
+
+/// Decides every message, in order; the verdicts stand in the order of the messages.
+///
+/// # Errors
+/// The database can't decide now. Some messages may have been decided; deciding all of them again
+/// gives the same verdicts.
+pub async fn decide(
+    store: &Store,
+    publishers: &Publishers,
+    messages: &[Message],
+) -> Result<Vec<Verdict>, StoreError> {
+    let checked: Vec<_> = messages
+        .iter()
+        .map(|message| check(message, publishers))
+        .collect();
+    let saves: Vec<&Save> = checked
+        .iter()
+        .filter_map(|save| save.as_ref().ok())
+        .collect();
+    let mut decided = store_all(store, saves).await?.into_iter();
+    checked
+        .into_iter()
+        .map(|save| match save {
+            Ok(_) => decided.next().ok_or(StoreError::Undecided),
+            Err(faults) => Ok(Verdict::parked(faults)),
+        })
+        .collect()
+}
+
+/// The door, once more: other services publish too.
+fn check(message: &Message, publishers: &Publishers) -> Result<Save, Vec<Fault>> {
+    let envelope = &message.envelope;
+    let command_id = envelope.check().map_err(|fault| vec![fault])?;
+    let command = SaveConnectorDetails::decode(&message.body)?;
+    failpoint::pass(command_id);
+    if !publishers.allow(envelope.user_id.as_deref(), &command.key.catalog_guid) {
+        return Err(vec![Fault::forbidden()]);
+    }
+    Ok(Save {
+        command_id: command_id.clone(),
+        fingerprint: command.fingerprint(),
+        command,
+        updated_by: envelope.updated_by().map(ToOwned::to_owned),
+        source: envelope.app_id.clone(),
+        traceparent: envelope.traceparent.clone(),
+    })
+}
+
+/// One statement for the whole batch, wherever no record and no id is named twice.
+async fn store_all(store: &Store, saves: Vec<&Save>) -> Result<Vec<Verdict>, StoreError> {
+    let mut verdicts: Vec<Option<Verdict>> = saves.iter().map(|_| None).collect();
+    let mut open: Vec<(usize, &Save)> = saves.into_iter().enumerate().collect();
+    while !open.is_empty() {
+        let (statement, later) = without_repeats(open);
+        for (index, verdict) in store_or_split(store, statement).await? {
+            verdicts[index] = Some(verdict);
+        }
+        open = later;
+    }
+    let all: Option<Vec<Verdict>> = verdicts.into_iter().collect();
+    all.ok_or(StoreError::Undecided)
+}
+
+type Indexed<'a> = Vec<(usize, &'a Save)>;
+
+/// The saves that can go into one statement, and those that have to wait for the next: a record
+/// or an id that was seen before waits, and so does all that shares one with it, or order is lost.
+fn without_repeats(open: Indexed<'_>) -> (Indexed<'_>, Indexed<'_>) {
+    let mut records = HashSet::new();
+    let mut ids = HashSet::new();
+    open.into_iter().partition(|(_, save)| {
+        let new_record = records.insert(&save.command.key);
+        let new_id = ids.insert((&save.command.key.catalog_guid, &save.command_id));
+        new_record && new_id
+    })
+}
+
+/// Stores saves that name no record and no id twice. Where the database refuses the content of one of them, the
+/// halves are stored by themselves until it stands alone: it must not take its neighbours with it.
+async fn store_or_split(
+    store: &Store,
+    saves: Indexed<'_>,
+) -> Result<Vec<(usize, Verdict)>, StoreError> {
+    let mut verdicts = Vec::with_capacity(saves.len());
+    let mut parts = vec![saves];
+    while let Some(mut part) = parts.pop() {
+        match store_once(store, &part).await {
+            Ok(decided) => verdicts.extend(decided),
+            Err(StoreError::Content(error)) if part.len() == 1 => {
+                let (index, save) = part[0];
+                tracing::error!(
+                    command.id = save.command_id.as_str(),
+                    sql_state = sql_state(&error),
+                    "the database refuses the content of a valid command; it is parked"
+                );
+                verdicts.push((index, Verdict::parked(vec![Fault::internal()])));
+            }
+            Err(StoreError::Content(_)) => {
+                let half = part.split_off(part.len() / 2);
+                parts.extend([half, part]);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(verdicts)
+}
+
+/// A content error's text may hold the content; its code does not.
+fn sql_state(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+async fn store_once(
+    store: &Store,
+    saves: &[(usize, &Save)],
+) -> Result<Vec<(usize, Verdict)>, StoreError> {
+    let mut all: Vec<&Save> = saves.iter().map(|(_, save)| *save).collect();
+    let mut decided = by_command(store.save(&all).await?);
+    all.retain(|save| !decided.contains_key(&name(save)));
+    let mut before = if all.is_empty() {
+        HashMap::new()
+    } else {
+        by_command(store.decisions(&all).await?)
+    };
+    saves
+        .iter()
+        .map(|(index, save)| {
+            let verdict = match (decided.remove(&name(save)), before.remove(&name(save))) {
+                (Some(decision), _) => Verdict::saved(decision),
+                (None, Some(decision)) if decision.fingerprint == save.fingerprint => {
+                    Verdict::saved(decision)
+                }
+                (None, Some(_)) => Verdict::conflict(),
+                (None, None) => return Err(StoreError::Undecided),
+            };
+            Ok((*index, verdict))
+        })
+        .collect()
+}
+
+/// What a command is known by: its Space and its id.
+type Name = (String, String);
+
+fn name(save: &Save) -> Name {
+    let space = save.command.key.catalog_guid.as_str();
+    (space.to_owned(), save.command_id.as_str().to_owned())
+}
+
+fn by_command(decisions: Vec<Decision>) -> HashMap<Name, Decision> {
+    let named = |decision: Decision| {
+        let name = (decision.space.clone(), decision.command_id.clone());
+        (name, decision)
+    };
+    decisions.into_iter().map(named).collect()
+}

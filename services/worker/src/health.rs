@@ -1,0 +1,71 @@
+//! `/health/live` and `/health/ready`: the same two questions that the gateway answers.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{answers::Answers, store::Store};
+
+/// Between two looks at the database.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the worker needs in order to work.
+#[derive(Debug)]
+pub struct Needs {
+    /// The database, as [`watch_database`] sees it.
+    pub database: watch::Receiver<bool>,
+    /// The connection that publishes.
+    pub answers: Answers,
+    /// The connection that consumes. A worker that stands by is ready too.
+    pub connected: watch::Receiver<bool>,
+    /// A worker that was told to stop is not ready any more.
+    pub stop: CancellationToken,
+}
+
+/// The endpoints.
+pub fn router(needs: Needs) -> Router {
+    Router::new()
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/ready", get(ready))
+        .with_state(Arc::new(needs))
+}
+
+/// Asks the database from time to time, and tells whether it answered. Not asked by the probe
+/// itself: one with a short patience would give up every new connection, and find the database
+/// away for as long as it asks.
+#[must_use]
+pub fn watch_database(store: Store) -> watch::Receiver<bool> {
+    let (sender, answered) = watch::channel(false);
+    tokio::spawn(async move {
+        while !sender.is_closed() {
+            sender.send_replace(store.ping().await.is_ok());
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    answered
+}
+
+async fn ready(State(needs): State<Arc<Needs>>) -> impl IntoResponse {
+    let broker = *needs.connected.borrow() && needs.answers.connected();
+    let database = *needs.database.borrow();
+    let stopping = needs.stop.is_cancelled();
+    let ready = broker && database && !stopping;
+    let state = |up: bool| if up { "up" } else { "down" };
+    let body = serde_json::json!({
+        "status": if stopping { "stopping" } else if ready { "ready" } else { "not ready" },
+        "broker": state(broker),
+        "database": state(database),
+    });
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        [("content-type", "application/json")],
+        body.to_string(),
+    )
+}

@@ -1,0 +1,22 @@
+//! The worker: command in, row and answer out.
+//!
+//! ```text
+//! consumer ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
+//!     │            └─▶ answers (replies, parked commands) ──▶ RabbitMQ
+//!     └── dead (what the broker gave up on) ──▶ answers
+//! ```
+//!
+//! Only `store` and `schema` know SQL; only `consumer`, `settle`, `answers`, `dead` and `replay` know AMQP.
+
+pub mod answers;
+pub mod config;
+pub mod consumer;
+mod dead;
+mod failpoint;
+pub mod handler;
+pub mod health;
+pub mod publishers;
+pub mod replay;
+pub mod schema;
+mod settle;
+pub mod store;

@@ -1,0 +1,128 @@
+//! Configuration, database, broker, health, stop.
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use mimalloc::MiMalloc;
+use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgConnectOptions;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use worker::{
+    answers::Answers,
+    config::{Command, Config, ConsumeArgs, MigrateArgs},
+    consumer::{self, Parts},
+    health, replay, schema,
+    store::Store,
+};
+
+/// Measured: see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// One thread: the work is one batch after the other, and handing it between threads costs more
+/// than it does.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    log();
+    match run(Config::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    match &config.command {
+        Some(Command::Migrate(args)) => migrate(&config.database()?, args).await,
+        Some(Command::Replay(args)) => {
+            replay::replay(&config.consume.broker()?, args, std::io::stdout()).await
+        }
+        None => consume(Store::new(config.database()?), config.consume).await,
+    }
+}
+
+/// `RUST_LOG` says how much. Never lapin's part: it writes message bodies.
+fn log() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info"))
+        .add_directive("lapin=off".parse().unwrap_or_default());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+async fn migrate(owner: &PgConnectOptions, args: &MigrateArgs) -> anyhow::Result<()> {
+    let logins = args.logins()?;
+    schema::migrate(owner).await.context("migrating")?;
+    tracing::info!("the schema is up to date");
+    for (role, login) in logins {
+        let name = &login.name;
+        schema::login(owner, role, name, login.password.expose_secret())
+            .await
+            .with_context(|| format!("the login {name} can't be made"))?;
+        tracing::info!(name, "the login is ready");
+    }
+    Ok(())
+}
+
+async fn consume(store: Store, args: ConsumeArgs) -> anyhow::Result<()> {
+    let uri = args.broker()?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
+    let stop = stop_on_signal()?;
+
+    let answers_stop = CancellationToken::new();
+    let (answers, answering) = Answers::start(uri.clone(), answers_stop.clone());
+    let (connected, is_connected) = watch::channel(false);
+    let health = health::router(health::Needs {
+        database: health::watch_database(store.clone()),
+        answers: answers.clone(),
+        connected: is_connected,
+        stop: stop.clone(),
+    });
+    tokio::spawn(async move { axum::serve(listener, health).await });
+
+    let result = consumer::run(&Parts {
+        uri,
+        store,
+        publishers: args.publishers(),
+        answers,
+        stop,
+        connected,
+    })
+    .await;
+    // After the last batch: its replies are still to be written.
+    answers_stop.cancel();
+    answering.await.context("the supervisor of the replies")?;
+    result.context("the broker has another topology than this version's")
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("told to stop; finishing the batch in hand");
+        told.cancel();
+    });
+    Ok(stop)
+}

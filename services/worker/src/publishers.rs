@@ -1,0 +1,62 @@
+//! Which broker user may write to which Spaces.
+
+use std::{
+    collections::{HashMap, HashSet},
+    str::FromStr,
+};
+
+use proto::CatalogGuid;
+
+/// Stands for every Space.
+const EVERY_SPACE: &str = "*";
+
+/// The publishers that are allowed. Not set, the broker's own permissions decide alone: whoever
+/// may publish to the exchange may write to every Space.
+#[derive(Debug, Clone, Default)]
+pub struct Publishers(Option<HashMap<String, HashSet<String>>>);
+
+impl Publishers {
+    /// Whether a publisher may write to a Space. `user_id` is the broker's word; a message
+    /// without one can't be told from a forged one.
+    #[must_use]
+    pub fn allow(&self, user_id: Option<&str>, space: &CatalogGuid) -> bool {
+        let Some(publishers) = &self.0 else {
+            return true;
+        };
+        user_id
+            .and_then(|user| publishers.get(user))
+            .is_some_and(|spaces| spaces.contains(EVERY_SPACE) || spaces.contains(space.as_str()))
+    }
+}
+
+impl FromStr for Publishers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text)
+            .map(|publishers| Self(Some(publishers)))
+            .map_err(|_| {
+                r#"must be JSON such as {"gateway": ["*"], "billing": ["a Space's guid"]}"#
+                    .to_owned()
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publisher_writes_to_its_own_spaces_only() -> Result<(), Box<dyn std::error::Error>> {
+        let space = CatalogGuid::new("a").map_err(|fault| fault.message)?;
+        let publishers: Publishers = r#"{"gateway": ["*"], "one": ["a"], "two": ["b"]}"#.parse()?;
+
+        assert!(publishers.allow(Some("gateway"), &space));
+        assert!(publishers.allow(Some("one"), &space));
+        assert!(!publishers.allow(Some("two"), &space));
+        assert!(!publishers.allow(Some("three"), &space));
+        assert!(!publishers.allow(None, &space));
+        assert!(Publishers::default().allow(None, &space));
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Settles deliveries. There are three ends: answered and acknowledged; parked and acknowledged;
+//! held, until the connection closes and the broker gives them to the next worker.
+//!
+//! A batch is acknowledged when the next one comes, while that is in the database, or a moment
+//! later. The broker writes an acknowledgement to its disk, too, and the next command of somebody
+//! who saves one after the other would have to wait for it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use lapin::{Channel, message::Delivery, options::BasicAckOptions};
+use proto::{
+    CommandId, Envelope, Fault,
+    broker::{self, BrokerError, within_deadline},
+    parked,
+};
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::{
+    answers::Answers,
+    consumer::Parts,
+    handler::{self, Message, Verdict},
+    store::StoreError,
+};
+
+/// How long a database that is away is waited for with deliveries in hand. After that they go
+/// back, so that an outage costs each command one redelivery and not its delivery limit.
+const HOLD: Duration = Duration::from_mins(2);
+/// How long a worker that was told to stop goes on trying to finish what it has in hand.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Why deliveries are still held when the session ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsettled {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error("a delivery was not ours to acknowledge any more")]
+    Stale,
+    #[error("the database was away for too long")]
+    Outage(#[source] StoreError),
+}
+
+/// Settles the deliveries of one session.
+#[derive(Default)]
+pub(crate) struct Settler {
+    /// Deliveries that are answered and not acknowledged yet.
+    answered: Vec<Delivery>,
+    /// Deliveries that are acknowledged as soon as the broker has confirmed their parked copy.
+    parking: JoinSet<()>,
+}
+
+impl Settler {
+    /// Decides a batch, hands out the answers, acknowledges.
+    pub async fn settle(
+        &mut self,
+        channel: &Channel,
+        parts: &Parts,
+        batch: Vec<Delivery>,
+    ) -> Result<(), Unsettled> {
+        self.acknowledge(channel).await?;
+        let started = Instant::now();
+        if let [again] = &batch[..]
+            && again.redelivered
+        {
+            tracing::info!("a command that was delivered before; deciding it by itself");
+        }
+        let (messages, mut deliveries): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(taken_apart).unzip();
+        let verdicts = decide_each(parts, &messages).await?;
+        for ((message, delivery), verdict) in messages.iter().zip(&mut deliveries).zip(verdicts) {
+            parts.answers.reply(&message.envelope, verdict.outcome);
+            if let Some(fault) = verdict.park
+                && let Some(delivery) = delivery.take()
+            {
+                self.park(parts.answers.clone(), message, &fault, delivery);
+            }
+        }
+        tracing::debug!(
+            commands = deliveries.len(),
+            duration_ms = started.elapsed().as_millis(),
+            "a batch was decided"
+        );
+        self.answered = deliveries.into_iter().flatten().collect();
+        Ok(())
+    }
+
+    /// Whether there is something to acknowledge.
+    pub fn owes(&self) -> bool {
+        !self.answered.is_empty()
+    }
+
+    /// Parks a message in the background: it must not hold up its neighbours.
+    fn park(&mut self, answers: Answers, message: &Message, fault: &Fault, delivery: Delivery) {
+        tracing::warn!(
+            command.id = message.envelope.command_id.as_ref().map(CommandId::as_str),
+            reason = fault.code.as_str(),
+            field = fault.field,
+            "a command is refused and parked"
+        );
+        let body = parked::redacted(&message.body);
+        let properties = parked::properties(&message.envelope, fault, message.body.len());
+        self.parking.spawn(async move {
+            answers.park_surely(&body, properties).await;
+            // If this fails, the command is delivered and parked once more.
+            let _ = within_deadline(delivery.ack(BasicAckOptions::default())).await;
+        });
+    }
+
+    /// Acknowledges what was answered: in one go, unless a delivery in between is still being
+    /// parked.
+    pub async fn acknowledge(&mut self, channel: &Channel) -> Result<(), Unsettled> {
+        while self.parking.try_join_next().is_some() {}
+        let answered = std::mem::take(&mut self.answered);
+        if self.parking.is_empty() {
+            if let Some(last) = answered.last() {
+                let options = BasicAckOptions { multiple: true };
+                within_deadline(channel.basic_ack(last.delivery_tag, options)).await?;
+            }
+            return Ok(());
+        }
+        for delivery in answered {
+            if !within_deadline(delivery.ack(BasicAckOptions::default())).await? {
+                return Err(Unsettled::Stale);
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges, and waits for what is being parked, but not forever.
+    pub async fn finish(&mut self, channel: &Channel) {
+        // If this fails, the commands are delivered once more, and found decided.
+        let _ = self.acknowledge(channel).await;
+        let all = async { while self.parking.join_next().await.is_some() {} };
+        let _ = timeout(DRAIN, all).await;
+    }
+}
+
+/// The message, and what is left of the delivery to acknowledge it with.
+fn taken_apart(mut delivery: Delivery) -> (Message, Option<Delivery>) {
+    let message = Message {
+        envelope: Envelope::read(&delivery.properties),
+        body: std::mem::take(&mut delivery.data),
+    };
+    (message, Some(delivery))
+}
+
+/// Decides the messages together; or, if that panics, each by itself, and parks the one that did.
+async fn decide_each(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>, Unsettled> {
+    if let Ok(verdicts) = AssertUnwindSafe(decide(parts, messages))
+        .catch_unwind()
+        .await
+    {
+        return verdicts;
+    }
+    let mut verdicts = Vec::with_capacity(messages.len());
+    for message in messages {
+        let alone = decide(parts, std::slice::from_ref(message));
+        match AssertUnwindSafe(alone).catch_unwind().await {
+            Ok(decided) => verdicts.extend(decided?),
+            Err(_) => verdicts.push(Verdict::parked(vec![Fault::internal()])),
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Decides the messages, and holds them while the database can't.
+async fn decide(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>, Unsettled> {
+    let started = Instant::now();
+    let mut pauses = broker::backoff();
+    loop {
+        let error = match handler::decide(&parts.store, &parts.publishers, messages).await {
+            Ok(verdicts) => return Ok(verdicts),
+            Err(error) => error,
+        };
+        let stopping = parts.stop.is_cancelled();
+        if started.elapsed() > if stopping { DRAIN } else { HOLD } {
+            return Err(Unsettled::Outage(error));
+        }
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            commands = messages.len(),
+            "the database can't decide now; holding the commands and trying again"
+        );
+        tokio::time::sleep(pauses.next().unwrap_or(broker::DEADLINE)).await;
+    }
+}
