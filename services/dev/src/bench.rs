@@ -1,0 +1,443 @@
+//! `cargo dev bench`: the product and a plain service that writes each row itself, under the same
+//! load in the same run, in turn.
+//!
+//! Machines are shared and noisy, so the figures that count are ratios of medians of interleaved
+//! repetitions.
+
+mod plot;
+mod processes;
+mod report;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use dev::{
+    database,
+    kept::{Keeper, Kept, Program, Stop},
+    paths::{self, free_port},
+    servers::ready,
+    services::{self, Wiring},
+    test_servers::TestServers,
+    up::SPACE,
+};
+use gateway::token;
+use nix::sys::signal::Signal;
+use reqwest::Url;
+use serde_json::Value;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::{process::Command, time::sleep};
+
+use self::{
+    processes::{Cpu, Processes},
+    report::{Report, Sample},
+};
+
+/// How much to measure.
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Under a minute, and accordingly rough.
+    #[arg(long)]
+    quick: bool,
+
+    /// Afterwards, with more gateways, and with the queue in parts.
+    #[arg(long)]
+    grow: bool,
+
+    /// Afterwards 256 callers for this long, to see whether memory grows: 10m.
+    #[arg(long, value_parser = token::duration)]
+    soak: Option<Duration>,
+}
+
+/// How much is measured of what.
+struct Plan {
+    connections: &'static [usize],
+    repetitions: usize,
+    seconds: f64,
+    backlog: usize,
+    records: usize,
+}
+
+const PROGRAMS: [&str; 4] = ["gateway", "worker", "direct", "load"];
+const FEW_RECORDS: usize = 1000;
+const QUICK: Plan = Plan {
+    connections: &[1, 64, 256],
+    repetitions: 1,
+    seconds: 3.0,
+    backlog: 20_000,
+    records: 50_000,
+};
+const FULL: Plan = Plan {
+    connections: &[1, 8, 32, 64, 128, 256],
+    repetitions: 5,
+    seconds: 5.0,
+    backlog: 200_000,
+    records: 1_000_000,
+};
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Product,
+    Direct,
+}
+
+struct Bench {
+    plan: Plan,
+    programs: PathBuf,
+    servers: TestServers,
+    keeper: Arc<Keeper>,
+    wiring: Wiring,
+    direct_url: String,
+    token: String,
+    processes: Processes,
+    /// Where each subject listens.
+    product: String,
+    direct: String,
+    report: Report,
+    progress: Progress,
+}
+
+/// Measures, prints the report and keeps it, with a plot, in `target/bench/`.
+///
+/// # Errors
+/// Something does not start, or answers with an error.
+pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let programs = services::build(&PROGRAMS, true).await?;
+    let keeper = Arc::new(Keeper::default());
+    let servers = TestServers::start(keeper.clone()).await?;
+    let mut bench = Bench::new(args.quick, programs, servers, keeper).await?;
+    let result = bench.measure(args.grow, args.soak).await;
+    let report = bench.report.to_string();
+    bench.servers.stop().await;
+    result?;
+    let folder = paths::repository().join("target/bench");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("report.md"), &report)?;
+    fs::write(folder.join("saves.svg"), plot::svg(&bench.report))?;
+    println!("\n{report}\nKept with a plot in {}", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Bench {
+    async fn new(
+        quick: bool,
+        programs: PathBuf,
+        servers: TestServers,
+        keeper: Arc<Keeper>,
+    ) -> anyhow::Result<Self> {
+        let plan = if quick { QUICK } else { FULL };
+        let logs = paths::repository().join("target/bench/logs");
+        fs::create_dir_all(&logs)?;
+        let (database_url, amqp_url) = (&servers.servers.database_url, &servers.servers.amqp_url);
+        let (secret, password) = ("s".repeat(32), "bench");
+        let mut owner = PgConnection::connect(database_url).await?;
+        owner.execute("create database direct").await?;
+        let mut direct_url = Url::parse(database_url)?;
+        direct_url.set_path("direct");
+        database::prepare(direct_url.as_str(), password).await?;
+        let wiring = Wiring {
+            programs: programs.clone(),
+            logs,
+            logins: database::prepare(database_url, password).await?,
+            gateway_amqp_url: amqp_url.clone(),
+            worker_amqp_url: amqp_url.clone(),
+            jwt_secret: secret.clone(),
+        };
+        let mut processes = Processes::default();
+        for kept in &servers.servers.kept {
+            processes.add(kept).await;
+        }
+        let steps = 1 + plan.repetitions * (plan.connections.len() + 2) * 2;
+        Ok(Self {
+            progress: Progress::new(steps),
+            plan,
+            programs,
+            keeper,
+            wiring,
+            direct_url: direct_url.into(),
+            token: token::sign(&secret, SPACE, "bench", Duration::from_hours(12))?,
+            processes,
+            product: format!("127.0.0.1:{}", free_port(None)?),
+            direct: format!("127.0.0.1:{}", free_port(None)?),
+            report: Report::default(),
+            servers,
+        })
+    }
+
+    async fn measure(&mut self, grow: bool, soak: Option<Duration>) -> anyhow::Result<()> {
+        self.backlog().await?;
+        self.start().await?;
+        for url in [
+            self.servers.servers.database_url.clone(),
+            self.direct_url.clone(),
+        ] {
+            self.fill(&url, FEW_RECORDS).await?;
+        }
+        for _ in 0..self.plan.repetitions {
+            for connections in self.plan.connections {
+                for subject in [Subject::Product, Subject::Direct] {
+                    self.call("save", subject, *connections, FEW_RECORDS)
+                        .await?;
+                }
+            }
+            for subject in [Subject::Product, Subject::Direct] {
+                self.call("read", subject, 64, FEW_RECORDS).await?;
+            }
+        }
+        self.report.memory = self.processes.memory();
+        for url in [
+            self.servers.servers.database_url.clone(),
+            self.direct_url.clone(),
+        ] {
+            self.fill(&url, self.plan.records).await?;
+        }
+        for _ in 0..self.plan.repetitions {
+            for subject in [Subject::Product, Subject::Direct] {
+                self.call("save", subject, 64, self.plan.records).await?;
+            }
+        }
+        if grow {
+            self.grow().await?;
+        }
+        if let Some(time) = soak {
+            self.soak(time).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a backlog while no worker runs, and sees how fast one drains it; beside one
+    /// connection that upserts row after row.
+    async fn backlog(&mut self) -> anyhow::Result<()> {
+        self.progress
+            .step("draining a backlog that others published");
+        let count = self.plan.backlog.to_string();
+        let records = ["--records", count.as_str()];
+        let mut load = self.load(&["publish", "--count", &count], &records);
+        load.env("AMQP_URL", &self.wiring.worker_amqp_url);
+        output(load).await?;
+        let started = Instant::now();
+        let port = free_port(None)?;
+        let worker = self.keep(self.wiring.worker("worker", port))?;
+        self.processes.add(&worker).await;
+        let mut owner = PgConnection::connect(&self.servers.servers.database_url).await?;
+        loop {
+            let done: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+                .fetch_one(&mut owner)
+                .await?;
+            if usize::try_from(done)? >= self.plan.backlog {
+                break;
+            }
+            ensure!(
+                started.elapsed() < Duration::from_mins(5),
+                "it is not drained"
+            );
+            sleep(Duration::from_millis(100)).await;
+        }
+        self.report.drained = per_second(self.plan.backlog, started.elapsed().as_secs_f64());
+        let mut load = self.load(&["upsert", "--seconds", "5"], &records);
+        load.env("DATABASE_URL", &self.direct_url);
+        let upserted = output(load).await?;
+        self.report.upserted = upserted["count"].as_f64().unwrap_or_default()
+            / upserted["seconds"].as_f64().unwrap_or(1.0);
+        Ok(())
+    }
+
+    async fn start(&mut self) -> anyhow::Result<()> {
+        let port = |address: &str| -> anyhow::Result<u16> {
+            Ok(address.rsplit(':').next().context("no port")?.parse()?)
+        };
+        let gateway = self.keep(self.wiring.gateway("gateway", port(&self.product)?))?;
+        let variables = vec![
+            ("DATABASE_URL", self.direct_url.clone()),
+            ("LISTEN", self.direct.clone()),
+        ];
+        let path = self.programs.join("direct");
+        let direct = self.keep(Program {
+            name: "direct".to_owned(),
+            command: Box::new(move || services::command(&path, &variables)),
+            log: self.wiring.logs.join("direct.log"),
+            pid_file: None,
+            stop: Stop::Signal(Signal::SIGTERM),
+        })?;
+        for address in [&self.product, &self.direct] {
+            answers(address).await?;
+        }
+        self.processes.add(&gateway).await;
+        self.processes.add(&direct).await;
+        Ok(())
+    }
+
+    fn keep(&self, program: Program) -> anyhow::Result<Kept> {
+        self.keeper.keep(program)
+    }
+
+    async fn fill(&self, database_url: &str, records: usize) -> anyhow::Result<()> {
+        let mut load = self.load(&["fill"], &["--records", &records.to_string()]);
+        load.env("DATABASE_URL", database_url);
+        output(load).await.map(drop)
+    }
+
+    async fn call(
+        &mut self,
+        what: &'static str,
+        subject: Subject,
+        connections: usize,
+        records: usize,
+    ) -> anyhow::Result<()> {
+        let message = format!("{what} at {connections} connections, {subject:?}");
+        self.progress.step(&message);
+        let address = match subject {
+            Subject::Product => &self.product,
+            Subject::Direct => &self.direct,
+        };
+        let (callers, seconds) = (connections.to_string(), self.plan.seconds.to_string());
+        let arguments = [what, "--address", address, "--connections", &callers];
+        let options = ["--seconds", &seconds, "--records", &records.to_string()];
+        let load = self.load(&arguments, &options);
+        let before = self.processes.cpu();
+        let told = output(load).await?;
+        let cpu = self.processes.cpu().since(&before);
+        let number = |name: &str| told[name].as_f64().unwrap_or_default();
+        self.report.samples.push(Sample {
+            what,
+            subject,
+            connections,
+            records,
+            count: number("count"),
+            per_second: number("count") / number("seconds"),
+            p50: number("p50"),
+            p95: number("p95"),
+            p99: number("p99"),
+            cpu,
+        });
+        Ok(())
+    }
+
+    /// Throughput at 256 connections with more gateways and more partitions. A partition is a
+    /// queue with a worker of its own, here in a virtual host of its own with gateways of its own:
+    /// what a consistent-hash exchange would do for records, the callers do, each with its own.
+    async fn grow(&mut self) -> anyhow::Result<()> {
+        for (gateways, partitions) in [(1, 1), (2, 1), (2, 2), (4, 4)] {
+            self.progress
+                .step(&format!("{gateways} gateways, {partitions} partitions"));
+            let mut addresses = Vec::new();
+            for partition in 0..partitions {
+                let name = format!("bench-{gateways}-{partitions}-{partition}");
+                let wiring = self.in_virtual_host(&name).await?;
+                self.keep(wiring.worker(&format!("{name}-worker"), free_port(None)?))?;
+                for gateway in 0..gateways / partitions {
+                    let port = free_port(None)?;
+                    self.keep(wiring.gateway(&format!("{name}-gateway-{gateway}"), port))?;
+                    addresses.push(format!("127.0.0.1:{port}"));
+                }
+            }
+            for address in &addresses {
+                answers(address).await?;
+            }
+            // Its prepared statements and caches, too, have to be there.
+            for record in [false, true] {
+                let all = addresses.join(",");
+                let arguments = ["save", "--address", &all, "--connections", "256"];
+                let load = self.load(&arguments, &["--seconds", "5"]);
+                let told = output(load).await?;
+                if record {
+                    let number = |name: &str| told[name].as_f64().unwrap_or_default();
+                    let speed = number("count") / number("seconds");
+                    self.report.grown.push((gateways, partitions, speed));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn in_virtual_host(&self, name: &str) -> anyhow::Result<Wiring> {
+        let management = self.servers.servers.management_url.as_deref();
+        let url = format!("{}/api/vhosts/{name}", management.context("no management")?);
+        let put = reqwest::Client::new().put(url);
+        let made = put.header("content-type", "application/json").body("{}");
+        made.send().await?.error_for_status()?;
+        let amqp_url = self
+            .wiring
+            .worker_amqp_url
+            .replace("/%2f", &format!("/{name}"));
+        Ok(Wiring {
+            gateway_amqp_url: amqp_url.clone(),
+            worker_amqp_url: amqp_url,
+            ..self.wiring.clone()
+        })
+    }
+
+    /// Saves for a long time, and looks at the memory from time to time.
+    async fn soak(&mut self, time: Duration) -> anyhow::Result<()> {
+        self.progress.step("soaking");
+        let seconds = time.as_secs().to_string();
+        let arguments = ["save", "--address", &self.product, "--connections", "256"];
+        let mut load = self.load(&arguments, &["--seconds", &seconds]);
+        let mut running = load.spawn()?;
+        while running.try_wait()?.is_none() {
+            sleep(Duration::from_secs(10)).await;
+            self.report.soak.push(self.processes.memory());
+        }
+        ensure!(running.wait().await?.success(), "the load failed");
+        Ok(())
+    }
+
+    fn load(&self, arguments: &[&str], options: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("load"));
+        command
+            .args(arguments)
+            .args(options)
+            .args(["--space", SPACE])
+            .env("TOKEN", &self.token)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+async fn answers(address: &str) -> anyhow::Result<()> {
+    ready(address, async || {
+        let url = format!("http://{address}/health/ready");
+        reqwest::get(url).await?.error_for_status()?;
+        Ok(())
+    })
+    .await
+}
+
+async fn output(mut command: Command) -> anyhow::Result<Value> {
+    let output = command.output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the load failed: {said}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
+fn per_second(count: usize, seconds: f64) -> f64 {
+    count as f64 / seconds
+}
+
+/// A bar on the terminal.
+struct Progress {
+    done: usize,
+    steps: usize,
+}
+
+impl Progress {
+    const WIDTH: usize = 30;
+
+    fn new(steps: usize) -> Self {
+        Self { done: 0, steps }
+    }
+
+    fn step(&mut self, what: &str) {
+        let full = Self::WIDTH * self.done.min(self.steps) / self.steps;
+        let (full, rest) = ("#".repeat(full), ".".repeat(Self::WIDTH - full));
+        eprint!("\r[{full}{rest}] {what:<50}");
+        self.done += 1;
+    }
+}

@@ -1,0 +1,77 @@
+//! What processes cost: processor time and memory, as the kernel counts them.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use dev::kept::Kept;
+use tokio::time::timeout;
+
+const STARTED: Duration = Duration::from_secs(5);
+
+/// Ticks a second of `/proc`'s times: 100 on every Linux that is in use.
+const TICKS: f64 = 100.0;
+
+/// Processes by name.
+#[derive(Debug, Default)]
+pub struct Processes(BTreeMap<String, u32>);
+
+/// Seconds of processor time, by process.
+#[derive(Debug, Default, Clone)]
+pub struct Cpu(pub BTreeMap<String, f64>);
+
+impl Cpu {
+    /// What was spent since then.
+    pub fn since(&self, before: &Self) -> Self {
+        let spent =
+            |(name, now): (&String, &f64)| (name.clone(), now - before.0.get(name).unwrap_or(&0.0));
+        Self(self.0.iter().map(spent).collect())
+    }
+}
+
+impl Processes {
+    /// Adds a process, with all of its children. A container's are not to be seen from here.
+    pub async fn add(&mut self, kept: &Kept) {
+        let mut pid = kept.pid.clone();
+        let started = timeout(STARTED, pid.wait_for(Option::is_some)).await;
+        if let Ok(Ok(started)) = started
+            && let Some(pid) = *started
+        {
+            self.0.insert(kept.name.clone(), pid);
+        }
+    }
+
+    /// Seconds of processor time so far.
+    pub fn cpu(&self) -> Cpu {
+        let spent = |(name, pid): (&String, &u32)| {
+            let all = std::iter::once(*pid).chain(children(*pid));
+            (name.clone(), all.filter_map(ticks).sum::<f64>() / TICKS)
+        };
+        Cpu(self.0.iter().map(spent).collect())
+    }
+
+    /// Resident memory in MiB, of the process alone.
+    pub fn memory(&self) -> BTreeMap<String, f64> {
+        let resident = |(name, pid): (&String, &u32)| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
+            let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+            Some((name.clone(), kib / 1024.0))
+        };
+        self.0.iter().filter_map(resident).collect()
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let pids = fs::read_to_string(path).unwrap_or_default();
+    let pids = pids.split_whitespace();
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// User and system time, of the process and of the children that it has waited for.
+fn ticks(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the third field follows it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let times = rest.split_whitespace().skip(11).take(4);
+    Some(times.filter_map(|time| time.parse::<f64>().ok()).sum())
+}

@@ -1,0 +1,183 @@
+//! The figures as tables of Markdown.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{Cpu, Subject};
+
+/// What one run of the load showed. Latencies in milliseconds.
+#[derive(Debug)]
+pub struct Sample {
+    pub what: &'static str,
+    pub subject: Subject,
+    pub connections: usize,
+    pub records: usize,
+    pub count: f64,
+    pub per_second: f64,
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub cpu: Cpu,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub samples: Vec<Sample>,
+    /// Commands a second out of a backlog.
+    pub drained: f64,
+    /// Rows a second of one connection.
+    pub upserted: f64,
+    /// MiB by process, after the load.
+    pub memory: BTreeMap<String, f64>,
+    /// Gateways, partitions, and saves a second.
+    pub grown: Vec<(usize, usize, f64)>,
+    /// The memory, from time to time during a long load.
+    pub soak: Vec<BTreeMap<String, f64>>,
+}
+
+/// Which samples a median is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Which {
+    pub what: &'static str,
+    pub subject: Subject,
+    pub connections: usize,
+    pub records: usize,
+}
+
+impl Report {
+    /// The median of something over all repetitions.
+    pub fn median(&self, which: Which, of: impl Fn(&Sample) -> f64) -> f64 {
+        let is_meant = |sample: &&Sample| {
+            (sample.what, sample.connections, sample.records)
+                == (which.what, which.connections, which.records)
+                && sample.subject == which.subject
+        };
+        let mut values: Vec<f64> = self.samples.iter().filter(is_meant).map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// What was measured, each once: kind, connections, records.
+    fn rows(&self) -> Vec<(&'static str, usize, usize)> {
+        let mut rows: Vec<_> = self
+            .samples
+            .iter()
+            .map(|sample| (sample.what, sample.connections, sample.records))
+            .collect();
+        rows.sort_by_key(|(what, connections, records)| {
+            (std::cmp::Reverse(*what), *records, *connections)
+        });
+        rows.dedup();
+        rows
+    }
+
+    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| | connections | records | product a second | direct a second | ratio | \
+             product p50 / p95 / p99, ms | direct p50 / p95 / p99, ms |"
+        )?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|")?;
+        for (what, connections, records) in self.rows() {
+            let of = |subject| Which {
+                what,
+                subject,
+                connections,
+                records,
+            };
+            let speed = |subject| self.median(of(subject), |sample| sample.per_second);
+            let latencies = |subject| {
+                let each = [
+                    self.median(of(subject), |sample| sample.p50),
+                    self.median(of(subject), |sample| sample.p95),
+                    self.median(of(subject), |sample| sample.p99),
+                ];
+                each.map(|time| format!("{time:.1}")).join(" / ")
+            };
+            let (product, direct) = (speed(Subject::Product), speed(Subject::Direct));
+            writeln!(
+                f,
+                "| {what} | {connections} | {records} | {product:.0} | {direct:.0} | {:.2} | {} | {} |",
+                product / direct,
+                latencies(Subject::Product),
+                latencies(Subject::Direct),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = self.rows().into_iter().filter(|row| row.0 == "save");
+        let Some((what, connections, records)) = most.max_by_key(|row| (row.1, row.2)) else {
+            return Ok(());
+        };
+        writeln!(
+            f,
+            "\nProcessor seconds for 1,000 saves at {connections} connections:\n"
+        )?;
+        writeln!(f, "| process | product | direct |\n|---|---|---|")?;
+        let mut names: Vec<&String> = self
+            .samples
+            .iter()
+            .flat_map(|sample| sample.cpu.0.keys())
+            .collect();
+        names.sort();
+        names.dedup();
+        let cost = |subject, name: Option<&str>| {
+            let which = Which {
+                what,
+                subject,
+                connections,
+                records,
+            };
+            self.median(which, |sample| {
+                let all = sample.cpu.0.iter();
+                let meant = all.filter(|(process, _)| name.is_none_or(|name| name == *process));
+                meant.map(|(_, seconds)| seconds).sum::<f64>() * 1000.0 / sample.count
+            })
+        };
+        for name in names {
+            let (product, direct) = (
+                cost(Subject::Product, Some(name)),
+                cost(Subject::Direct, Some(name)),
+            );
+            writeln!(f, "| {name} | {product:.3} | {direct:.3} |")?;
+        }
+        let (product, direct) = (cost(Subject::Product, None), cost(Subject::Direct, None));
+        writeln!(f, "| all | {product:.3} | {direct:.3} |")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table(f)?;
+        self.costs(f)?;
+        writeln!(
+            f,
+            "\nA backlog is drained at {:.0} commands a second; one connection upserts {:.0} rows a \
+             second: {:.1} times.\n",
+            self.drained,
+            self.upserted,
+            self.drained / self.upserted
+        )?;
+        writeln!(f, "Memory after the load, MiB: {}", memory(&self.memory))?;
+        for (gateways, partitions, speed) in &self.grown {
+            writeln!(
+                f,
+                "with {gateways} gateways and {partitions} partitions: {speed:.0} saves a second"
+            )?;
+        }
+        for (first, index) in self.soak.iter().step_by(6).zip(0..) {
+            writeln!(f, "after {index} min of 256 callers: {}", memory(first))?;
+        }
+        Ok(())
+    }
+}
+
+fn memory(of: &BTreeMap<String, f64>) -> String {
+    let each: Vec<String> = of
+        .iter()
+        .map(|(name, mib)| format!("{name} {mib:.0}"))
+        .collect();
+    each.join(", ")
+}

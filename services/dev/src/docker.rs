@@ -1,0 +1,169 @@
+//! Postgres and RabbitMQ as containers, each attached to a `docker run` that ends when it does.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::ensure;
+use nix::sys::signal::Signal;
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    installed::OWNER,
+    kept::{Program, Stop},
+};
+
+/// The images, the same as in `docker-compose.yml`.
+pub const POSTGRES: (&str, &str) = ("postgres", "17");
+/// With the management page.
+pub const RABBITMQ: (&str, &str) = ("rabbitmq", "4-management");
+
+const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Whether an engine answers.
+pub async fn answers() -> bool {
+    let version = quiet(&["version", "--format", "{{.Server.Version}}"]);
+    matches!(timeout(ENGINE_DEADLINE, version).await, Ok(true))
+}
+
+/// Whether both images are there, or can be fetched.
+pub async fn has_images() -> bool {
+    for (name, tag) in [POSTGRES, RABBITMQ] {
+        let image = format!("{name}:{tag}");
+        if !quiet(&["image", "inspect", &image]).await {
+            eprintln!("fetching the image {image}");
+            if !quiet(&["pull", "--quiet", &image]).await {
+                eprintln!("the image {image} can't be fetched");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Postgres, its data in `folder`.
+#[must_use]
+pub fn postgres(folder: &Path, log: &Path, port: u16, password: &str) -> Program {
+    let name = format!("connector-details-postgres-{port}");
+    let arguments = vec![
+        format!("--publish=127.0.0.1:{port}:5432"),
+        format!(
+            "--volume={}:/var/lib/postgresql/data",
+            folder.join("postgres").display()
+        ),
+        format!("--env=POSTGRES_USER={OWNER}"),
+        "--env=POSTGRES_DB=postgres".to_owned(),
+        "--env=POSTGRES_PASSWORD".to_owned(),
+    ];
+    program(
+        "Postgres",
+        name,
+        arguments,
+        POSTGRES,
+        ("POSTGRES_PASSWORD", password),
+        log,
+    )
+}
+
+/// RabbitMQ, its data in `folder`.
+#[must_use]
+pub fn rabbitmq(folder: &Path, log: &Path, ports: (u16, u16), password: &str) -> Program {
+    let (amqp, management) = ports;
+    let name = format!("connector-details-rabbitmq-{amqp}");
+    let arguments = vec![
+        format!("--publish=127.0.0.1:{amqp}:5672"),
+        format!("--publish=127.0.0.1:{management}:15672"),
+        format!(
+            "--volume={}:/var/lib/rabbitmq",
+            folder.join("rabbitmq").display()
+        ),
+        // The data folder is named after the node, and the node after the host.
+        "--hostname=dev".to_owned(),
+        format!("--env=RABBITMQ_DEFAULT_USER={OWNER}"),
+        "--env=RABBITMQ_DEFAULT_PASS".to_owned(),
+    ];
+    program(
+        "RabbitMQ",
+        name,
+        arguments,
+        RABBITMQ,
+        ("RABBITMQ_DEFAULT_PASS", password),
+        log,
+    )
+}
+
+fn program(
+    title: &str,
+    container: String,
+    arguments: Vec<String>,
+    (image, tag): (&str, &str),
+    (variable, password): (&'static str, &str),
+    log: &Path,
+) -> Program {
+    let image = format!("{image}:{tag}");
+    let password = password.to_owned();
+    let name = container.clone();
+    Program {
+        name: title.to_owned(),
+        command: Box::new(move || {
+            // What an earlier run of ours may have left, when it was killed.
+            let clean = format!("docker rm --force {name} >/dev/null 2>&1; exec docker run \"$@\"");
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", &clean, "sh", "--rm", "--init", "--name", &name])
+                .args(&arguments)
+                .arg(&image)
+                // By name only on the command line, which everyone on the machine can read.
+                .env(variable, &password);
+            command
+        }),
+        log: log.to_owned(),
+        pid_file: None,
+        stop: Stop::Container(container),
+    }
+}
+
+/// The arguments of `docker` that run `rabbitmqctl` in the container of [`rabbitmq`].
+#[must_use]
+pub fn rabbitmqctl(amqp: u16) -> Vec<String> {
+    let container = format!("connector-details-rabbitmq-{amqp}");
+    let user = ["exec", "--user", "rabbitmq"].map(ToOwned::to_owned);
+    user.into_iter()
+        .chain([container, "rabbitmqctl".to_owned()])
+        .collect()
+}
+
+/// Stops a container in good order.
+pub async fn stop(name: &str) {
+    quiet(&["stop", "--time", "15", name]).await;
+}
+
+/// Sends a signal to a container's program.
+///
+/// # Errors
+/// It does not run.
+pub async fn signal(name: &str, signal: Signal) -> anyhow::Result<()> {
+    let sent = quiet(&["kill", "--signal", signal.as_str(), name]).await;
+    ensure!(sent, "{name} does not run");
+    Ok(())
+}
+
+/// Freezes a container, or lets it go on.
+///
+/// # Errors
+/// It does not run.
+pub async fn pause(name: &str, paused: bool) -> anyhow::Result<()> {
+    let done = quiet(&[if paused { "pause" } else { "unpause" }, name]).await;
+    ensure!(done, "{name} does not run");
+    Ok(())
+}
+
+async fn quiet(arguments: &[&str]) -> bool {
+    Command::new("docker")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .is_ok_and(|status| status.success())
+}

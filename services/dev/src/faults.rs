@@ -1,0 +1,67 @@
+//! `cargo dev faults`: all fault tests, the long ones too, and the table of what they did.
+
+use std::{ffi::OsString, fmt::Write as _, fs, path::Path, process::ExitCode};
+
+use dev::{paths, services};
+use serde_json::Value;
+
+use crate::cargo;
+
+/// What one test told: columns and their values.
+type Row = Vec<(String, Value)>;
+
+/// Runs the fault tests one after the other, prints the table, and keeps it in `target/faults/`.
+///
+/// # Errors
+/// The programs don't build, or the table can't be written.
+pub async fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    services::build(&services::SERVICES, false).await?;
+    let folder = paths::repository().join("target/faults");
+    fs::create_dir_all(&folder)?;
+    let rows = folder.join("rows.jsonl");
+    fs::write(&rows, "")?;
+    let status = cargo()
+        .args(["test", "--workspace", "--locked", "--test", "faults", "--"])
+        .args(["--include-ignored", "--test-threads=1"])
+        .args(arguments)
+        .env("FAULTS_REPORT", &rows)
+        .status()
+        .await?;
+    let table = table(&rows)?;
+    fs::write(folder.join("report.md"), &table)?;
+    println!("\n{table}");
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The rows as a table of Markdown, each column as wide as its widest cell.
+fn table(rows: &Path) -> anyhow::Result<String> {
+    let rows: Vec<Row> = fs::read_to_string(rows)?
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let heads = rows.first().into_iter().flatten();
+    let mut lines = vec![heads.map(|(head, _)| head.clone()).collect::<Vec<_>>()];
+    for row in rows {
+        let text = |value: Value| value.as_str().map_or(value.to_string(), ToOwned::to_owned);
+        lines.push(row.into_iter().map(|(_, value)| text(value)).collect());
+    }
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(String::len).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    lines.insert(1, widths.iter().map(|width| "-".repeat(*width)).collect());
+    let mut table = String::new();
+    for line in &lines {
+        table.push('|');
+        for (cell, width) in line.iter().zip(&widths) {
+            let _ = write!(table, " {cell:width$} |");
+        }
+        table.push('\n');
+    }
+    Ok(table)
+}

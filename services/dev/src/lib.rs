@@ -1,0 +1,25 @@
+//! The dev stack: Postgres, RabbitMQ, gateway and worker in one command, with or without Docker.
+//!
+//! ```text
+//! up ──▶ servers (environment | docker | installed | apt) ──▶ kept ──▶ one process each
+//!  └───▶ database (schema, logins) ──▶ services (gateway, worker) ──▶ stack_env
+//! test ──▶ test_servers (containers | private) ──▶ cargo test
+//! ```
+//!
+//! It starts programs and stops them by pid, never by name, and never those of others.
+
+#![expect(clippy::print_stderr, reason = "a program for a terminal")]
+
+pub mod database;
+pub mod docker;
+pub mod install;
+pub mod installed;
+pub mod kept;
+pub mod leftovers;
+pub mod paths;
+pub mod servers;
+pub mod services;
+pub mod stack_env;
+pub mod state;
+pub mod test_servers;
+pub mod up;

@@ -1,0 +1,210 @@
+//! `cargo dev`: the dev stack, its tokens and its tests.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal"
+)]
+
+mod bench;
+mod faults;
+
+use std::{ffi::OsString, io::Read as _, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, Subcommand};
+use dev::{
+    kept::Keeper,
+    paths, services,
+    state::State,
+    test_servers::TestServers,
+    up::{self, UpArgs},
+};
+use gateway::token;
+use tokio::process::Command;
+
+/// Starts Postgres, RabbitMQ, gateway and worker, and keeps them running until Ctrl-C.
+#[derive(Parser)]
+#[command(
+    name = "cargo dev",
+    bin_name = "cargo dev",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Print a token that the stack accepts.
+    Token {
+        /// The Space that the token is for.
+        #[arg(long, value_name = "GUID")]
+        space: String,
+
+        /// How long it lives: 30s, 5m, 12h, 1d.
+        #[arg(long, default_value = "5m", value_parser = token::duration)]
+        expires_in: Duration,
+
+        /// Whom it stands for.
+        #[arg(long, value_name = "NAME", default_value = "developer")]
+        subject: String,
+    },
+    /// Start servers for the tests, run all tests, stop the servers.
+    Test {
+        /// Also the tests that need foreign tools: Python, Node and their packages.
+        #[arg(long)]
+        all: bool,
+
+        /// Passed on to cargo test.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Kill, freeze and cut off everything under load, and print what it did: a quarter of an hour.
+    /// The last of it needs root, to mount a file system that can be filled.
+    Faults {
+        /// Passed on to the tests: the beginning of a name, such as broker.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Measure speed, beside a plain service that writes each row itself: fifteen minutes.
+    Bench(bench::BenchArgs),
+    /// Write .sqlx anew: what the SQL of gateway and worker means to the schema of migrations/.
+    /// After a change of a query, which cargo can't compile before: target/debug/dev prepare.
+    Prepare,
+    /// Start servers for the tests, print how to reach them, stop them when the input ends.
+    #[command(hide = true)]
+    Servers,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => up::up(cli.up).await.map(|()| ExitCode::SUCCESS),
+        Some(Subcommands::Token {
+            space,
+            expires_in,
+            subject,
+        }) => print_token(&space, &subject, expires_in),
+        Some(Subcommands::Test { all, arguments }) => test(all, &arguments).await,
+        Some(Subcommands::Faults { arguments }) => faults::run(&arguments).await,
+        Some(Subcommands::Bench(args)) => bench::run(args).await,
+        Some(Subcommands::Prepare) => prepare().await,
+        Some(Subcommands::Servers) => servers().await,
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("cargo dev: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn print_token(space: &str, subject: &str, expires_in: Duration) -> anyhow::Result<ExitCode> {
+    let state = State::read(&up::folder())?
+        .context("no stack was ever started here; start one with cargo dev")?;
+    println!(
+        "{}",
+        token::sign(&state.jwt_secret, space, subject, expires_in)?
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(paths::repository());
+    command
+}
+
+async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    services::build(&services::SERVICES, false).await?;
+    let mut stopped = pin!(up::told_to_stop()?);
+    let keeper = Arc::new(Keeper::default());
+    let servers = tokio::select! {
+        servers = TestServers::start(keeper.clone()) => servers?,
+        () = &mut stopped => {
+            keeper.stop().await;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut all_passed = true;
+    for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
+        let mut tests = cargo();
+        tests
+            .args(["test", "--workspace", "--locked"])
+            .args(arguments)
+            .envs(servers.variables());
+        if ignored {
+            // The long ones among the fault tests are for `cargo dev faults`.
+            tests.args(["--test", "end_to_end", "--", "--ignored"]);
+        }
+        let mut tests = tests.spawn()?;
+        let status = tokio::select! {
+            status = tests.wait() => Some(status?),
+            () = &mut stopped => None,
+        };
+        let _ = tests.kill().await;
+        all_passed &= status.is_some_and(|status| status.success());
+        if !all_passed {
+            break;
+        }
+    }
+    servers.stop().await;
+    Ok(if all_passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Compiles the checked queries against a database with the current schema.
+async fn prepare() -> anyhow::Result<ExitCode> {
+    let servers = TestServers::start(Arc::default()).await?;
+    let result = prepare_against(&servers.servers.database_url).await;
+    servers.stop().await;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
+    // As they are on disk: this program may be older than they are.
+    let pool = sqlx::PgPool::connect(database_url).await?;
+    let migrations = sqlx::migrate::Migrator::new(paths::repository().join("migrations")).await?;
+    migrations.run(&pool).await?;
+    pool.close().await;
+    let folder = paths::repository().join(".sqlx");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    for source in [
+        "services/gateway/src/records.rs",
+        "services/worker/src/store.rs",
+    ] {
+        // Cargo compiles what is newer than its last result.
+        let file = std::fs::File::options()
+            .append(true)
+            .open(paths::repository().join(source))?;
+        file.set_modified(std::time::SystemTime::now())?;
+    }
+    let status = cargo()
+        .args(["check", "--workspace", "--quiet"])
+        .env("SQLX_OFFLINE", "false")
+        .env("SQLX_OFFLINE_DIR", &folder)
+        .env("DATABASE_URL", database_url)
+        .status()
+        .await?;
+    ensure!(status.success(), "the queries don't fit the schema");
+    Ok(())
+}
+
+async fn servers() -> anyhow::Result<ExitCode> {
+    let servers = TestServers::start(Arc::default()).await?;
+    for (name, value) in servers.variables() {
+        println!("{name}={value}");
+    }
+    println!();
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    servers.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,131 @@
+//! Gateway and worker, as processes of their own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use nix::sys::signal::Signal;
+use tokio::process::Command;
+
+use crate::{
+    database::Logins,
+    kept::{Program, Stop},
+    paths,
+};
+
+/// Variables that configure a service. Those of whoever started us are not meant for ours.
+const CONFIGURATION: [&str; 16] = [
+    "DATABASE_URL",
+    "AMQP_URL",
+    "LISTEN",
+    "SHUTDOWN_DELAY",
+    "PUBLISHERS",
+    "GATEWAY_DATABASE_URL",
+    "WORKER_DATABASE_URL",
+    "FAILPOINT",
+    "JWT_SECRET",
+    "JWKS_FILE",
+    "JWKS_URL",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "JWT_SPACES_CLAIM",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+];
+
+/// The services' programs.
+pub const SERVICES: [&str; 2] = ["gateway", "worker"];
+
+/// Builds programs of this workspace, and returns the folder that they are in.
+///
+/// # Errors
+/// They don't compile; cargo has said why.
+pub async fn build(programs: &[&str], release: bool) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--quiet", "--locked"])
+        .args(programs.iter().flat_map(|program| ["--bin", *program]))
+        .args(release.then_some("--release"))
+        .current_dir(paths::repository())
+        .kill_on_drop(true);
+    ensure!(
+        command.status().await?.success(),
+        "{} can't be built",
+        programs.join(" and ")
+    );
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| paths::repository().join("target"), PathBuf::from);
+    Ok(target.join(if release { "release" } else { "debug" }))
+}
+
+/// What both services have to know.
+#[derive(Debug, Clone)]
+pub struct Wiring {
+    /// Where the programs are.
+    pub programs: PathBuf,
+    /// Where their logs go.
+    pub logs: PathBuf,
+    /// The databases' logins.
+    pub logins: Logins,
+    /// The gateway's way to the broker.
+    pub gateway_amqp_url: String,
+    /// The worker's.
+    pub worker_amqp_url: String,
+    /// Signs tokens.
+    pub jwt_secret: String,
+}
+
+impl Wiring {
+    /// A gateway on a port.
+    #[must_use]
+    pub fn gateway(&self, name: &str, port: u16) -> Program {
+        let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
+        variables.push(("JWT_SECRET", self.jwt_secret.clone()));
+        // Not SIGTERM, after which it would wait for a load balancer that is not there.
+        self.program(name, "gateway", variables, Signal::SIGINT)
+    }
+
+    /// A worker, with its health endpoints on a port.
+    #[must_use]
+    pub fn worker(&self, name: &str, port: u16) -> Program {
+        let variables = variables(&self.logins.worker, &self.worker_amqp_url, port);
+        self.program(name, "worker", variables, Signal::SIGTERM)
+    }
+
+    fn program(
+        &self,
+        name: &str,
+        program: &str,
+        variables: Vec<(&'static str, String)>,
+        stop: Signal,
+    ) -> Program {
+        let path = self.programs.join(program);
+        Program {
+            name: name.to_owned(),
+            command: Box::new(move || command(&path, &variables)),
+            log: self.logs.join(format!("{name}.log")),
+            pid_file: None,
+            stop: Stop::Signal(stop),
+        }
+    }
+}
+
+fn variables(database_url: &str, amqp_url: &str, port: u16) -> Vec<(&'static str, String)> {
+    vec![
+        ("DATABASE_URL", database_url.to_owned()),
+        ("AMQP_URL", amqp_url.to_owned()),
+        ("LISTEN", format!("127.0.0.1:{port}")),
+    ]
+}
+
+/// A service's command with exactly this configuration. By environment and not by arguments:
+/// those can be read by everyone on the machine.
+#[must_use]
+pub fn command(program: &Path, variables: &[(&'static str, String)]) -> Command {
+    let mut command = Command::new(program);
+    for name in CONFIGURATION {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().map(|(name, value)| (*name, value)));
+    command
+}

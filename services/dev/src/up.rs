@@ -1,0 +1,331 @@
+//! `cargo dev`: everything up, kept up, and down again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use gateway::token;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    database,
+    kept::{Keeper, Kept},
+    leftovers,
+    paths::{self, free_port},
+    servers::{Servers, ready},
+    services::{self, Wiring},
+    stack_env,
+    state::State,
+};
+
+/// The Space of the published sample, so that the sample works as it stands.
+pub const SPACE: &str = "796eeeb4-1b2f-4965-898a-7e443";
+
+const A_DAY: Duration = Duration::from_hours(24);
+const GATEWAY_PORT: u16 = 8080;
+/// How long the rewritten file may wait for what was started again to be ready.
+const RECOVERY: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What to run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UpArgs {
+    /// Build and run gateway and worker optimised.
+    #[arg(long)]
+    pub release: bool,
+
+    /// How many workers; all but one stand by.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub workers: u16,
+
+    /// How many gateways; each further one has a port of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub gateways: u16,
+
+    /// The first gateway's port. A port that is taken: nothing starts. Not given: 8080, or
+    /// another one where that is taken.
+    #[arg(long)]
+    pub port: Option<u16>,
+}
+
+/// Where the stack keeps its files.
+#[must_use]
+pub fn folder() -> PathBuf {
+    paths::repository().join(".dev")
+}
+
+/// Runs the stack until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Something can't be started, or another stack runs in this folder. Whatever was started is
+/// stopped again.
+pub async fn up(args: UpArgs) -> anyhow::Result<()> {
+    let folder = folder();
+    fs::create_dir_all(&folder)?;
+    let lock = fs::File::create(folder.join("lock"))?;
+    ensure!(
+        lock.try_lock().is_ok(),
+        "a stack is running here already (see .dev/stack.env)"
+    );
+    let stopped = told_to_stop()?;
+    let mut stack = Stack::new(folder.clone(), args)?;
+    let result = tokio::select! {
+        result = stack.run() => result,
+        () = stopped => Ok(()),
+    };
+    eprintln!("stopping");
+    let _ = fs::remove_file(stack_env::path(&folder));
+    stack.stop().await;
+    result
+}
+
+/// Ends with the first SIGINT or SIGTERM from now on.
+///
+/// # Errors
+/// The signals can't be had.
+pub fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+struct Stack {
+    folder: PathBuf,
+    args: UpArgs,
+    state: State,
+    keeper: Keeper,
+    servers: Option<Servers>,
+    gateways: Vec<(u16, Kept)>,
+    workers: Vec<(u16, Kept)>,
+}
+
+impl Stack {
+    fn new(folder: PathBuf, args: UpArgs) -> anyhow::Result<Self> {
+        let _ = fs::remove_file(stack_env::path(&folder));
+        leftovers::stop(&folder);
+        Ok(Self {
+            state: State::open(&folder)?,
+            folder,
+            args,
+            keeper: Keeper::default(),
+            servers: None,
+            gateways: Vec::new(),
+            workers: Vec::new(),
+        })
+    }
+
+    async fn run(&mut self) -> anyhow::Result<()> {
+        let port = match self.args.port {
+            Some(port) => {
+                ensure!(
+                    free_port(Some(port))? == port,
+                    "--port {port}: the port is taken"
+                );
+                port
+            }
+            None => free_port(Some(GATEWAY_PORT))?,
+        };
+        eprintln!("building gateway and worker");
+        let programs = services::build(&services::SERVICES, self.args.release).await?;
+        self.servers = Some(Servers::start(&self.folder, &mut self.state, &self.keeper).await?);
+        self.remember()?;
+        self.start_services(programs, port).await?;
+        self.write_env()?;
+        self.greet()?;
+        loop {
+            self.changed().await;
+            self.remember()?;
+            // Not forever: something else may be stopped, and the new pid is wanted meanwhile.
+            let _ = timeout(RECOVERY, self.wait()).await;
+            self.remember()?;
+            self.write_env()?;
+        }
+    }
+
+    async fn start_services(&mut self, programs: PathBuf, port: u16) -> anyhow::Result<()> {
+        let servers = self.servers.as_ref().context("no servers")?;
+        let logs = self.folder.join("logs");
+        fs::create_dir_all(&logs)?;
+        let password = &self.state.database_password;
+        let wiring = Wiring {
+            programs,
+            logs,
+            logins: database::prepare(&servers.database_url, password).await?,
+            gateway_amqp_url: servers.amqp_url.clone(),
+            worker_amqp_url: servers.amqp_url.clone(),
+            jwt_secret: self.state.jwt_secret.clone(),
+        };
+        for index in 0..self.args.workers {
+            let port = free_port(None)?;
+            let worker = wiring.worker(&numbered("worker", index), port);
+            let kept = self.keeper.keep(worker)?;
+            self.workers.push((port, kept));
+        }
+        for index in 0..self.args.gateways {
+            let port = if index == 0 {
+                port
+            } else {
+                free_port(port.checked_add(index))?
+            };
+            let gateway = wiring.gateway(&numbered("gateway", index), port);
+            let kept = self.keeper.keep(gateway)?;
+            self.gateways.push((port, kept));
+        }
+        self.remember()?;
+        self.wait().await
+    }
+
+    /// Waits until everything answers.
+    async fn wait(&self) -> anyhow::Result<()> {
+        if let Some(servers) = &self.servers {
+            servers.wait().await?;
+        }
+        for (port, kept) in self.gateways.iter().chain(&self.workers) {
+            let url = format!("http://127.0.0.1:{port}/health/ready");
+            ready(&kept.name, async || {
+                let answer = reqwest::get(&url).await?.error_for_status()?.text().await?;
+                ensure!(answer.contains("\"ready\""), "{answer}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Kept> {
+        let servers = self.servers.iter().flat_map(|servers| &servers.kept);
+        let services = self.workers.iter().chain(&self.gateways);
+        servers.chain(services.map(|(_, kept)| kept))
+    }
+
+    /// Ends when something has another pid than before, or none.
+    async fn changed(&self) {
+        let pids = || {
+            self.kept()
+                .map(|kept| *kept.pid.borrow())
+                .collect::<Vec<_>>()
+        };
+        let before = pids();
+        while pids() == before {
+            sleep(POLL).await;
+        }
+    }
+
+    fn write_env(&self) -> anyhow::Result<()> {
+        let servers = self.servers.as_ref().context("no servers")?;
+        let pid = |pid: Option<u32>| pid.map(|pid| pid.to_string()).unwrap_or_default();
+        let pids = |kept: &[(u16, Kept)]| {
+            let all: Vec<_> = kept
+                .iter()
+                .map(|(_, kept)| pid(*kept.pid.borrow()))
+                .collect();
+            all.join(",")
+        };
+        let urls = |kept: &[(u16, Kept)]| {
+            let all: Vec<_> = kept.iter().map(|(port, _)| url(*port)).collect();
+            all.join(",")
+        };
+        let first =
+            |kept: &[(u16, Kept)]| pid(kept.first().and_then(|(_, kept)| *kept.pid.borrow()));
+        let path = |path: &Path| path.display().to_string();
+        stack_env::write(
+            &self.folder,
+            &[
+                (
+                    "GATEWAY_URL",
+                    self.gateways
+                        .first()
+                        .map(|(port, _)| url(*port))
+                        .unwrap_or_default(),
+                ),
+                ("GATEWAY_URLS", urls(&self.gateways)),
+                ("WORKER_URLS", urls(&self.workers)),
+                ("DATABASE_URL", servers.database_url.clone()),
+                ("AMQP_URL", servers.amqp_url.clone()),
+                (
+                    "MANAGEMENT_URL",
+                    servers.management_url.clone().unwrap_or_default(),
+                ),
+                ("SPACE_GUID", SPACE.to_owned()),
+                (
+                    "TOKEN",
+                    token::sign(&self.state.jwt_secret, SPACE, "developer", A_DAY)?,
+                ),
+                ("LOG_DIR", path(&self.folder.join("logs"))),
+                (
+                    "DATA_DIR",
+                    servers.data.as_deref().map(path).unwrap_or_default(),
+                ),
+                ("GATEWAY_PID", first(&self.gateways)),
+                ("GATEWAY_PIDS", pids(&self.gateways)),
+                ("WORKER_PID", first(&self.workers)),
+                ("WORKER_PIDS", pids(&self.workers)),
+                ("POSTGRES_PID", pid(servers.pid("Postgres"))),
+                ("RABBITMQ_PID", pid(servers.pid("RabbitMQ"))),
+            ],
+        )
+    }
+
+    fn remember(&self) -> anyhow::Result<()> {
+        let pids = self.kept().filter_map(|kept| *kept.pid.borrow());
+        leftovers::remember(&self.folder, pids)
+    }
+
+    #[expect(clippy::print_stdout, reason = "this is what the command is for")]
+    fn greet(&self) -> anyhow::Result<()> {
+        let port = self
+            .gateways
+            .first()
+            .map_or(GATEWAY_PORT, |(port, _)| *port);
+        let gateway = url(port);
+        let token = token::sign(&self.state.jwt_secret, SPACE, "developer", A_DAY)?;
+        println!(
+            "\nConnector Details is ready.\n\n  \
+               GraphQL  {gateway}/graphql\n  \
+               files    {}\n  \
+               token    {token}\n\n\
+             Paste this into another terminal to save the published sample:\n\n\
+             curl -s {gateway}/graphql -H 'SPACE_GUID: {SPACE}' \\\n  \
+               -H 'Content-Type: application/json' \\\n  \
+               -H 'Authorization: Bearer {token}' \\\n  \
+               --data-binary @- <<'EOF'\n{}\nEOF\n\n\
+             Ctrl-C stops everything; the data stays.",
+            stack_env::path(&self.folder).display(),
+            sample(),
+        );
+        Ok(())
+    }
+
+    async fn stop(self) {
+        self.keeper.stop().await;
+        leftovers::forget(&self.folder);
+    }
+}
+
+fn numbered(name: &str, index: u16) -> String {
+    match index {
+        0 => name.to_owned(),
+        _ => format!("{name}-{}", index + 1),
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// The published sample as the body of a request.
+fn sample() -> String {
+    let query = include_str!("sample.graphql");
+    serde_json::json!({ "query": query }).to_string()
+}
