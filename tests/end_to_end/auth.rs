@@ -1,0 +1,250 @@
+//! Who is let in.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tests::{
+    api::{Api, SECRET, SPACE, sample},
+    eventually,
+    keys::{Issuer, claims},
+    stack::{Process, Stack},
+};
+
+fn shared(claims: &Value) -> anyhow::Result<String> {
+    Ok(encode(
+        &Header::default(),
+        claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )?)
+}
+
+async fn gate(
+    stack: &Stack,
+    variables: Vec<(&'static str, String)>,
+) -> anyhow::Result<(Process, Api)> {
+    let gateway = stack.gateway_with(variables)?;
+    gateway.becomes("ready").await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    Ok((gateway, api))
+}
+
+async fn status(api: &Api, token: &str) -> anyhow::Result<u16> {
+    Ok(api
+        .with("authorization", format!("Bearer {token}"))
+        .find(&sample())
+        .await?
+        .status)
+}
+
+#[tokio::test]
+async fn a_token_has_to_prove_what_it_says() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let (_gateway, api) = gate(&stack, vec![("JWT_SECRET", SECRET.to_owned())]).await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let with = |claim: &str, value: Value| {
+        let mut changed = claims(SPACE);
+        changed[claim] = value;
+        shared(&changed)
+    };
+    let good = shared(&claims(SPACE))?;
+    let mut unsigned = good.split('.');
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+    let payload = unsigned.nth(1).unwrap_or_default();
+
+    assert_eq!(status(&api, &good).await?, 200);
+    assert_eq!(status(&api, &with("spaces", json!(SPACE))?).await?, 200);
+    assert_eq!(
+        status(&api, &with("exp", json!(now - 10))?).await?,
+        200,
+        "within the leeway"
+    );
+    for (name, token) in [
+        ("expired", with("exp", json!(now - 60))?),
+        ("without exp", with("exp", Value::Null)?),
+        ("exp as a string", with("exp", json!("4102444800"))?),
+        ("not yet valid", with("nbf", json!(now + 600))?),
+        ("without sub", with("sub", Value::Null)?),
+        ("blank sub", with("sub", json!(" "))?),
+        (
+            "of another secret",
+            encode(
+                &Header::default(),
+                &claims(SPACE),
+                &EncodingKey::from_secret(b"another secret of thirty-two bytes"),
+            )?,
+        ),
+        (
+            "of another algorithm",
+            encode(
+                &Header::new(Algorithm::HS512),
+                &claims(SPACE),
+                &EncodingKey::from_secret(SECRET.as_bytes()),
+            )?,
+        ),
+        ("unsigned", format!("{none}.{payload}.")),
+        ("no token", "x".to_owned()),
+    ] {
+        let answer = api
+            .with("authorization", format!("Bearer {token}"))
+            .find(&sample())
+            .await?;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (401, "UNAUTHENTICATED"),
+            "{name}"
+        );
+    }
+    assert_eq!(status(&api, &with("spaces", json!([]))?).await?, 403);
+    assert_eq!(status(&api, &with("spaces", Value::Null)?).await?, 403);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_headers_are_required_once() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let (_gateway, api) = gate(&stack, vec![("JWT_SECRET", SECRET.to_owned())]).await?;
+
+    let no_space = api.without("space_guid").find(&sample()).await?;
+    let other_name = api
+        .without("space_guid")
+        .with("space-guid", SPACE)
+        .find(&sample())
+        .await?;
+    let both_names = api.with("space-guid", SPACE).find(&sample()).await?;
+    let no_token = api.without("authorization").find(&sample()).await?;
+    let other_scheme = api
+        .with("authorization", "Basic eDp5")
+        .find(&sample())
+        .await?;
+
+    assert_eq!(
+        (no_space.status, no_space.code().as_str()),
+        (400, "BAD_REQUEST")
+    );
+    assert_eq!(other_name.status, 200);
+    assert_eq!(
+        (both_names.status, both_names.code().as_str()),
+        (400, "BAD_REQUEST")
+    );
+    assert_eq!(
+        (no_token.status, no_token.code().as_str()),
+        (401, "UNAUTHENTICATED")
+    );
+    assert_eq!(other_scheme.status, 401);
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_come_from_a_jwks_file() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let issuers = [
+        Issuer::new(Algorithm::RS256, "rsa")?,
+        Issuer::new(Algorithm::ES256, "ec")?,
+        Issuer::new(Algorithm::EdDSA, "ed")?,
+    ];
+    let stranger = Issuer::new(Algorithm::ES256, "ec")?;
+    let unknown = Issuer::new(Algorithm::EdDSA, "unknown")?;
+    let keys: Vec<Value> = issuers
+        .iter()
+        .map(Issuer::jwk)
+        .collect::<anyhow::Result<_>>()?;
+    let file = stack.servers.logs.join(format!("{}.jwks", stack.vhost));
+    std::fs::write(&file, json!({ "keys": keys }).to_string())?;
+    let (_gateway, api) = gate(
+        &stack,
+        vec![
+            ("JWKS_FILE", file.display().to_string()),
+            ("JWT_ISSUER", "the platform".to_owned()),
+            ("JWT_AUDIENCE", "connector-details".to_owned()),
+            ("JWT_SPACES_CLAIM", "https://platform/spaces".to_owned()),
+        ],
+    )
+    .await?;
+    let mut claims = claims(SPACE);
+    claims["iss"] = "the platform".into();
+    claims["aud"] = json!(["connector-details", "other"]);
+    claims["https://platform/spaces"] = claims["spaces"].take();
+
+    for issuer in &issuers {
+        assert_eq!(status(&api, &issuer.sign(&claims)?).await?, 200);
+    }
+    assert_eq!(status(&api, &stranger.sign(&claims)?).await?, 401);
+    assert_eq!(status(&api, &unknown.sign(&claims)?).await?, 401);
+    // The public key as a shared secret: the oldest trick.
+    let public = keys[1].to_string();
+    let mut header = Header::new(Algorithm::HS256);
+    header.kid = Some("ec".to_owned());
+    let forged = encode(
+        &header,
+        &claims,
+        &EncodingKey::from_secret(public.as_bytes()),
+    )?;
+    assert_eq!(status(&api, &forged).await?, 401);
+    for claim in ["iss", "aud"] {
+        let mut other = claims.clone();
+        other[claim] = "another".into();
+        assert_eq!(
+            status(&api, &issuers[0].sign(&other)?).await?,
+            401,
+            "{claim}"
+        );
+        other[claim] = Value::Null;
+        assert_eq!(
+            status(&api, &issuers[0].sign(&other)?).await?,
+            401,
+            "{claim}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_come_from_a_jwks_url_that_may_be_late() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let issuer = Issuer::new(Algorithm::ES256, "ec")?;
+    let body = json!({ "keys": [issuer.jwk()?] }).to_string();
+    let port = dev::paths::free_port(None)?;
+    let url = format!("http://127.0.0.1:{port}/jwks");
+    let gateway = stack.gateway_with(vec![("JWKS_URL", url.clone())])?;
+    gateway.becomes("not ready").await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let token = issuer.sign(&claims(SPACE))?;
+
+    assert_eq!(
+        status(&api, &token).await?,
+        503,
+        "nothing can be said about any token"
+    );
+    drop(gateway);
+    serve(port, body).await?;
+    let gateway = stack.gateway_with(vec![("JWKS_URL", url)])?;
+    gateway.becomes("ready").await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+
+    assert_eq!(status(&api, &token).await?, 200);
+    Ok(())
+}
+
+/// Answers every request with one body, until the test ends.
+async fn serve(port: u16, body: String) -> anyhow::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request).await;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    eventually("the key server", async || {
+        let url = format!("http://127.0.0.1:{port}/");
+        Ok(reqwest::Client::new().get(url).send().await.ok().map(drop))
+    })
+    .await
+}

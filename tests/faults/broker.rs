@@ -1,0 +1,299 @@
+//! A broker that is killed, frozen, full, or has an alarm; and queues that are gone.
+
+use std::time::{Duration, Instant};
+
+use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
+use nix::sys::signal::Signal;
+use proto::topology;
+use tests::{
+    api::{sample, sample_with},
+    eventually,
+    load::DEADLINE,
+    publisher::Publisher,
+    report::Report,
+    rig::Rig,
+};
+
+use crate::{CLIENTS, command, seconds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let mut load = rig.load(CLIENTS).await?;
+
+    rig.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
+    seconds(1.0).await;
+    rig.servers.wait().await?;
+    let recovery = load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("broker killed")?;
+    assert!(report.refused > 0, "{report:?}");
+    assert!(recovery < Duration::from_secs(30));
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn frozen() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let mut load = rig.load(CLIENTS).await?;
+
+    rig.freeze(rig.server("RabbitMQ")?, Duration::from_secs(40))
+        .await?;
+    let recovery = load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("broker frozen for 40 s")?;
+    assert!(report.refused > 0, "{report:?}");
+    assert!(report.gap > Duration::from_secs(30), "{report:?}");
+    assert!(recovery < Duration::from_secs(30));
+    rig.stop().await;
+    Ok(())
+}
+
+/// The alarms, and how each is raised and cleared: the arguments of rabbitmqctl.
+const ALARMS: [(&str, [[&str; 2]; 2]); 2] = [
+    (
+        "memory alarm",
+        [
+            ["set_vm_memory_high_watermark", "0.000001"],
+            ["set_vm_memory_high_watermark", "0.4"],
+        ],
+    ),
+    (
+        "disk alarm",
+        [
+            ["set_disk_free_limit", "1000000GB"],
+            ["set_disk_free_limit", "50MB"],
+        ],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_are_told_in_time() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let api = rig.api()?;
+    api.save(&sample()).await?.record()?;
+
+    for (alarm, [raise, clear]) in ALARMS {
+        rig.servers.rabbitmqctl(&raise).await?;
+        let mut report = Report::default();
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let started = Instant::now();
+            let code = api.save(&sample()).await?.code();
+            report.count(Some(&code), started.elapsed());
+            told.push((code, started.elapsed()));
+        }
+        // The first that is written is what the broker blocks the connection for.
+        assert!(report.slowest < DEADLINE);
+        assert_eq!(report.unknown + report.refused, 4, "{told:?}");
+        let (code, took) = &told[3];
+        assert_eq!(code, "SERVICE_UNAVAILABLE");
+        assert!(*took < Duration::from_secs(1), "{took:?}");
+        rig.servers.rabbitmqctl(&clear).await?;
+        let cleared = Instant::now();
+        eventually("saves to be taken again", async || {
+            Ok(api.save(&sample()).await?.record().ok())
+        })
+        .await?;
+        report.recovery = cleared.elapsed();
+        report.tell(alarm)?;
+    }
+    rig.stop().await;
+    Ok(())
+}
+
+/// More than the worker keeps replies for, so that some have to be dropped.
+const BACKLOG: usize = 6000;
+
+/// Publishes a backlog whose replies are wanted, and then lets the worker drain it.
+async fn drained(
+    rig: &Rig,
+    publisher: &Publisher,
+    alarm: Option<[&str; 2]>,
+) -> anyhow::Result<Duration> {
+    let database = rig.database().await?;
+    let decided = async || -> anyhow::Result<i64> {
+        let count = sqlx::query_scalar("select count(*) from connector_details_changes");
+        Ok(count.fetch_one(&database).await?)
+    };
+    rig.workers[0].freeze().await?;
+    let before = decided().await?;
+    let backlog = (0..BACKLOG).map(|number| {
+        let body = command(&format!("backlog {number}"), "x").to_string();
+        let id = format!("{before}-{number}");
+        async move { publisher.publish(body, Publisher::properties(&id)).await }
+    });
+    futures_util::future::try_join_all(backlog).await?;
+    if let Some(raise) = alarm {
+        rig.servers.rabbitmqctl(&raise).await?;
+    }
+    rig.workers[0].thaw().await?;
+    let started = Instant::now();
+    let all = before + i64::try_from(BACKLOG)?;
+    eventually("the backlog to be drained", async || {
+        Ok((decided().await? >= all).then_some(()))
+    })
+    .await?;
+    let took = started.elapsed();
+    eventually("all to be acknowledged", async || {
+        Ok((rig.commands("messages_unacknowledged").await? == 0).then_some(()))
+    })
+    .await?;
+    Ok(took)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    rig.api()?.save(&sample()).await?.record()?;
+    let publisher = rig.publisher().await?;
+    // Once to warm up: the first statements are prepared, the tables begin to grow.
+    drained(&rig, &publisher, None).await?;
+
+    let without = drained(&rig, &publisher, None).await?;
+    let (_, [raise, clear]) = ALARMS[0];
+    let with = drained(&rig, &publisher, Some(raise)).await?;
+    let stuck = rig.api()?.save(&sample()).await?.code();
+    rig.servers.rabbitmqctl(&clear).await?;
+
+    eprintln!("{BACKLOG} commands: {without:?}, with an alarm {with:?}");
+    assert!(
+        ["SAVE_UNKNOWN", "SERVICE_UNAVAILABLE"].contains(&stuck.as_str()),
+        "there was no alarm: {stuck}"
+    );
+    assert!(with < without * 2, "{with:?} instead of {without:?}");
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let api = rig.api()?;
+    api.save(&sample()).await?.record()?;
+    let policy = r#"{"max-length":5}"#;
+    let queue = r"^ipack\.connector-details\.v1$";
+    rig.servers
+        .rabbitmqctl(&["set_policy", "full", queue, policy, "--apply-to", "queues"])
+        .await?;
+    rig.workers[0].freeze().await?;
+
+    // What the worker has prefetched does not count; all of these have to pile up. Not all at once:
+    // a queue tells the channels that it is full a moment after it is.
+    let saves = (0..600_u32).map(|n| {
+        let api = api.clone();
+        async move {
+            seconds(f64::from(n / 100) * 0.4).await;
+            let input = sample_with("processId", format!("full {n}"));
+            let started = Instant::now();
+            let answer = api.save(&input).await?;
+            anyhow::Ok((format!("full {n}"), answer.code(), started.elapsed()))
+        }
+    });
+    let answers = futures_util::future::try_join_all(saves).await?;
+    rig.workers[0].thaw().await?;
+    rig.servers.rabbitmqctl(&["clear_policy", "full"]).await?;
+    rig.ready().await?;
+    let cleared = Instant::now();
+    eventually("saves to be taken again", async || {
+        Ok(api.save(&sample()).await?.record().ok())
+    })
+    .await?;
+
+    let mut report = Report::default();
+    for (_, code, took) in &answers {
+        report.count(Some(code), *took);
+    }
+    let applied: Vec<String> = sqlx::query_scalar(
+        "select process_id from connector_details_changes where process_id like 'full %'",
+    )
+    .fetch_all(&rig.database().await?)
+    .await?;
+    for (process, code, _) in answers {
+        match (code.as_str(), applied.contains(&process)) {
+            ("QUEUE_FULL", true) => report.twice.push(process),
+            ("SAVE_PENDING", false) => report.lost.push(process),
+            _ => {}
+        }
+    }
+    report.recovery = cleared.elapsed();
+    report.tell("queue full")?;
+    assert!(report.refused > 0 && report.pending > 0, "{report:?}");
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let mut load = rig.load(CLIENTS).await?;
+
+    let management = rig.servers.management_url.clone().unwrap_or_default();
+    for path in [
+        format!("exchanges/%2f/{}", topology::COMMANDS),
+        format!("queues/%2f/{}", topology::QUEUE),
+    ] {
+        let deleted = reqwest::Client::new().delete(format!("{management}/api/{path}"));
+        deleted.send().await?.error_for_status()?;
+        load.recovers().await?;
+    }
+    let answered = load.finish(&rig.database().await?).await;
+
+    // What was in the queue is gone with it, and repeated by its clients; so nothing is lost.
+    let report = answered?;
+    report.tell("exchange deleted, queue deleted")?;
+    assert!(
+        report.refused + report.unknown + report.pending > 0,
+        "nobody noticed: {report:?}"
+    );
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_queue_that_is_gone_or_forged_is_no_matter() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    rig.api()?.save(&sample()).await?.record()?;
+    let publisher = rig.publisher().await?;
+    let foreign = "somebody.elses";
+    publisher
+        .channel
+        .queue_declare(
+            foreign.into(),
+            QueueDeclareOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+
+    let with = |id: &str, reply_to: &str| -> BasicProperties {
+        Publisher::properties(id).with_reply_to(reply_to.into())
+    };
+    for (number, reply_to) in [
+        "ipack.reply.gone",
+        foreign,
+        topology::QUEUE,
+        topology::PARKED,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = command(&format!("reply {number}"), "x").to_string();
+        publisher
+            .publish(body, with(&format!("reply-{number}"), reply_to))
+            .await?;
+    }
+    // Behind them in the queue.
+    let after = rig.api()?.save(&sample()).await?.record()?;
+
+    assert_eq!(after["revision"], 2);
+    assert!(publisher.get(foreign).await?.is_none());
+    assert_eq!(rig.commands("messages").await?, 0);
+    rig.stop().await;
+    Ok(())
+}

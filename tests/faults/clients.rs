@@ -1,0 +1,71 @@
+//! Clients that hang up.
+
+use std::time::Duration;
+
+use tests::{api::sample_with, eventually, rig::Rig};
+use tokio::time::timeout;
+
+/// A thousand clients that save and read, and hang up before they are answered.
+async fn hang_up(rig: &Rig) -> anyhow::Result<()> {
+    let api = rig.api()?;
+    rig.server("Postgres")?.freeze().await?;
+    let clients = (0..1000).map(|n| {
+        let api = api.clone();
+        async move {
+            let input = sample_with("processId", format!("hung up {}", n % 100));
+            let _ = timeout(Duration::from_millis(800), api.save(&input)).await;
+            let _ = timeout(Duration::from_millis(50), api.find(&input)).await;
+        }
+    });
+    futures_util::future::join_all(clients).await;
+    rig.server("Postgres")?.thaw().await?;
+    rig.ready().await?;
+    eventually("saves to be answered", async || {
+        Ok(api
+            .save(&sample_with("processId", "after"))
+            .await?
+            .record()
+            .ok())
+    })
+    .await?;
+    eventually("the queue to be empty", async || {
+        Ok((rig.commands("messages").await? == 0).then_some(()))
+    })
+    .await
+}
+
+/// Resident memory of the gateway, in KiB, and its open files.
+fn size(rig: &Rig) -> anyhow::Result<(u64, usize)> {
+    let pid = rig.gateways[0].pid.borrow().unwrap_or_default();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let words = line.unwrap_or_default().split_whitespace().next();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+    Ok((words.unwrap_or_default().parse()?, files))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn a_thousand_that_hang_up_leave_nothing_behind() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    // Twice to warm up: memory that an allocator keeps for the next thousand is no leak.
+    hang_up(&rig).await?;
+    hang_up(&rig).await?;
+
+    let (memory, files) = size(&rig)?;
+    hang_up(&rig).await?;
+    hang_up(&rig).await?;
+    let (memory_after, files_after) = size(&rig)?;
+
+    eprintln!("{memory} KiB and {files} files; {memory_after} KiB and {files_after} files");
+    assert!(memory_after < memory + memory / 5);
+    assert!(files_after <= files + 20);
+    let stuck: i64 = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity where state like 'idle in transaction%'",
+    )
+    .fetch_one(&rig.database().await?)
+    .await?;
+    assert_eq!(stuck, 0);
+    rig.stop().await;
+    Ok(())
+}

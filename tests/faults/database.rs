@@ -1,0 +1,310 @@
+//! A database that is killed, frozen, full, or takes no writes.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, chown},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use proto::topology;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use tests::{eventually, load::Load, rig::Rig};
+
+use crate::{CLIENTS, command, seconds};
+
+/// What every fault of the database has in common: it was felt, it was waited for, nothing was
+/// parked for it, and saves were accepted all the time.
+async fn finish(rig: &Rig, mut load: Load, fault: &str, felt: usize) -> anyhow::Result<()> {
+    load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+    report.tell(fault)?;
+    anyhow::ensure!(held(rig)? > felt, "{fault}: it was not felt");
+    anyhow::ensure!(report.refused + report.unknown == 0, "{report:?}");
+    let parked = rig.publisher().await?.get(topology::PARKED).await?;
+    anyhow::ensure!(parked.is_none(), "{fault}: a good command was parked");
+    Ok(())
+}
+
+/// How often the worker held commands back so far.
+fn held(rig: &Rig) -> anyhow::Result<usize> {
+    rig.logged("can't decide now")
+}
+
+async fn execute(database: &PgPool, statements: &[&str]) -> anyhow::Result<()> {
+    let mut owner = database.acquire().await?;
+    for statement in statements {
+        let statement = AssertSqlSafe((*statement).to_owned());
+        sqlx::query(statement).execute(&mut *owner).await?;
+    }
+    Ok(())
+}
+
+/// Ends the services' connections, so that the next ones have the new settings.
+async fn disconnect(database: &PgPool) -> anyhow::Result<()> {
+    execute(
+        database,
+        &["select pg_terminate_backend(pid) from pg_stat_activity
+           where application_name like 'connector-details-%'"],
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let load = rig.load(CLIENTS).await?;
+
+    rig.server("Postgres")?.signal(Signal::SIGKILL).await?;
+    seconds(1.0).await;
+    rig.ready().await?;
+    finish(&rig, load, "database killed", 0).await?;
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn frozen() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let load = rig.load(CLIENTS).await?;
+
+    rig.freeze(rig.server("Postgres")?, Duration::from_secs(40))
+        .await?;
+    rig.ready().await?;
+    finish(&rig, load, "database frozen for 40 s", 0).await?;
+    rig.stop().await;
+    Ok(())
+}
+
+/// As a standby answers that was taken for the primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn read_only() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let load = rig.load(CLIENTS).await?;
+    let database = rig.database().await?;
+
+    execute(
+        &database,
+        &[
+            "alter system set default_transaction_read_only = on",
+            "select pg_reload_conf()",
+        ],
+    )
+    .await?;
+    seconds(3.0).await;
+    execute(
+        &database,
+        &[
+            "set default_transaction_read_only = off",
+            "alter system reset default_transaction_read_only",
+            "select pg_reload_conf()",
+        ],
+    )
+    .await?;
+    finish(&rig, load, "database read-only for 3 s", 0).await?;
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn crowded() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let load = rig.load(CLIENTS).await?;
+    let database = rig.database().await?;
+
+    // Others use up all connections, and the services lose theirs.
+    let mut others = Vec::new();
+    while let Ok(connection) = PgConnection::connect(&rig.servers.database_url).await {
+        others.push(connection);
+    }
+    disconnect(&database).await?;
+    while let Ok(connection) = PgConnection::connect(&rig.servers.database_url).await {
+        others.push(connection);
+    }
+    seconds(3.0).await;
+    drop(others);
+    finish(&rig, load, "all connections used by others for 3 s", 0).await?;
+    rig.stop().await;
+    Ok(())
+}
+
+/// Takes a row that the worker wants next, while the worker has one that we want then.
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlocked() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let load = rig.load(CLIENTS).await?;
+    let database = rig.database().await?;
+    let publisher = rig.publisher().await?;
+    for process in ["lock a", "lock b"] {
+        rig.api()?.save(&command(process, "x")).await?.record()?;
+    }
+
+    let mut other = PgConnection::connect(&rig.servers.database_url).await?;
+    let mut transaction = other.begin().await?;
+    // The worker has to be the one that notices and gives up.
+    sqlx::query("set local deadlock_timeout = '30s'")
+        .execute(&mut *transaction)
+        .await?;
+    let lock = |process: &'static str| {
+        sqlx::query("update connector_details set client_id = 'other' where process_id = $1")
+            .bind(process)
+    };
+    lock("lock b").execute(&mut *transaction).await?;
+    // In one batch: both wait in the queue while the worker is away.
+    rig.workers[0].freeze().await?;
+    for (id, process) in [("dead-a", "lock a"), ("dead-b", "lock b")] {
+        let body = command(process, "y").to_string();
+        publisher
+            .publish(body, tests::publisher::Publisher::properties(id))
+            .await?;
+    }
+    rig.workers[0].thaw().await?;
+    eventually("the worker to wait for us", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+             and application_name = 'connector-details-worker'",
+        )
+        .fetch_one(&database)
+        .await?;
+        Ok((waiting > 0).then_some(()))
+    })
+    .await?;
+    lock("lock a").execute(&mut *transaction).await?;
+    transaction.commit().await?;
+
+    finish(&rig, load, "deadlock with another client", 0).await?;
+    let deadlocks: i64 = sqlx::query_scalar("select sum(deadlocks)::bigint from pg_stat_database")
+        .fetch_one(&database)
+        .await?;
+    assert!(deadlocks > 0, "there was no deadlock");
+    let saved: Vec<String> = sqlx::query_scalar(
+        "select client_id from connector_details where process_id like 'lock %'",
+    )
+    .fetch_all(&database)
+    .await?;
+    assert_eq!(saved, ["y", "y"]);
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unserializable() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let load = rig.load(CLIENTS).await?;
+    let database = rig.database().await?;
+    execute(
+        &database,
+        &["alter role connector_details_worker_login
+           set default_transaction_isolation = 'repeatable read'"],
+    )
+    .await?;
+    disconnect(&database).await?;
+    eventually("the worker to be back", async || {
+        Ok(rig
+            .api()?
+            .save(&command("shared", "x"))
+            .await?
+            .record()
+            .ok())
+    })
+    .await?;
+    let felt = held(&rig)?;
+
+    // A row changes between the worker's snapshot and its update of it.
+    let mut other = PgConnection::connect(&rig.servers.database_url).await?;
+    let mut transaction = other.begin().await?;
+    sqlx::query("update connector_details set client_id = 'other' where process_id = 'shared'")
+        .execute(&mut *transaction)
+        .await?;
+    let api = rig.api()?;
+    let save = tokio::spawn(async move { api.save(&command("shared", "y")).await });
+    seconds(1.0).await;
+    transaction.commit().await?;
+    let saved = save.await??.record()?;
+
+    assert_eq!(saved["clientId"], "y");
+    assert!(rig.logged("could not serialize access")? > 0);
+    finish(&rig, load, "serialization failure", felt).await?;
+    rig.stop().await;
+    Ok(())
+}
+
+/// A small file system, mounted for as long as this lives.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(folder: PathBuf, megabytes: u32) -> anyhow::Result<Self> {
+        std::fs::create_dir(&folder)?;
+        let size = format!("size={megabytes}m,mode=1777");
+        as_root(&["mount", "-t", "tmpfs", "-o", &size, "none"], &folder)?;
+        Ok(Self(folder))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+
+    /// Takes what is left of it.
+    fn fill(&self) -> anyhow::Result<()> {
+        let mut filler = File::create(self.filler())?;
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: Postgres has files open on it.
+        let _ = as_root(&["umount", "-l"], &self.0);
+    }
+}
+
+fn as_root(command: &[&str], path: &Path) -> anyhow::Result<()> {
+    let sudo = if nix::unistd::geteuid().is_root() {
+        [].as_slice()
+    } else {
+        &["sudo", "-n"]
+    };
+    let words: Vec<&str> = sudo.iter().chain(command).copied().collect();
+    let status = Command::new(words[0])
+        .args(&words[1..])
+        .arg(path)
+        .status()?;
+    anyhow::ensure!(status.success(), "{words:?} is not allowed");
+    Ok(())
+}
+
+/// The ledger lies on a file system of its own, which is then filled to the last byte.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the right to mount a file system"]
+async fn full() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let database = rig.database().await?;
+    let disk = Disk::mount(rig.folder().join("disk"), 200)?;
+    let place = disk.0.join("table");
+    std::fs::create_dir(&place)?;
+    let data = rig.servers.data.as_deref().unwrap_or(Path::new("/"));
+    let owner = std::fs::metadata(data.join("postgres"))?;
+    chown(&place, Some(owner.uid()), Some(owner.gid()))?;
+    let tablespace = format!("create tablespace small location '{}'", place.display());
+    let movement = "alter table connector_details_changes set tablespace small";
+    execute(&database, &[&tablespace, movement]).await?;
+    let load = rig.load(CLIENTS).await?;
+
+    disk.fill()?;
+    eventually("the disk to be felt", async || {
+        Ok((rig.logged("No space left on device")? > 0).then_some(()))
+    })
+    .await?;
+    seconds(3.0).await;
+    std::fs::remove_file(disk.filler())?;
+    finish(&rig, load, "disk of the ledger full for 3 s", 0).await?;
+    drop(disk);
+    rig.stop().await;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! All of it killed at once; and then everything that was left over sent again, twice.
+
+use proto::topology;
+use tests::{eventually, publisher::Publisher, rig::Rig};
+
+use crate::{CLIENTS, command, seconds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let mut load = rig.load(CLIENTS).await?;
+    // Some that are invalid, and will be again.
+    let publisher = rig.publisher().await?;
+    for number in 0..5 {
+        let mut body = command(&format!("parked {number}"), "x");
+        body["envId"] = "".into();
+        let id = format!("parked-{number}");
+        publisher
+            .publish(body.to_string(), Publisher::properties(&id))
+            .await?;
+    }
+
+    rig.kill_all().await;
+    seconds(2.0).await;
+    rig.ready().await?;
+    load.recovers().await?;
+    let publisher = rig.publisher().await?;
+    eventually("the commands to be parked", async || {
+        let output = rig
+            .program("worker")
+            .args(["replay", "--dry-run"])
+            .output()
+            .await?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok((text.matches("would be sent").count() >= 5).then_some(()))
+    })
+    .await?;
+    // A good one that was given up, as a worker that dies of it leaves it behind.
+    publisher
+        .channel
+        .basic_publish(
+            "".into(),
+            topology::DEAD.into(),
+            lapin::options::BasicPublishOptions::default(),
+            command("dead", "x").to_string().as_bytes(),
+            Publisher::properties("dead-1"),
+        )
+        .await?
+        .await?;
+    for _ in 0..2 {
+        let output = rig.program("worker").arg("replay").output().await?;
+        assert!(output.status.success(), "{output:?}");
+        seconds(1.0).await;
+    }
+    let decided: Vec<String> = eventually("the dead command to be saved", async || {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "select command_id from connector_details_changes
+             where process_id = 'dead' or process_id like 'parked %'",
+        )
+        .fetch_all(&rig.database().await?)
+        .await?;
+        Ok((!ids.is_empty()).then_some(ids))
+    })
+    .await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("everything killed, then replayed twice")?;
+    assert_eq!(decided, ["dead-1"]);
+    rig.stop().await;
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Workers that are killed, frozen and restarted, and commands that come again.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use sqlx::PgPool;
+use tests::{eventually, proxy::Mode, publisher::Publisher, rig::Rig};
+
+use crate::{CLIENTS, command, seconds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let mut load = rig.load(CLIENTS).await?;
+
+    let before = rig.logged("delivered before")?;
+    for round in 0..12_u32 {
+        seconds(0.3 + f64::from(round) * 0.05).await;
+        let worker = &rig.workers[round as usize % 2];
+        let _ = worker.signal(Signal::SIGKILL).await;
+    }
+    load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("workers killed 12 times")?;
+    let redelivered = rig.logged("delivered before")?;
+    assert!(redelivered > before, "no command was ever redelivered");
+    rig.stop().await;
+    Ok(())
+}
+
+/// One after the other killed, told to leave, and frozen while another takes over.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn killed_stopped_and_frozen_in_turn() -> anyhow::Result<()> {
+    let rig = Rig::start(2, 3).await?;
+    // Twenty records, saved in sequence by a client each.
+    let mut load = rig.load(20).await?;
+
+    for round in 0..9 {
+        let worker = &rig.workers[round % 3];
+        match round % 4 {
+            0 | 2 => worker.signal(Signal::SIGKILL).await?,
+            1 => worker.signal(Signal::SIGTERM).await?,
+            _ => rig.freeze(worker, Duration::from_secs(16)).await?,
+        }
+        seconds(1.5).await;
+    }
+    load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("workers killed, stopped, frozen in turn")?;
+    assert!(rig.logged("told to stop")? >= 1);
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn frozen_and_waking_up_after_another_took_over() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let mut load = rig.load(CLIENTS).await?;
+
+    // Both in turn, since one of them stands by; each for longer than the broker waits for a
+    // heartbeat, so that it gives up on the active one and the other takes over.
+    for worker in &rig.workers {
+        rig.freeze(worker, Duration::from_secs(25)).await?;
+    }
+    load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("workers frozen for 25 s")?;
+    assert!(
+        report.gap > Duration::from_secs(5),
+        "nobody noticed: {report:?}"
+    );
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarted_without_anyone_noticing() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let mut load = rig.load(CLIENTS).await?;
+
+    for round in 0..6 {
+        seconds(1.0).await;
+        rig.workers[round % 2].signal(Signal::SIGTERM).await?;
+    }
+    load.recovers().await?;
+    let report = load.finish(&rig.database().await?).await?;
+
+    report.tell("workers restarted 6 times")?;
+    assert!(rig.logged("told to stop")? >= 6);
+    assert_eq!(report.refused + report.pending + report.unknown, 0);
+    rig.stop().await;
+    Ok(())
+}
+
+/// What the ledger says about the commands that [`publish`] published.
+async fn decisions(database: &PgPool) -> anyhow::Result<Vec<(String, String, i64)>> {
+    Ok(sqlx::query_as(
+        "select command_id, client_id, revision from connector_details_changes
+         where command_id like 'once-%' order by decided_at, revision",
+    )
+    .fetch_all(database)
+    .await?)
+}
+
+/// Publishes 20 saves of one record and 20 of others, in turn. Their ids begin with `once-`.
+async fn publish(publisher: &Publisher) -> anyhow::Result<()> {
+    for number in 0..40 {
+        let process = if number % 2 == 0 {
+            "one".to_owned()
+        } else {
+            format!("other {number}")
+        };
+        let body = command(&process, &number.to_string()).to_string();
+        let id = format!("once-{number}");
+        publisher.publish(body, Publisher::properties(&id)).await?;
+    }
+    Ok(())
+}
+
+/// Every command once, and the one record's in their order.
+async fn each_took_effect_once(database: &PgPool) -> anyhow::Result<()> {
+    let decided = eventually("all commands to be decided", async || {
+        let decided = decisions(database).await?;
+        Ok((decided.len() >= 40).then_some(decided))
+    })
+    .await?;
+    anyhow::ensure!(decided.len() == 40, "{decided:?}");
+    for (id, value, revision) in decided {
+        let number: i64 = value.parse()?;
+        let expected = if number % 2 == 0 { number / 2 + 1 } else { 1 };
+        anyhow::ensure!(revision == expected, "{id} made revision {revision}");
+    }
+    Ok(())
+}
+
+/// Makes the statement that saves a certain value take its time, as a slow disk would.
+const SLOW: [&str; 2] = [
+    "create function slow() returns trigger language plpgsql as
+        $$ begin perform pg_sleep(3); return new; end $$",
+    "create trigger slow before insert or update on connector_details
+        for each row when (new.client_id = '22') execute function slow()",
+];
+
+/// Before the commit, between two commits of a batch, and while the abandoned statement still runs:
+/// the batch has a record twenty times, which takes twenty statements, of which the twelfth is slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 2).await?;
+    let database = rig.database().await?;
+    rig.api()?.save(&command("warm", "up")).await?.record()?;
+    for statement in SLOW {
+        sqlx::query(statement).execute(&database).await?;
+    }
+    for worker in &rig.workers {
+        worker.freeze().await?;
+    }
+    publish(&rig.publisher().await?).await?;
+    let before = rig.logged("delivered before")?;
+    for worker in &rig.workers {
+        worker.thaw().await?;
+    }
+
+    eventually("the slow statement", async || {
+        let sleeping: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where wait_event = 'PgSleep'",
+        )
+        .fetch_one(&database)
+        .await?;
+        Ok((sleeping > 0).then_some(()))
+    })
+    .await?;
+    let decided = decisions(&database).await?.len();
+    for worker in &rig.workers {
+        worker.signal(Signal::SIGKILL).await?;
+    }
+    each_took_effect_once(&database).await?;
+
+    assert!((1..40).contains(&decided), "{decided} were decided before");
+    assert!(rig.logged("delivered before")? > before);
+    rig.stop().await;
+    Ok(())
+}
+
+/// The worker's acknowledgements are lost, so that all that it has committed is delivered again:
+/// three times, and a fourth after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn delivered_three_times() -> anyhow::Result<()> {
+    let (rig, proxies) = Rig::proxied(1, 1).await?;
+    let broker = proxies.get("worker and broker").context("no proxy")?;
+    let database = rig.database().await?;
+    rig.api()?.save(&command("warm", "up")).await?.record()?;
+    let publisher = rig.publisher().await?;
+
+    let before = rig.logged("delivered before")?;
+    broker.set(Mode::LoseAcknowledgements);
+    publish(&publisher).await?;
+    each_took_effect_once(&database).await?;
+    for _ in 0..2 {
+        let delivered = rig.logged("delivered before")?;
+        broker.set(Mode::Cut);
+        seconds(0.5).await;
+        broker.set(Mode::LoseAcknowledgements);
+        eventually("the commands to come again", async || {
+            Ok((rig.logged("delivered before")? >= delivered + 40).then_some(()))
+        })
+        .await?;
+    }
+    broker.set(Mode::Cut);
+    seconds(0.5).await;
+    broker.set(Mode::Pass);
+    eventually("the commands to come a last time", async || {
+        Ok((rig.logged("delivered before")? >= before + 120).then_some(()))
+    })
+    .await?;
+    eventually("the queue to be empty", async || {
+        Ok((rig.commands("messages").await? == 0).then_some(()))
+    })
+    .await?;
+    each_took_effect_once(&database).await?;
+    rig.stop().await;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A TCP proxy that misbehaves when told to.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+
+/// What the proxy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Passes everything on.
+    Pass,
+    /// Passes everything on, each piece this much later.
+    Delay(Duration),
+    /// Ends all connections, and lets no new one through.
+    Cut,
+    /// Loses what clients send. A connection that lost something stays lost.
+    LoseRequests,
+    /// Loses what the server sends.
+    LoseAnswers,
+    /// Passes on everything but the acknowledgements of an AMQP consumer.
+    LoseAcknowledgements,
+}
+
+/// A way to a server.
+#[derive(Debug)]
+pub struct Proxy {
+    mode: watch::Sender<Mode>,
+}
+
+impl Proxy {
+    /// A proxy before the server of a URL, and the URL through it.
+    ///
+    /// # Errors
+    /// There is no port to listen on, or none in the URL.
+    pub async fn before(url: &str) -> anyhow::Result<(Self, String)> {
+        let mut url = reqwest::Url::parse(url)?;
+        let server = url.port().context("no port")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let (mode, watched) = watch::channel(Mode::Pass);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *watched.borrow() != Mode::Cut {
+                    tokio::spawn(serve(client, server, watched.clone()));
+                }
+            }
+        });
+        url.set_port(Some(port)).ok().context("no port")?;
+        Ok((Self { mode }, url.into()))
+    }
+
+    /// Changes what the proxy does, with the connections that it has too.
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+async fn serve(client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
+        return;
+    };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (client_reads, client_writes) = client.into_split();
+    let (server_reads, server_writes) = server.into_split();
+    let requests = carry(
+        client_reads,
+        server_writes,
+        Mode::LoseRequests,
+        mode.clone(),
+    );
+    let answers = carry(server_reads, client_writes, Mode::LoseAnswers, mode.clone());
+    tokio::select! {
+        () = requests => {}
+        () = answers => {}
+        _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
+    }
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    loses: Mode,
+    mode: watch::Receiver<Mode>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut frames = Frames::default();
+    let mut lost = false;
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let now = *mode.borrow();
+        lost |= now == loses;
+        if let Mode::Delay(time) = now {
+            tokio::time::sleep(time).await;
+        }
+        let passed = frames.pass(&buffer[..length], now == Mode::LoseAcknowledgements);
+        if !lost && to.write_all(&passed).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where the frames of an AMQP client begin and end. Anything else passes as it comes.
+#[derive(Default)]
+struct Frames {
+    greeted: bool,
+    waiting: Vec<u8>,
+}
+
+/// What an AMQP client begins with.
+const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
+/// A method's frame has type 1; class 60 and method 80 follow its head of seven bytes.
+const METHOD: u8 = 1;
+const ACKNOWLEDGEMENT: &[u8] = &[0, 60, 0, 80];
+
+impl Frames {
+    fn pass(&mut self, bytes: &[u8], lose_acknowledgements: bool) -> Vec<u8> {
+        if !self.greeted {
+            self.greeted = bytes == GREETING;
+            return bytes.to_owned();
+        }
+        self.waiting.extend_from_slice(bytes);
+        let mut passed = Vec::new();
+        while let Some(size) = self.waiting.get(3..7) {
+            let size = size
+                .iter()
+                .fold(0, |size, byte| size << 8 | usize::from(*byte));
+            // The head before, and a byte behind.
+            let Some(frame) = self.waiting.get(..size + 8) else {
+                break;
+            };
+            let is_acknowledgement = frame[0] == METHOD && frame[7..].starts_with(ACKNOWLEDGEMENT);
+            if !(lose_acknowledgements && is_acknowledgement) {
+                passed.extend_from_slice(frame);
+            }
+            self.waiting.drain(..size + 8);
+        }
+        passed
+    }
+}

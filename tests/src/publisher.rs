@@ -1,0 +1,200 @@
+//! A service that publishes commands itself, with nothing but the contract.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use futures_util::StreamExt as _;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, Consumer,
+    message::BasicGetMessage,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+        ConfirmSelectOptions,
+    },
+    types::{AMQPValue, FieldTable},
+    uri::AMQPUri,
+};
+use proto::{broker, topology};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A connection that publishes, with direct reply-to.
+pub struct Publisher {
+    /// Held, or the channel would close.
+    pub connection: Connection,
+    /// For what the contract does not need.
+    pub channel: Channel,
+    replies: Consumer,
+    early: HashMap<String, Value>,
+}
+
+/// A message that was found in a queue.
+#[derive(Debug)]
+pub struct Found {
+    /// The body, if it is JSON.
+    pub body: Value,
+    /// The raw body.
+    pub raw: Vec<u8>,
+    /// The properties.
+    pub properties: BasicProperties,
+}
+
+impl Found {
+    /// A header's text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            other => Some(format!("{other:?}")),
+        }
+    }
+}
+
+impl Publisher {
+    /// Connects, and declares the topology as any publisher may.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn connect(uri: &AMQPUri) -> anyhow::Result<Self> {
+        let connection = broker::connect(uri, "test publisher").await?;
+        let channel = connection.create_channel().await?;
+        topology::declare(&channel).await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..BasicConsumeOptions::default()
+        };
+        let replies = channel
+            .basic_consume(
+                "amq.rabbitmq.reply-to".into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Self {
+            connection,
+            channel,
+            replies,
+            early: HashMap::new(),
+        })
+    }
+
+    /// Properties of a save, as the contract asks for them.
+    #[must_use]
+    pub fn properties(message_id: &str) -> BasicProperties {
+        BasicProperties::default()
+            .with_message_id(message_id.into())
+            .with_type("SaveConnectorDetails.v1".into())
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_app_id("test".into())
+            .with_reply_to("amq.rabbitmq.reply-to".into())
+    }
+
+    /// Publishes a message to the commands' exchange and waits for the confirm.
+    ///
+    /// # Errors
+    /// The broker did not take it.
+    pub async fn publish(
+        &self,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) -> anyhow::Result<()> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let confirmation = self
+            .channel
+            .basic_publish(
+                topology::COMMANDS.into(),
+                topology::SAVE.into(),
+                options,
+                body.as_ref(),
+                properties,
+            )
+            .await?
+            .await?;
+        ensure!(confirmation == Confirmation::Ack(None), "{confirmation:?}");
+        Ok(())
+    }
+
+    /// Publishes a command and waits for its reply.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn ask(
+        &mut self,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) -> anyhow::Result<Value> {
+        let correlation = Uuid::new_v4().to_string();
+        let properties = properties.with_correlation_id(correlation.as_str().into());
+        self.publish(body, properties).await?;
+        self.reply(&correlation).await
+    }
+
+    /// Waits for the reply with a correlation id.
+    ///
+    /// # Errors
+    /// There is none within ten seconds.
+    pub async fn reply(&mut self, correlation: &str) -> anyhow::Result<Value> {
+        while !self.early.contains_key(correlation) {
+            let next = tokio::time::timeout(Duration::from_secs(10), self.replies.next()).await;
+            let delivery = next.context("no reply")?.context("no channel")??;
+            let kind = delivery
+                .properties
+                .kind()
+                .as_ref()
+                .map(|kind| kind.as_str().to_owned());
+            ensure!(
+                kind.as_deref() == Some("SaveConnectorDetailsReply.v1"),
+                "{kind:?}"
+            );
+            let id = delivery
+                .properties
+                .correlation_id()
+                .as_ref()
+                .context("no id")?;
+            self.early.insert(
+                id.as_str().to_owned(),
+                serde_json::from_slice(&delivery.data)?,
+            );
+        }
+        self.early.remove(correlation).context("no reply")
+    }
+
+    /// Takes a message out of a queue, if there is one.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub async fn get(&self, queue: &str) -> anyhow::Result<Option<Found>> {
+        let message: Option<BasicGetMessage> = self
+            .channel
+            .basic_get(queue.into(), BasicGetOptions::default())
+            .await?;
+        let Some(message) = message else {
+            return Ok(None);
+        };
+        message.ack(BasicAckOptions::default()).await?;
+        Ok(Some(Found {
+            body: serde_json::from_slice(&message.data).unwrap_or_default(),
+            raw: message.data.clone(),
+            properties: message.properties.clone(),
+        }))
+    }
+
+    /// Waits for a message in a queue.
+    ///
+    /// # Errors
+    /// There never is one.
+    pub async fn take(&self, queue: &str) -> anyhow::Result<Found> {
+        crate::eventually(&format!("a message in {queue}"), async || {
+            self.get(queue).await
+        })
+        .await
+    }
+}

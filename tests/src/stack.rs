@@ -1,0 +1,293 @@
+//! A stack for one test: gateway and worker as processes, a database and a virtual host.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use dev::{database, paths::free_port, services};
+use lapin::uri::AMQPUri;
+use nix::sys::signal::Signal;
+use reqwest::Url;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
+use tokio::process::{Child, Command};
+use uuid::Uuid;
+
+use crate::{
+    api::{Api, SECRET},
+    eventually,
+    publisher::Publisher,
+    servers::{self, Servers},
+};
+
+const PASSWORD: &str = "test";
+
+/// The variables of a service.
+pub type Variables = Vec<(&'static str, String)>;
+
+/// A running program that dies with the test.
+pub struct Process {
+    child: Child,
+    /// Its own pid.
+    pub pid: u32,
+    /// Where it answers.
+    pub url: String,
+    /// What it wrote.
+    pub log: PathBuf,
+}
+
+impl Process {
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        dev::kept::signal(self.pid, signal)
+    }
+
+    /// Asks the process to stop, and waits until it has. Returns whether it went in good order.
+    ///
+    /// # Errors
+    /// It does not end within half a minute.
+    pub async fn stop(mut self) -> anyhow::Result<bool> {
+        self.signal(Signal::SIGTERM)?;
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
+        Ok(ended.await.context("the process did not stop")??.success())
+    }
+
+    /// Waits until the process has ended by itself, if it does within a time.
+    ///
+    /// # Errors
+    /// It can't be waited for.
+    pub async fn ends_within(&mut self, time: Duration) -> anyhow::Result<bool> {
+        Ok(match tokio::time::timeout(time, self.child.wait()).await {
+            Ok(status) => status.map(|_| true)?,
+            Err(_) => false,
+        })
+    }
+
+    /// Whether it says that it is ready, and with what it says so.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn health(&self) -> anyhow::Result<(u16, serde_json::Value)> {
+        let answer = reqwest::get(format!("{}/health/ready", self.url)).await?;
+        let status = answer.status().as_u16();
+        Ok((status, serde_json::from_slice(&answer.bytes().await?)?))
+    }
+
+    /// Waits until its health has a certain status.
+    ///
+    /// # Errors
+    /// It never has.
+    pub async fn becomes(&self, status: &str) -> anyhow::Result<()> {
+        eventually(&format!("{} to be {status}", self.url), async || {
+            let health = self.health().await.ok();
+            Ok(health
+                .filter(|(_, health)| health["status"] == status)
+                .map(drop))
+        })
+        .await
+    }
+}
+
+/// A test's own stack.
+pub struct Stack {
+    /// The shared servers.
+    pub servers: Servers,
+    /// The owner's way to the test's database.
+    pub database_url: String,
+    /// The owner's connections to it.
+    pub database: PgPool,
+    /// The services' logins.
+    pub logins: database::Logins,
+    /// The way to the test's virtual host.
+    pub amqp_url: String,
+    /// Its name.
+    pub vhost: String,
+    /// The gateway.
+    pub gateway: Option<Process>,
+    /// The workers, the active one first.
+    pub workers: Vec<Process>,
+    logs: PathBuf,
+}
+
+impl Stack {
+    /// A stack with a gateway and a worker, both ready.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        let mut stack = Self::bare().await?;
+        stack.start_worker().await?;
+        stack.start_gateway().await?;
+        Ok(stack)
+    }
+
+    /// A database with the schema, and an empty virtual host.
+    ///
+    /// # Errors
+    /// The servers refuse.
+    pub async fn bare() -> anyhow::Result<Self> {
+        let servers = servers::servers()?;
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let mut owner = PgConnection::connect(&servers.database_url).await?;
+        owner
+            .execute(AssertSqlSafe(format!("create database {name}")))
+            .await?;
+        let mut database_url = Url::parse(&servers.database_url)?;
+        database_url.set_path(&name);
+        let database_url = String::from(database_url);
+        let logins = database::prepare(&database_url, PASSWORD).await?;
+        let vhost = format!("{}/api/vhosts/{name}", servers.management_url);
+        reqwest::Client::new()
+            .put(vhost)
+            .header("content-type", "application/json")
+            .body("{}")
+            .send()
+            .await?
+            .error_for_status()?;
+        let amqp_url = servers.amqp_url.replace("/%2f", &format!("/{name}"));
+        let logs = servers.logs.join(&name);
+        std::fs::create_dir_all(&logs)?;
+        Ok(Self {
+            database: PgPool::connect(&database_url).await?,
+            database_url,
+            logins,
+            amqp_url,
+            vhost: name,
+            gateway: None,
+            workers: Vec::new(),
+            logs,
+            servers,
+        })
+    }
+
+    /// Starts a gateway as `cargo dev` would, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start_gateway(&mut self) -> anyhow::Result<()> {
+        let variables = vec![("JWT_SECRET", SECRET.to_owned())];
+        let gateway = self.gateway_with(variables)?;
+        gateway.becomes("ready").await?;
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+
+    /// Starts a gateway with these variables beside, or instead of, the usual ones.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn gateway_with(&self, variables: Variables) -> anyhow::Result<Process> {
+        self.spawn("gateway", &self.logins.gateway, variables)
+    }
+
+    /// Starts a worker and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start_worker(&mut self) -> anyhow::Result<()> {
+        let worker = self.worker_with(Vec::new())?;
+        worker.becomes("ready").await?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    /// Starts a worker with these variables beside, or instead of, the usual ones.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn worker_with(&self, variables: Variables) -> anyhow::Result<Process> {
+        self.spawn("worker", &self.logins.worker, variables)
+    }
+
+    fn spawn(
+        &self,
+        program: &str,
+        database_url: &str,
+        variables: Variables,
+    ) -> anyhow::Result<Process> {
+        let port = next_port()?;
+        let mut all = vec![
+            ("DATABASE_URL", database_url.to_owned()),
+            ("AMQP_URL", self.amqp_url.clone()),
+            ("LISTEN", format!("127.0.0.1:{port}")),
+            ("SHUTDOWN_DELAY", "0s".to_owned()),
+        ];
+        all.extend(variables);
+        let log = self.logs.join(format!("{program}-{port}.log"));
+        let file = std::fs::File::create(&log)?;
+        let child = services::command(&servers::programs()?.join(program), &all)
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Process {
+            pid: child.id().context("no pid")?,
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            log,
+        })
+    }
+
+    /// Runs a program of ours to its end, as the owner of the database.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn program(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Command> {
+        let variables = [("DATABASE_URL", self.database_url.clone())];
+        let mut command = services::command(&servers::programs()?.join(program), &variables);
+        command.args(arguments);
+        Ok(command)
+    }
+
+    /// A client of the gateway, for a Space.
+    ///
+    /// # Errors
+    /// There is no gateway, or no token can be made.
+    pub fn api(&self, space: &str) -> anyhow::Result<Api> {
+        let gateway = self.gateway.as_ref().context("no gateway")?;
+        Api::new(&gateway.url, space)
+    }
+
+    /// A service that publishes commands itself.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn publisher(&self) -> anyhow::Result<Publisher> {
+        Publisher::connect(&self.uri()?).await
+    }
+
+    /// The virtual host.
+    ///
+    /// # Errors
+    /// Its name is no URI.
+    pub fn uri(&self) -> anyhow::Result<AMQPUri> {
+        self.amqp_url.parse().map_err(anyhow::Error::msg)
+    }
+
+    /// What the management API says about something in the virtual host.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn broker(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let url = format!("{}/api/{path}", self.servers.management_url);
+        let answer = reqwest::get(url).await?.error_for_status()?;
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+}
+
+/// Tests run in parallel in one process: each port is tried once.
+fn next_port() -> anyhow::Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + u16::try_from(std::process::id() % 8_000)?;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
+        if free_port(Some(port))? == port {
+            return Ok(port);
+        }
+    }
+}
