@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use proto::topology;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
-use tests::{eventually, load::Load, rig::Rig};
+use tests::{eventually, load::Load, publisher::Publisher, rig::Rig};
 
 use crate::{CLIENTS, command, seconds};
 
@@ -133,20 +133,34 @@ async fn crowded() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes a row that the worker wants next, while the worker has one that we want then.
+/// Whoever saves `lock a` needs `lock b` too, in the same statement.
+const GREEDY: [&str; 2] = [
+    "create function take_b() returns trigger language plpgsql as
+        $$ begin
+            perform 1 from connector_details where process_id = 'lock b' for update;
+            return new;
+        end $$",
+    "create trigger greedy before update on connector_details
+        for each row when (new.process_id = 'lock a') execute function take_b()",
+];
+
+/// Has the row that the worker wants next, and then wants the one that the worker has.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlocked() -> anyhow::Result<()> {
     let rig = Rig::start(1, 1).await?;
-    let load = rig.load(CLIENTS).await?;
     let database = rig.database().await?;
-    let publisher = rig.publisher().await?;
     for process in ["lock a", "lock b"] {
         rig.api()?.save(&command(process, "x")).await?.record()?;
     }
+    execute(&database, &GREEDY).await?;
+    // Whoever has waited for so long looks for a deadlock, once. The worker is to find it, so the
+    // other must have closed the circle by then, and must not be the first to look.
+    let patience = "alter system set deadlock_timeout = '3s'";
+    execute(&database, &[patience, "select pg_reload_conf()"]).await?;
+    let load = rig.load(CLIENTS).await?;
 
     let mut other = PgConnection::connect(&rig.servers.database_url).await?;
     let mut transaction = other.begin().await?;
-    // The worker has to be the one that notices and gives up.
     sqlx::query("set local deadlock_timeout = '30s'")
         .execute(&mut *transaction)
         .await?;
@@ -155,15 +169,11 @@ async fn deadlocked() -> anyhow::Result<()> {
             .bind(process)
     };
     lock("lock b").execute(&mut *transaction).await?;
-    // In one batch: both wait in the queue while the worker is away.
-    rig.workers[0].freeze().await?;
-    for (id, process) in [("dead-a", "lock a"), ("dead-b", "lock b")] {
-        let body = command(process, "y").to_string();
-        publisher
-            .publish(body, tests::publisher::Publisher::properties(id))
-            .await?;
-    }
-    rig.workers[0].thaw().await?;
+    let body = command("lock a", "y").to_string();
+    let publisher = rig.publisher().await?;
+    publisher
+        .publish(body, Publisher::properties("greedy"))
+        .await?;
     eventually("the worker to wait for us", async || {
         let waiting: i64 = sqlx::query_scalar(
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
@@ -183,11 +193,12 @@ async fn deadlocked() -> anyhow::Result<()> {
         .await?;
     assert!(deadlocks > 0, "there was no deadlock");
     let saved: Vec<String> = sqlx::query_scalar(
-        "select client_id from connector_details where process_id like 'lock %'",
+        "select client_id from connector_details where process_id like 'lock %'
+         order by process_id",
     )
     .fetch_all(&database)
     .await?;
-    assert_eq!(saved, ["y", "y"]);
+    assert_eq!(saved, ["y", "other"]);
     rig.stop().await;
     Ok(())
 }
