@@ -21,6 +21,10 @@ pub const GOOD_SESSION: Duration = Duration::from_secs(30);
 /// Seconds. A peer that is gone without a word, in one direction or both, is noticed by the other
 /// after two to three times as long.
 const HEARTBEAT: u16 = 5;
+/// Bytes. lapin keeps, and goes round in, two buffers of 32 frames for each connection: at the
+/// broker's 128 KiB that is 8 MiB, more than all the rest of an idle service. A larger body simply
+/// takes several frames.
+const FRAME_MAX: u32 = 16 * 1024;
 const NORMAL_CLOSE: u16 = 200;
 
 /// A step with the broker that did not succeed.
@@ -54,6 +58,7 @@ pub async fn within_deadline<T>(
 pub async fn connect(uri: &AMQPUri, name: &str) -> Result<Connection, BrokerError> {
     let mut uri = uri.clone();
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
     within_deadline(async {
         ConnectionBuilder::new()?
             .with_uri(uri)

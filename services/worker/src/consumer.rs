@@ -40,9 +40,6 @@ const PREFETCH: u16 = 400;
 /// not delivered, and counted, each time with it until they reach the delivery limit too.
 const PROBATION: u16 = 1;
 
-/// How long a batch may be left unacknowledged where no other follows.
-const OWED: Duration = Duration::from_millis(10);
-
 /// What the consumer works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -191,7 +188,7 @@ impl Session {
                 () = parts.stop.cancelled() => break End::Stopped,
                 Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
                 batch = next_batch(&mut self.consumer) => batch?,
-                () = tokio::time::sleep(OWED), if self.settler.owes() => {
+                () = self.settler.due() => {
                     self.settler.acknowledge(&self.channel).await?;
                     continue;
                 }

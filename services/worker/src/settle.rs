@@ -1,9 +1,9 @@
 //! Settles deliveries. There are three ends: answered and acknowledged; parked and acknowledged;
 //! held, until the connection closes and the broker gives them to the next worker.
 //!
-//! A batch is acknowledged when the next one comes, while that is in the database, or a moment
-//! later. The broker writes an acknowledgement to its disk, too, and the next command of somebody
-//! who saves one after the other would have to wait for it.
+//! Batches are acknowledged together, a few milliseconds later and while the next statement runs.
+//! The broker writes an acknowledgement to its disk, too, and the next command of somebody who
+//! saves one after the other would have to wait for it.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -17,7 +17,10 @@ use proto::{
     broker::{self, BrokerError, within_deadline},
     parked,
 };
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
 
 use crate::{
     answers::Answers,
@@ -29,6 +32,11 @@ use crate::{
 /// How long a database that is away is waited for with deliveries in hand. After that they go
 /// back, so that an outage costs each command one redelivery and not its delivery limit.
 const HOLD: Duration = Duration::from_mins(2);
+/// How long an answered delivery may be left unacknowledged. Longer gains nothing more; a worker
+/// that dies leaves as much to be delivered, and found decided, again.
+const OWED: Duration = Duration::from_millis(10);
+/// And how many may be: less than the broker hands out ahead, or it would stop.
+const MOST_OWED: usize = 100;
 /// How long a worker that was told to stop goes on trying to finish what it has in hand.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -48,6 +56,8 @@ pub(crate) enum Unsettled {
 pub(crate) struct Settler {
     /// Deliveries that are answered and not acknowledged yet.
     answered: Vec<Delivery>,
+    /// When the first of them has to be.
+    due: Option<Instant>,
     /// Deliveries that are acknowledged as soon as the broker has confirmed their parked copy.
     parking: JoinSet<()>,
 }
@@ -60,7 +70,6 @@ impl Settler {
         parts: &Parts,
         batch: Vec<Delivery>,
     ) -> Result<(), Unsettled> {
-        self.acknowledge(channel).await?;
         let started = Instant::now();
         if let [again] = &batch[..]
             && again.redelivered
@@ -69,7 +78,10 @@ impl Settler {
         }
         let (messages, mut deliveries): (Vec<_>, Vec<_>) =
             batch.into_iter().map(taken_apart).unzip();
-        let verdicts = decide_each(parts, &messages).await?;
+        // The statement is sent first, and what is owed is acknowledged while it runs.
+        let (verdicts, acknowledged) =
+            tokio::join!(biased; decide_each(parts, &messages), self.acknowledge_in_time(channel));
+        let verdicts = verdicts?;
         for ((message, delivery), verdict) in messages.iter().zip(&mut deliveries).zip(verdicts) {
             parts.answers.reply(&message.envelope, verdict.outcome);
             if let Some(fault) = verdict.park
@@ -83,13 +95,29 @@ impl Settler {
             duration_ms = started.elapsed().as_millis(),
             "a batch was decided"
         );
-        self.answered = deliveries.into_iter().flatten().collect();
+        self.answered.extend(deliveries.into_iter().flatten());
+        if !self.answered.is_empty() {
+            self.due.get_or_insert_with(|| Instant::now() + OWED);
+        }
+        // Told last: what is decided is answered, however the connection is.
+        acknowledged
+    }
+
+    /// Acknowledges what is owed for long enough, or too much of it.
+    async fn acknowledge_in_time(&mut self, channel: &Channel) -> Result<(), Unsettled> {
+        let is_due = self.due.is_some_and(|due| Instant::now() >= due);
+        if is_due || self.answered.len() >= MOST_OWED {
+            self.acknowledge(channel).await?;
+        }
         Ok(())
     }
 
-    /// Whether there is something to acknowledge.
-    pub fn owes(&self) -> bool {
-        !self.answered.is_empty()
+    /// Ends when something has to be acknowledged that no next batch came for.
+    pub async fn due(&self) {
+        match self.due {
+            Some(due) => sleep_until(due.into()).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Parks a message in the background: it must not hold up its neighbours.
@@ -113,6 +141,7 @@ impl Settler {
     /// parked.
     pub async fn acknowledge(&mut self, channel: &Channel) -> Result<(), Unsettled> {
         while self.parking.try_join_next().is_some() {}
+        self.due = None;
         let answered = std::mem::take(&mut self.answered);
         if self.parking.is_empty() {
             if let Some(last) = answered.last() {

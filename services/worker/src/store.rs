@@ -119,8 +119,12 @@ impl Store {
             .options([
                 ("statement_timeout", STATEMENT_TIMEOUT),
                 ("lock_timeout", LOCK_TIMEOUT),
-                // A prepared statement's plan may be older than the table's size.
+                // Planned once: anew for each batch it costs more than one command's own work.
+                ("plan_cache_mode", "force_generic_plan"),
+                // Such a plan knows neither the batch's size nor the table's: what is good for a
+                // few rows (reading the whole table, comparing each with each) is left out.
                 ("enable_seqscan", "off"),
+                ("enable_nestloop", "off"),
             ]);
         Self {
             options: Arc::new(options),
