@@ -14,7 +14,7 @@ async fn the_published_sample_is_saved_and_read_back() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
 
-    let document = include_str!("../../services/dev/src/sample.graphql");
+    let document = gateway::graphiql::SAMPLE;
     let saved = api.execute(document, Value::Null).await?.record()?;
     let again = api.execute(document, Value::Null).await?.record()?;
     let read = api.find(&sample()).await?.record()?;

@@ -217,6 +217,7 @@ impl Stack {
             ("LISTEN", format!("127.0.0.1:{port}")),
             ("SHUTDOWN_DELAY", "0s".to_owned()),
         ];
+        all.extend(services::NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         all.extend(variables);
         let log = self.logs.join(format!("{program}-{port}.log"));
         let file = std::fs::File::create(&log)?;

@@ -12,6 +12,7 @@
 
 pub mod database;
 pub mod docker;
+pub mod graphiql;
 pub mod install;
 pub mod installed;
 pub mod kept;

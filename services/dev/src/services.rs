@@ -13,23 +13,49 @@ use crate::{
 };
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours.
-const CONFIGURATION: [&str; 16] = [
+const CONFIGURATION: [&str; 34] = [
     "DATABASE_URL",
+    "DATABASE_URL_FILE",
     "AMQP_URL",
+    "AMQP_URL_FILE",
     "LISTEN",
     "SHUTDOWN_DELAY",
     "PUBLISHERS",
     "GATEWAY_DATABASE_URL",
+    "GATEWAY_DATABASE_URL_FILE",
     "WORKER_DATABASE_URL",
+    "WORKER_DATABASE_URL_FILE",
     "FAILPOINT",
+    "GATEWAY_DEV",
+    "GRAPHIQL_DIR",
     "JWT_SECRET",
+    "JWT_SECRET_FILE",
     "JWKS_FILE",
     "JWKS_URL",
+    "JWKS_PAUSE",
+    "JWKS_MAX_AGE",
     "JWT_ISSUER",
     "JWT_AUDIENCE",
     "JWT_SPACES_CLAIM",
+    "ALLOWED_ORIGINS",
+    "MAX_BODY_BYTES",
+    "MAX_DEPTH",
+    "MAX_COMPLEXITY",
+    "MAX_ALIASES",
+    "MAX_DIRECTIVES",
+    "MAX_SAVES",
+    "MAX_IN_FLIGHT",
     "RUST_LOG",
     "RUST_BACKTRACE",
+    "TOKIO_WORKER_THREADS",
+];
+
+/// Rates that nobody reaches: a developer's load is to be refused for other reasons.
+pub const NO_RATE_LIMITS: [(&str, &str); 4] = [
+    ("SAVES_PER_SECOND", "4000000"),
+    ("SAVES_BURST", "4000000"),
+    ("READS_PER_SECOND", "4000000"),
+    ("READS_BURST", "4000000"),
 ];
 
 /// The services' programs.
@@ -73,6 +99,8 @@ pub struct Wiring {
     pub worker_amqp_url: String,
     /// Signs tokens.
     pub jwt_secret: String,
+    /// Where GraphiQL's files are, if anywhere.
+    pub graphiql: PathBuf,
 }
 
 impl Wiring {
@@ -81,6 +109,9 @@ impl Wiring {
     pub fn gateway(&self, name: &str, port: u16) -> Program {
         let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
         variables.push(("JWT_SECRET", self.jwt_secret.clone()));
+        variables.push(("GATEWAY_DEV", true.to_string()));
+        variables.push(("GRAPHIQL_DIR", self.graphiql.display().to_string()));
+        variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         // Not SIGTERM, after which it would wait for a load balancer that is not there.
         self.program(name, "gateway", variables, Signal::SIGINT)
     }
@@ -123,7 +154,8 @@ fn variables(database_url: &str, amqp_url: &str, port: u16) -> Vec<(&'static str
 #[must_use]
 pub fn command(program: &Path, variables: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(program);
-    for name in CONFIGURATION {
+    let rates = NO_RATE_LIMITS.map(|(name, _)| name);
+    for name in CONFIGURATION.iter().chain(&rates) {
         command.env_remove(name);
     }
     command.envs(variables.iter().map(|(name, value)| (*name, value)));

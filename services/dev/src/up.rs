@@ -7,14 +7,15 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use gateway::token;
+pub use gateway::graphiql::SPACE;
+use gateway::{graphiql::SAMPLE, token};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
 };
 
 use crate::{
-    database,
+    database, graphiql,
     kept::{Keeper, Kept},
     leftovers,
     paths::{self, free_port},
@@ -23,9 +24,6 @@ use crate::{
     stack_env,
     state::State,
 };
-
-/// The Space of the published sample, so that the sample works as it stands.
-pub const SPACE: &str = "796eeeb4-1b2f-4965-898a-7e443";
 
 const A_DAY: Duration = Duration::from_hours(24);
 const GATEWAY_PORT: u16 = 8080;
@@ -137,7 +135,11 @@ impl Stack {
             None => free_port(Some(GATEWAY_PORT))?,
         };
         eprintln!("building gateway and worker");
-        let programs = services::build(&services::SERVICES, self.args.release).await?;
+        let (programs, ()) = tokio::join!(
+            services::build(&services::SERVICES, self.args.release),
+            graphiql::fetch(&self.folder),
+        );
+        let programs = programs?;
         self.servers = Some(Servers::start(&self.folder, &mut self.state, &self.keeper).await?);
         self.remember()?;
         self.start_services(programs, port).await?;
@@ -165,6 +167,7 @@ impl Stack {
             gateway_amqp_url: servers.amqp_url.clone(),
             worker_amqp_url: servers.amqp_url.clone(),
             jwt_secret: self.state.jwt_secret.clone(),
+            graphiql: graphiql::folder(&self.folder),
         };
         for index in 0..self.args.workers {
             let port = free_port(None)?;
@@ -293,6 +296,7 @@ impl Stack {
         println!(
             "\nConnector Details is ready.\n\n  \
                GraphQL  {gateway}/graphql\n  \
+               GraphiQL {gateway}/\n  \
                files    {}\n  \
                token    {token}\n\n\
              Paste this into another terminal to save the published sample:\n\n\
@@ -326,6 +330,5 @@ fn url(port: u16) -> String {
 
 /// The published sample as the body of a request.
 fn sample() -> String {
-    let query = include_str!("sample.graphql");
-    serde_json::json!({ "query": query }).to_string()
+    serde_json::json!({ "query": SAMPLE }).to_string()
 }

@@ -13,9 +13,9 @@ use jsonwebtoken::{Validation, decode};
 use proto::CatalogGuid;
 use serde_json::{Map, Value};
 
-pub use keys::{KeySource, Keys};
+pub use keys::{Fetching, KeySource, Keys};
 
-use self::verified::{Claims, Verified};
+use self::verified::{Bearer, Verified};
 use crate::schema::Caller;
 
 /// Proxies drop headers with underscores unless told otherwise, hence the second name.
@@ -26,6 +26,8 @@ const LEEWAY_SECONDS: u64 = 30;
 /// What AMQP and the ledger keep of a subject.
 const LONGEST_SUBJECT_BYTES: usize = 255;
 const LONGEST_KEY_BYTES: usize = 255;
+/// A longer token is not even looked at.
+const LONGEST_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Auth {
     /// The keys of the tokens' issuers.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// `iss` has to be this, where set.
     pub issuer: Option<String>,
     /// `aud` has to hold this, where set.
@@ -58,7 +60,7 @@ impl Auth {
     /// With no token verified yet.
     #[must_use]
     pub fn new(
-        keys: Keys,
+        keys: Arc<Keys>,
         issuer: Option<String>,
         audience: Option<String>,
         spaces_claim: String,
@@ -77,47 +79,58 @@ impl Auth {
     /// # Errors
     /// The first thing that is wrong: the token, then the Space, then the two together.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let claims = self.claims(bearer(headers)?).await?;
+        let bearer = self.bearer(token(headers)?).await?;
         let space = space(headers)?;
-        let subject = subject(&claims)?;
-        if !lists(claims.get(&self.spaces_claim), &space) {
+        if !bearer.spaces.iter().any(|listed| listed == space.as_str()) {
             return Err(Refusal::OtherSpace);
         }
         Ok(Caller {
             space,
-            subject,
+            subject: bearer.subject.clone(),
             idempotency_key: idempotency_key(headers)?,
         })
     }
 
-    async fn claims(&self, token: &str) -> Result<Claims, Refusal> {
-        let (name, keys) = (Verified::name(token), self.keys.version());
-        if let Some(claims) = self.verified.find(&name, keys) {
-            return Ok(claims);
+    async fn bearer(&self, token: &str) -> Result<Arc<Bearer>, Refusal> {
+        if token.len() > LONGEST_TOKEN_BYTES {
+            return Err(Refusal::Unauthenticated("The token is too long."));
         }
-        let claims = Arc::new(self.verify(token).await?);
-        self.verified.keep(name, keys, &claims);
-        Ok(claims)
+        let (name, keys) = (Verified::name(token), self.keys.version());
+        // Keys that got too old are good for nothing, a token of theirs neither.
+        if self.keys.is_ready()
+            && let Some(bearer) = self.verified.find(&name, keys)
+        {
+            return Ok(bearer);
+        }
+        let bearer = Arc::new(self.verify(token).await?);
+        self.verified.keep(name, keys, bearer.clone());
+        Ok(bearer)
     }
 
-    async fn verify(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
+    async fn verify(&self, token: &str) -> Result<Bearer, Refusal> {
         const BAD: Refusal = Refusal::Unauthenticated("The token is not valid.");
         let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
         let key = self
             .keys
             .find(header.kid.as_deref())
             .await
-            .map_err(|keys::NeverFetched| Refusal::NoKeys)?
+            .map_err(|keys::NoKeys| Refusal::NoKeys)?
             .filter(|key| key.algorithm == header.alg)
             .ok_or(BAD)?;
-        decode(token, &key.verifier, &self.validation(key.algorithm))
-            .map(|token| token.claims)
-            .map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::ExpiredSignature => {
-                    Refusal::Unauthenticated("The token has expired.")
-                }
-                _ => BAD,
-            })
+        let claims: Map<String, Value> =
+            decode(token, &key.verifier, &self.validation(key.algorithm))
+                .map(|token| token.claims)
+                .map_err(|error| match error.kind() {
+                    jsonwebtoken::errors::ErrorKind::ExpiredSignature => {
+                        Refusal::Unauthenticated("The token has expired.")
+                    }
+                    _ => BAD,
+                })?;
+        Ok(Bearer {
+            subject: subject(&claims)?,
+            spaces: spaces(claims.get(&self.spaces_claim)),
+            expires: claims.get("exp").and_then(Value::as_u64).ok_or(BAD)?,
+        })
     }
 
     fn validation(&self, algorithm: jsonwebtoken::Algorithm) -> Validation {
@@ -138,7 +151,7 @@ impl Auth {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let twice = "Authorization must be sent once.";
     let value = once(headers, &AUTHORIZATION, twice)?.ok_or(Refusal::Unauthenticated(
         "A token is required: Authorization: Bearer <JWT>.",
@@ -211,12 +224,12 @@ fn subject(claims: &Map<String, Value>) -> Result<String, Refusal> {
 }
 
 /// The claim may be a list, or a string where there is but one Space.
-fn lists(claim: Option<&Value>, space: &CatalogGuid) -> bool {
-    match claim {
-        Some(Value::String(only)) => only == space.as_str(),
-        Some(Value::Array(spaces)) => spaces
-            .iter()
-            .any(|listed| listed.as_str() == Some(space.as_str())),
-        _ => false,
-    }
+fn spaces(claim: Option<&Value>) -> Vec<String> {
+    let listed = match claim {
+        Some(Value::Array(spaces)) => spaces.as_slice(),
+        Some(only) => std::slice::from_ref(only),
+        None => &[],
+    };
+    let text = |space: &Value| space.as_str().map(ToOwned::to_owned);
+    listed.iter().filter_map(text).collect()
 }

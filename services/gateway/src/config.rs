@@ -1,22 +1,41 @@
-//! The gateway's configuration: flags, or environment variables of the same meaning.
+//! The gateway's configuration: flags, or environment variables of the same meaning; and secrets,
+//! by the environment or from files alone.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+mod secret;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::{ArgGroup, Parser, Subcommand};
 use lapin::uri::AMQPUri;
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{auth::KeySource, token};
+use crate::{
+    auth::{Fetching, KeySource},
+    document::DocumentArgs,
+    http::Origin,
+    limits::LimitArgs,
+    token,
+};
 
 /// A shared secret that is shorter can be guessed from a single token.
 const SHORTEST_SECRET_BYTES: usize = 32;
 
+const SECRETS: &str = "\
+Secrets, each as an environment variable of this name or in a file that NAME_FILE names:
+  DATABASE_URL  Postgres, as postgres://user:password@host:port/database. Needs the rights of the
+                role connector_details_gateway, and no more. While it is away, reads are refused
+                and saves are still taken.
+  AMQP_URL      RabbitMQ, as amqp://user:password@host:port/vhost (amqps for TLS). While it is
+                away, the gateway is not ready and saves are refused with SERVICE_UNAVAILABLE.
+  JWT_SECRET    What HS256 tokens are signed with, at least 32 bytes. Whoever has it can make
+                tokens for every Space. Exactly one of JWT_SECRET, JWKS_FILE and JWKS_URL is needed.";
+
 /// Serves the GraphQL API of connector details.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = SECRETS)]
 pub struct Config {
     /// What to do; without a command: serve.
     #[command(subcommand)]
@@ -39,10 +58,6 @@ pub enum Command {
 /// What a token says.
 #[derive(Debug, clap::Args)]
 pub struct TokenArgs {
-    /// The secret that the gateway has too.
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    jwt_secret: SecretString,
-
     /// The Space that the token is for.
     #[arg(long, value_name = "GUID")]
     pub space: String,
@@ -58,11 +73,25 @@ pub struct TokenArgs {
 
 /// What serving needs. Nothing is required here, for the other commands need none of it.
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("keys").args(["jwt_secret", "jwks_file", "jwks_url"]))]
+#[command(group = ArgGroup::new("keys").args(["jwks_file", "jwks_url"]))]
 pub struct ServeArgs {
+    /// Say what is wrong with the configuration, all of it, and leave. Nothing is connected to.
+    #[arg(long)]
+    pub check_config: bool,
+
     /// Where to listen. A port that is taken: nothing starts.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+
+    /// For developers: introspection, and GraphiQL at /, with a token for the published sample's
+    /// Space where there is a JWT_SECRET. Whoever reaches it can save; so only on a loopback
+    /// address.
+    #[arg(long, env = "GATEWAY_DEV")]
+    pub dev: bool,
+
+    /// Where GraphiQL's files for browsers lie; with --dev. Missing: / says how to get them.
+    #[arg(long, env = "GRAPHIQL_DIR", value_name = "DIR")]
+    pub graphiql_dir: Option<PathBuf>,
 
     /// How long, after SIGTERM, new requests are still served while /health/ready says 503 already,
     /// such as 3s. Shorter than a load balancer takes to notice, its clients are refused a
@@ -70,30 +99,24 @@ pub struct ServeArgs {
     #[arg(long, env = "SHUTDOWN_DELAY", default_value = "3s", value_parser = token::duration)]
     pub shutdown_delay: Duration,
 
-    /// RabbitMQ, as amqp://user:password@host:port/vhost (amqps for TLS). While it is away, the
-    /// gateway is not ready and saves are refused with SERVICE_UNAVAILABLE.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
-    amqp_url: Option<SecretString>,
-
-    /// Postgres, as postgres://user:password@host:port/database. Needs the rights of the role
-    /// connector_details_gateway, and no more. While it is away, reads are refused and saves are
-    /// still taken.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: Option<SecretString>,
-
-    /// The secret that HS256 tokens are signed with, at least 32 bytes. Whoever has it can make
-    /// tokens for every Space. Exactly one of the three sources of keys is needed.
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    jwt_secret: Option<SecretString>,
-
-    /// A JWKS file with the keys of RS256, ES256 or EdDSA tokens. Read again, at most once a
-    /// minute, when a token names a key that is not in it.
+    /// A JWKS file with the keys of RS256, ES256 or EdDSA tokens.
     #[arg(long, env = "JWKS_FILE")]
     jwks_file: Option<PathBuf>,
 
-    /// The same, by HTTP. While it is away, the keys from before are used.
+    /// The same, by HTTP. While it is away, the keys from before are used, for JWKS_MAX_AGE.
     #[arg(long, env = "JWKS_URL")]
     jwks_url: Option<Url>,
+
+    /// How often the keys may be read again because a token names one that is not known. Shorter:
+    /// anyone can make the gateway ask. Longer: a new key is refused for so long.
+    #[arg(long, env = "JWKS_PAUSE", default_value = "1m", value_parser = token::duration)]
+    jwks_pause: Duration,
+
+    /// How old the keys may get while their source is away; they are read again long before.
+    /// Longer: a key that was withdrawn is accepted for so long. Shorter: an outage of the source
+    /// locks everyone out.
+    #[arg(long, env = "JWKS_MAX_AGE", default_value = "1d", value_parser = token::duration)]
+    jwks_max_age: Duration,
 
     /// The issuer that tokens must name. Missing: any issuer that has a key.
     #[arg(long, env = "JWT_ISSUER")]
@@ -107,37 +130,85 @@ pub struct ServeArgs {
     /// The claim that lists the bearer's Spaces.
     #[arg(long, env = "JWT_SPACES_CLAIM", default_value = "spaces")]
     pub jwt_spaces_claim: String,
+
+    /// The pages whose scripts may ask, by exact origin, separated by commas:
+    /// https://app.example.com. Missing: none but the gateway's own.
+    #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<Origin>,
+
+    /// How large a request may be.
+    #[command(flatten)]
+    pub document: DocumentArgs,
+
+    /// How many requests there may be.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What has to be right before anything is started.
+#[derive(Debug)]
+pub struct Settings {
+    /// The broker.
+    pub broker: AMQPUri,
+    /// The database.
+    pub database: PgConnectOptions,
+    /// The one source of keys that was configured.
+    pub keys: KeySource,
+    /// When they are read again.
+    pub fetching: Fetching,
 }
 
 impl ServeArgs {
-    /// The broker.
+    /// Checks everything that can be checked without asking anyone.
     ///
     /// # Errors
-    /// Not set, or malformed.
-    pub fn broker(&self) -> anyhow::Result<AMQPUri> {
-        parsed("AMQP_URL", self.amqp_url.as_ref())
-    }
-
-    /// The database.
-    ///
-    /// # Errors
-    /// Not set, or malformed.
-    pub fn database(&self) -> anyhow::Result<PgConnectOptions> {
-        parsed("DATABASE_URL", self.database_url.as_ref())
-    }
-
-    /// The one source of keys that was configured.
-    ///
-    /// # Errors
-    /// There is none, or the shared secret is too short.
-    pub fn key_source(&self) -> anyhow::Result<KeySource> {
-        if let Some(secret) = &self.jwt_secret {
-            return Ok(KeySource::Shared(shared_secret(secret)?));
+    /// All that is wrong, each naming its variable and showing no value.
+    pub fn settings(&self) -> Result<Settings, Vec<anyhow::Error>> {
+        let mut wrong = Vec::new();
+        let broker = or_wrong(secret::parsed("AMQP_URL"), &mut wrong);
+        let database = or_wrong(secret::parsed("DATABASE_URL"), &mut wrong);
+        let keys = or_wrong(self.key_source(), &mut wrong);
+        or_wrong(self.limits(), &mut wrong);
+        match (broker, database, keys) {
+            (Some(broker), Some(database), Some(keys)) if wrong.is_empty() => Ok(Settings {
+                broker,
+                database,
+                keys,
+                fetching: Fetching {
+                    pause: self.jwks_pause,
+                    max_age: self.jwks_max_age,
+                },
+            }),
+            _ => Err(wrong),
         }
+    }
+
+    fn key_source(&self) -> anyhow::Result<KeySource> {
+        let shared = secret::find("JWT_SECRET")?;
         let file = self.jwks_file.clone().map(KeySource::File);
-        let url = self.jwks_url.clone().map(KeySource::Url);
-        file.or(url)
-            .context("none of JWT_SECRET, JWKS_FILE and JWKS_URL is set: no token can be checked")
+        let jwks = file.or(self.jwks_url.clone().map(KeySource::Url));
+        match (shared, jwks) {
+            (Some(secret), None) => Ok(KeySource::Shared(long_enough(secret)?)),
+            (None, Some(jwks)) => Ok(jwks),
+            (Some(_), Some(_)) => {
+                anyhow::bail!("JWT_SECRET goes with neither JWKS_FILE nor JWKS_URL; set one")
+            }
+            (None, None) => anyhow::bail!(
+                "none of JWT_SECRET, JWKS_FILE and JWKS_URL is set: no token can be checked"
+            ),
+        }
+    }
+
+    fn limits(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.limits.saves_burst.get() >= self.document.max_saves,
+            "SAVES_BURST must be at least MAX_SAVES: a document that is allowed could never be sent"
+        );
+        ensure!(
+            !self.dev || self.listen.ip().is_loopback(),
+            "--dev (GATEWAY_DEV) hands out tokens: LISTEN must be a loopback address"
+        );
+        Ok(())
     }
 }
 
@@ -145,26 +216,23 @@ impl TokenArgs {
     /// Signs the token.
     ///
     /// # Errors
-    /// The secret is too short.
+    /// JWT_SECRET is missing, or too short.
     pub fn sign(&self) -> anyhow::Result<String> {
-        let secret = shared_secret(&self.jwt_secret)?;
+        let secret = secret::find("JWT_SECRET")?.context("JWT_SECRET is not set")?;
+        let secret = long_enough(secret)?;
         let secret = secret.expose_secret();
         token::sign(secret, &self.space, &self.subject, self.expires_in)
     }
 }
 
-fn shared_secret(secret: &SecretString) -> anyhow::Result<SecretString> {
+fn or_wrong<T>(checked: anyhow::Result<T>, wrong: &mut Vec<anyhow::Error>) -> Option<T> {
+    checked.map_err(|error| wrong.push(error)).ok()
+}
+
+fn long_enough(secret: SecretString) -> anyhow::Result<SecretString> {
     ensure!(
         secret.expose_secret().len() >= SHORTEST_SECRET_BYTES,
         "JWT_SECRET must be at least {SHORTEST_SECRET_BYTES} bytes"
     );
-    Ok(secret.clone())
-}
-
-/// Reads a setting that may hold a password. clap would print what it can't parse, so this is done
-/// by hand, and the error names the variable alone.
-fn parsed<T: FromStr>(variable: &str, value: Option<&SecretString>) -> anyhow::Result<T> {
-    let value = value.with_context(|| format!("{variable} is not set"))?;
-    let parsed = value.expose_secret().parse().ok();
-    parsed.with_context(|| format!("{variable} is malformed: see --help for its form"))
+    Ok(secret)
 }

@@ -4,6 +4,8 @@
 //! async-graphql looks at the last of these while it executes, which is too late for a document
 //! with two saves: the first would be stored before the second is found wanting.
 
+mod limits;
+
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,11 +13,14 @@ use std::{
 
 use async_graphql::{
     Positioned, ServerError, Variables,
-    parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet},
+    parser::types::{
+        ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+    },
 };
 use async_graphql_value::{ConstValue, Name, Value};
 
-use crate::validation;
+pub use self::limits::DocumentArgs;
+use crate::{limits::Charge, validation};
 
 /// Selections, lists and objects may be nested this deep in a document's text. Deeper ones are
 /// refused before the parser, which is recursive, sees them.
@@ -24,13 +29,13 @@ const NESTING: usize = 128;
 /// Documents that were parsed before. A page sends the same few again and again, and parsing one
 /// costs more than anything else that is done with it.
 #[derive(Debug, Default)]
-pub(crate) struct Documents(Mutex<HashMap<String, ExecutableDocument>>);
+pub struct Documents(Mutex<HashMap<String, ExecutableDocument>>);
 
 impl Documents {
     const MOST: usize = 256;
     const LONGEST_BYTES: usize = 4096;
 
-    pub fn parse(&self, query: &str) -> Result<ExecutableDocument, ServerError> {
+    pub(crate) fn parse(&self, query: &str) -> Result<ExecutableDocument, ServerError> {
         // A document with a string or a comment in it may hold a secret, and is not kept.
         let may_be_kept = query.len() <= Self::LONGEST_BYTES && !query.contains(['"', '#']);
         if !may_be_kept {
@@ -113,6 +118,17 @@ pub(crate) fn root_fields<'a>(
         }
     }
     fields
+}
+
+/// What an operation with these top-level fields costs its bearer.
+pub(crate) fn charge(operation: OperationType, fields: &[&Positioned<Field>]) -> Charge {
+    let ours = |field: &&&Positioned<Field>| !field.node.name.node.starts_with("__");
+    let count = u32::try_from(fields.iter().filter(ours).count()).unwrap_or(u32::MAX);
+    match operation {
+        OperationType::Mutation if count > 0 => Charge::Saves(count),
+        // One that asks for nothing of ours was read and checked all the same.
+        _ => Charge::Reads(count.max(1)),
+    }
 }
 
 /// Checks what the validation leaves to the execution: that an `input` is an object, and that

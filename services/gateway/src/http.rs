@@ -5,45 +5,46 @@
 //! any web page can send. This one takes POST only as `application/json`, and nothing but
 //! queries by GET.
 
+mod answer;
+mod cors;
 mod negotiation;
 mod params;
 mod refused;
+mod request_id;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use async_graphql::{
-    Positioned, Request, Response as GraphqlResponse,
-    parser::types::{Field, OperationType},
-};
+use async_graphql::{Request, Response as GraphqlResponse, parser::types::OperationType};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::Response,
     routing::any,
 };
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio_util::sync::CancellationToken;
 
+pub use self::cors::Origin;
 use self::{
-    negotiation::{GRAPHQL_JSON, JSON, is_json, negotiate},
+    answer::{answer, in_our_words},
+    negotiation::{JSON, is_json, negotiate},
     params::Params,
     refused::Refused,
+    request_id::RequestId,
 };
 use crate::{
     auth::Auth,
     commands::Commands,
-    document::{Documents, check_inputs, operation, root_fields},
-    failure::code,
+    document::{self, DocumentArgs, Documents},
+    graphiql::{self, Graphiql},
     health,
+    limits::{Charge, Limits},
     records::Records,
     schema::ConnectorDetailsSchema,
-    validation,
 };
-
-/// The largest body. The largest valid save, escaped, fits.
-const BODY_BYTES: usize = 256 * 1024;
 
 /// What requests are served with. Cheap to clone.
 #[derive(Clone)]
@@ -56,38 +57,24 @@ pub struct App {
     pub commands: Commands,
     /// The way to the database.
     pub records: Records,
+    /// How much a bearer, and all of them, may have.
+    pub limits: Arc<Limits>,
+    /// How large a request may be.
+    pub document: DocumentArgs,
+    /// What was parsed before.
+    pub documents: Arc<Documents>,
     /// Told to stop: not ready any more, and still answering.
     pub stop: CancellationToken,
-    documents: Arc<Documents>,
 }
 
-impl App {
-    /// Not stopping, and with nothing parsed yet.
-    #[must_use]
-    pub fn new(
-        schema: ConnectorDetailsSchema,
-        auth: Auth,
-        commands: Commands,
-        records: Records,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            schema,
-            auth: Arc::new(auth),
-            commands,
-            records,
-            stop,
-            documents: Arc::default(),
-        }
-    }
-}
-
-/// All of the gateway's routes.
-pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/graphql", any(graphql))
+/// All of the gateway's routes: for scripts of these origins, too, and with a page for developers
+/// where there is one.
+pub fn router(app: App, origins: &[Origin], page: Option<Graphiql>) -> Router {
+    let api = Router::new().route("/graphql", any(graphql));
+    cors::allow(api, origins)
         .merge(health::router())
         .with_state(app)
+        .merge(page.map(graphiql::router).unwrap_or_default())
 }
 
 async fn graphql(
@@ -97,13 +84,53 @@ async fn graphql(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let media = match negotiate(&headers) {
-        Ok(media) => media,
-        Err(refused) => return refused.respond(JSON),
+    let (id, started) = (RequestId::of(&headers), Instant::now());
+    let negotiated = negotiate(&headers);
+    let media = *negotiated.as_ref().unwrap_or(&JSON);
+    let served = match negotiated {
+        Ok(_) => {
+            let served = AssertUnwindSafe(serve(&app, &method, &uri, &headers, body));
+            let served = served.catch_unwind().await;
+            served.unwrap_or_else(|_| Err(Refused::failed()))
+        }
+        Err(refused) => Err(refused),
     };
-    match serve(&app, &method, &uri, &headers, body).await {
-        Ok(response) => answer(&response, media),
-        Err(refused) => refused.respond(media),
+    let mut response = match served {
+        Ok(response) => {
+            let codes: Vec<_> = response
+                .errors
+                .iter()
+                .filter_map(crate::failure::code)
+                .collect();
+            log(&id, &codes, started);
+            answer(response, media, &id)
+        }
+        Err(refused) => {
+            if let Some(delay) = refused.delay() {
+                tokio::time::sleep(delay).await;
+            }
+            log(&id, &[refused.code], started);
+            refused.respond(media, &id)
+        }
+    };
+    response
+        .headers_mut()
+        .insert(request_id::HEADER, id.header());
+    response
+}
+
+/// One line for each request: with what went wrong where something did, and for debugging
+/// otherwise.
+fn log(id: &RequestId, codes: &[&str], started: Instant) {
+    let (request, duration_ms) = (id.as_str(), started.elapsed().as_millis());
+    match codes {
+        [] => tracing::debug!(request.id = request, duration_ms, "answered"),
+        codes => tracing::info!(
+            request.id = request,
+            ?codes,
+            duration_ms,
+            "answered with errors"
+        ),
     }
 }
 
@@ -114,6 +141,7 @@ async fn serve(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<GraphqlResponse, Refused> {
+    let _place = app.limits.enter().ok_or_else(Refused::busy)?;
     if ![Method::GET, Method::POST].contains(method) {
         return Err(Refused::method("GET, POST"));
     }
@@ -128,25 +156,42 @@ async fn serve(
     let params = if *method == Method::GET {
         Params::of_query(uri.query().unwrap_or_default())?
     } else {
-        Params::of_body(&read(body).await?)?
+        Params::of_body(&read(body, app.document.max_body_bytes).await?)?
     };
+    let refused = |error| Ok(GraphqlResponse::from_errors(vec![error]));
     let document = match app.documents.parse(&params.query) {
         Ok(document) => document,
-        Err(error) => return Ok(GraphqlResponse::from_errors(vec![error])),
+        Err(error) => {
+            app.limits.charge(&caller, Charge::Reads(1))?;
+            return refused(error);
+        }
     };
-    if let Some(operation) = operation(&document, params.operation_name.as_deref()) {
+    if let Some(operation) = document::operation(&document, params.operation_name.as_deref()) {
         if *method == Method::GET && operation.ty != OperationType::Query {
             return Err(Refused::method("POST"));
         }
-        let fields = root_fields(&document, operation);
-        if caller.idempotency_key.is_some() && saves(operation.ty, &fields) > 1 {
+        let fields = document::root_fields(&document, operation);
+        let charge = document::charge(operation.ty, &fields);
+        let saves = if let Charge::Saves(count) = charge {
+            count
+        } else {
+            0
+        };
+        if let Err(error) = app.document.check(&document, saves) {
+            app.limits.charge(&caller, Charge::Reads(1))?;
+            return refused(error);
+        }
+        if caller.idempotency_key.is_some() && saves > 1 {
             return Err(Refused::bad_request(
                 "Idempotency-Key names one save; the document has several. Nothing was saved.",
             ));
         }
-        if let Err(error) = check_inputs(&fields, operation, &params.variables) {
-            return Ok(GraphqlResponse::from_errors(vec![error]));
+        app.limits.charge(&caller, charge)?;
+        if let Err(error) = document::check_inputs(&fields, operation, &params.variables) {
+            return refused(error);
         }
+    } else {
+        app.limits.charge(&caller, Charge::Reads(1))?;
     }
     let mut request = Request::new(params.query)
         .variables(params.variables)
@@ -156,77 +201,16 @@ async fn serve(
     Ok(in_our_words(app.schema.execute(request).await))
 }
 
-fn saves(operation: OperationType, fields: &[&Positioned<Field>]) -> usize {
-    let is_save = |field: &&&Positioned<Field>| !field.node.name.node.starts_with("__");
-    match operation {
-        OperationType::Mutation => fields.iter().filter(is_save).count(),
-        _ => 0,
-    }
-}
-
-/// Errors that the resolvers did not make are the document's fault; the first of them is told.
-fn in_our_words(mut response: GraphqlResponse) -> GraphqlResponse {
-    let (ours, foreign): (Vec<_>, Vec<_>) = response
-        .errors
-        .into_iter()
-        .partition(|error| code(error).is_some());
-    response.errors = ours;
-    if let Some(first) = foreign.first() {
-        response
-            .errors
-            .insert(0, validation::validation_failed(first));
-    }
-    response
-}
-
-async fn read(body: Body) -> Result<Bytes, Refused> {
-    match Limited::new(body, BODY_BYTES).collect().await {
+async fn read(body: Body, most_bytes: usize) -> Result<Bytes, Refused> {
+    match Limited::new(body, most_bytes).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refused::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "PAYLOAD_TOO_LARGE",
-            "The body must be at most 262144 bytes. Nothing was saved.",
+            "The body is larger than this gateway takes. Nothing was saved.",
         )),
         Err(_) => Err(Refused::bad_request(
             "The body could not be read to its end. Nothing was saved.",
         )),
     }
-}
-
-/// A GraphQL answer. A request error has no `data`, and is an HTTP error only for those who asked
-/// for `application/graphql-response+json`: older clients read the body of a 200 only.
-fn answer(response: &GraphqlResponse, media: &'static str) -> Response {
-    let is_request_error = !response.errors.is_empty()
-        && response.data == async_graphql::Value::Null
-        && response.errors.iter().all(|error| error.path.is_empty());
-    let status = if is_request_error && media == GRAPHQL_JSON {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::OK
-    };
-    let body = if is_request_error {
-        serde_json::to_vec(&serde_json::json!({ "errors": response.errors }))
-    } else {
-        serde_json::to_vec(response)
-    };
-    respond(status, media, body.unwrap_or_default())
-}
-
-fn respond(status: StatusCode, media: &'static str, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let content_type = if media == JSON {
-        "application/json; charset=utf-8"
-    } else {
-        "application/graphql-response+json; charset=utf-8"
-    };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Answers are about one bearer's Space.
-    headers.insert("cache-control", HeaderValue::from_static("no-store"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
-    response
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal as _, Write as _},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,8 +12,11 @@ use clap::Parser as _;
 use gateway::{
     auth::{Auth, Keys},
     commands::Commands,
-    config::{Command, Config, ServeArgs},
+    config::{Command, Config, ServeArgs, Settings},
+    document::Documents,
+    graphiql::Graphiql,
     http::{self, App},
+    limits::Limits,
     records::Records,
     schema,
 };
@@ -47,7 +51,19 @@ async fn run(config: Config) -> anyhow::Result<()> {
     match config.command {
         Some(Command::Schema) => Ok(write!(std::io::stdout(), "{}", schema::sdl())?),
         Some(Command::Token(args)) => Ok(writeln!(std::io::stdout(), "{}", args.sign()?)?),
-        None => serve(config.serve).await,
+        None => match config.serve.settings() {
+            Ok(_) if config.serve.check_config => Ok(writeln!(
+                std::io::stdout(),
+                "the configuration is complete"
+            )?),
+            Ok(settings) => serve(config.serve, settings).await,
+            Err(wrong) => {
+                for error in &wrong {
+                    tracing::error!("{error:#}");
+                }
+                anyhow::bail!("the configuration has {} faults", wrong.len())
+            }
+        },
     }
 }
 
@@ -63,25 +79,36 @@ fn log() {
         .init();
 }
 
-async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let (broker, database, keys) = (args.broker()?, args.database()?, args.key_source()?);
+async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
     let stopping = stop_on_signal(args.shutdown_delay)?;
     let link_stop = CancellationToken::new();
-    let records = Records::new(database);
-    let (commands, link) = Commands::start(broker, link_stop.clone());
+    let page = args
+        .dev
+        .then(|| Graphiql::load(args.graphiql_dir.as_deref(), &settings.keys))
+        .transpose()?;
+    let records = Records::new(settings.database);
+    let (commands, link) = Commands::start(settings.broker, link_stop.clone());
     let auth = Auth::new(
-        Keys::new(keys).await,
+        Keys::new(settings.keys, settings.fetching).await,
         args.jwt_issuer,
         args.jwt_audience,
         args.jwt_spaces_claim,
     );
-    let schema = schema::build(commands.clone(), records.clone());
-    let app = App::new(schema, auth, commands, records, stopping.told);
+    let app = App {
+        schema: schema::build(commands.clone(), records.clone(), &args.document, args.dev),
+        auth: Arc::new(auth),
+        commands,
+        records,
+        limits: Limits::new(&args.limits),
+        document: args.document,
+        documents: Arc::new(Documents::default()),
+        stop: stopping.told,
+    };
     tracing::info!(listen = %listener.local_addr()?, "serving");
-    let server = axum::serve(listener, http::router(app))
+    let server = axum::serve(listener, http::router(app, &args.allowed_origins, page))
         .with_graceful_shutdown(stopping.close.clone().cancelled_owned())
         .into_future();
     tokio::select! {

@@ -6,12 +6,10 @@ use async_graphql::{
 use proto::{CatalogGuid, CommandId, Fault, Record, RecordKey, SaveConnectorDetails, SaveInput};
 use time::OffsetDateTime;
 
-use crate::{command_id, commands::Commands, failure::Failure, records::Records, saves};
-
-/// The standard introspection query is 13 deep; a client of this API needs 3.
-const DEPTH: usize = 15;
-/// The standard introspection query costs less than this, and so do five saves.
-const COMPLEXITY: usize = 400;
+use crate::{
+    command_id, commands::Commands, document::DocumentArgs, failure::Failure, records::Records,
+    saves,
+};
 
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, EmptySubscription>;
@@ -27,10 +25,24 @@ pub struct Caller {
     pub idempotency_key: Option<Vec<u8>>,
 }
 
-/// The schema and what its resolvers work with.
+/// The schema and what its resolvers work with; one can look into it where that is wanted.
 #[must_use]
-pub fn build(commands: Commands, records: Records) -> ConnectorDetailsSchema {
-    builder().data(commands).data(records).finish()
+pub fn build(
+    commands: Commands,
+    records: Records,
+    limits: &DocumentArgs,
+    introspection: bool,
+) -> ConnectorDetailsSchema {
+    let builder = builder()
+        .limit_depth(limits.max_depth)
+        .limit_complexity(limits.max_complexity)
+        .data(commands)
+        .data(records);
+    if introspection {
+        builder.finish()
+    } else {
+        builder.disable_introspection().finish()
+    }
 }
 
 /// The schema in GraphQL's own language.
@@ -41,8 +53,6 @@ pub fn sdl() -> String {
 
 fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
     Schema::build(Query, Mutation, EmptySubscription)
-        .limit_depth(DEPTH)
-        .limit_complexity(COMPLEXITY)
 }
 
 /// What is saved for the connector of a process in an Integration Pack instance.

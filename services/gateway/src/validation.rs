@@ -109,6 +109,12 @@ pub(crate) fn too_deep() -> ServerError {
     of_code(PARSE_FAILED, message, Pos { line: 1, column: 1 })
 }
 
+/// A document that asks for more than is given at once.
+pub(crate) fn too_many(what: &str, most: usize) -> ServerError {
+    let message = format!("The document has more than {most} {what}. Nothing was saved.");
+    of_code(VALIDATION_FAILED, message, Pos { line: 1, column: 1 })
+}
+
 fn of_code(code: &'static str, message: String, pos: Pos) -> ServerError {
     let mut error = ServerError::new(message, Some(pos));
     error.extensions = Some(extensions(code, false));

@@ -1,26 +1,33 @@
-//! The worker's configuration: flags, or environment variables of the same meaning.
+//! The worker's configuration: flags, or environment variables of the same meaning; and secrets,
+//! by the environment or from files alone.
 
-use std::{net::SocketAddr, str::FromStr};
+mod secret;
 
-use anyhow::{Context as _, ensure};
+use std::net::SocketAddr;
+
+use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use lapin::uri::AMQPUri;
 use percent_encoding::percent_decode_str;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use crate::{publishers::Publishers, replay::ReplayArgs, schema::Role};
 
+const SECRETS: &str = "\
+Secrets, each as an environment variable of this name or in a file that NAME_FILE names:
+  DATABASE_URL          Postgres, as postgres://user:password@host:port/database. Needs the rights
+                        of the role connector_details_worker; to migrate, those of the owner.
+  AMQP_URL              RabbitMQ, as amqp://user:password@host:port/vhost (amqps for TLS).
+  GATEWAY_DATABASE_URL  To migrate: the gateway's login, as the URL that the gateway is going to
+                        use. Missing: make it yourself, in the role connector_details_gateway.
+  WORKER_DATABASE_URL   To migrate: the worker's login, in the same way.";
+
 /// Stores the connector details that others publish.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = SECRETS)]
 pub struct Config {
-    /// Postgres, as postgres://user:password@host:port/database. Needs the rights of the role
-    /// connector_details_worker; to migrate, those of the owner. Without it nothing starts.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: Option<SecretString>,
-
     /// What to do; without a command: consume.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -34,32 +41,18 @@ pub struct Config {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Bring the schema up to date and leave. Safe to repeat, and by several at once.
-    Migrate(MigrateArgs),
+    Migrate,
     /// Send parked commands again, once their reason is gone. Each keeps its id: what was applied
     /// already changes nothing.
     Replay(ReplayArgs),
 }
 
-/// The logins that migrating makes sure of, each with the rights of its service and no others.
-#[derive(Debug, clap::Args)]
-pub struct MigrateArgs {
-    /// The gateway's login, as the URL that the gateway is going to use. Missing: make it yourself,
-    /// in the role connector_details_gateway.
-    #[arg(long, env = "GATEWAY_DATABASE_URL", hide_env_values = true)]
-    gateway_database_url: Option<SecretString>,
-
-    /// The worker's login, as the URL that the worker is going to use. Missing: make it yourself,
-    /// in the role connector_details_worker.
-    #[arg(long, env = "WORKER_DATABASE_URL", hide_env_values = true)]
-    worker_database_url: Option<SecretString>,
-}
-
 /// What consuming needs.
 #[derive(Debug, clap::Args)]
 pub struct ConsumeArgs {
-    /// RabbitMQ, as amqp://user:password@host:port/vhost (amqps for TLS). Missing: nothing starts.
-    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
-    amqp_url: Option<SecretString>,
+    /// Say what is wrong with the configuration, all of it, and leave. Nothing is connected to.
+    #[arg(long)]
+    pub check_config: bool,
 
     /// Where /health/live and /health/ready answer. A port that is taken: nothing starts.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8081")]
@@ -81,23 +74,25 @@ pub struct Login {
     pub password: SecretString,
 }
 
-impl Config {
+/// Where the worker's data comes from and goes to.
+#[derive(Debug)]
+pub struct Settings {
+    /// The broker.
+    pub broker: AMQPUri,
     /// The database.
-    ///
-    /// # Errors
-    /// Not set, or malformed.
-    pub fn database(&self) -> anyhow::Result<PgConnectOptions> {
-        parsed("DATABASE_URL", self.database_url.as_ref())
-    }
+    pub database: PgConnectOptions,
 }
 
 impl ConsumeArgs {
-    /// The broker.
+    /// Checks everything that can be checked without asking anyone.
     ///
     /// # Errors
-    /// Not set, or malformed.
-    pub fn broker(&self) -> anyhow::Result<AMQPUri> {
-        parsed("AMQP_URL", self.amqp_url.as_ref())
+    /// All that is wrong, each naming its variable and showing no value.
+    pub fn settings(&self) -> Result<Settings, Vec<anyhow::Error>> {
+        match (broker(), database()) {
+            (Ok(broker), Ok(database)) => Ok(Settings { broker, database }),
+            (broker, database) => Err(broker.err().into_iter().chain(database.err()).collect()),
+        }
     }
 
     /// Who may write what.
@@ -107,33 +102,41 @@ impl ConsumeArgs {
     }
 }
 
-impl MigrateArgs {
-    /// The logins that were asked for.
-    ///
-    /// # Errors
-    /// A URL is malformed, or holds no password.
-    pub fn logins(&self) -> anyhow::Result<Vec<(Role, Login)>> {
-        [
-            (
-                Role::Gateway,
-                "GATEWAY_DATABASE_URL",
-                &self.gateway_database_url,
-            ),
-            (
-                Role::Worker,
-                "WORKER_DATABASE_URL",
-                &self.worker_database_url,
-            ),
-        ]
-        .into_iter()
-        .filter(|(_, _, url)| url.is_some())
-        .map(|(role, variable, url)| Ok((role, login(variable, url.as_ref())?)))
-        .collect()
-    }
+/// The broker.
+///
+/// # Errors
+/// Not set, or malformed.
+pub fn broker() -> anyhow::Result<AMQPUri> {
+    secret::parsed("AMQP_URL")
 }
 
-fn login(variable: &str, url: Option<&SecretString>) -> anyhow::Result<Login> {
-    let url: Url = parsed(variable, url)?;
+/// The database.
+///
+/// # Errors
+/// Not set, or malformed.
+pub fn database() -> anyhow::Result<PgConnectOptions> {
+    secret::parsed("DATABASE_URL")
+}
+
+/// The logins that migrating makes sure of, each with the rights of its service and no others.
+///
+/// # Errors
+/// A URL is malformed, or holds no password.
+pub fn logins() -> anyhow::Result<Vec<(Role, Login)>> {
+    let mut logins = Vec::new();
+    for (role, name) in [
+        (Role::Gateway, "GATEWAY_DATABASE_URL"),
+        (Role::Worker, "WORKER_DATABASE_URL"),
+    ] {
+        if secret::find(name)?.is_some() {
+            logins.push((role, login(name)?));
+        }
+    }
+    Ok(logins)
+}
+
+fn login(variable: &str) -> anyhow::Result<Login> {
+    let url: Url = secret::parsed(variable)?;
     let decoded = |part| percent_decode_str(part).decode_utf8();
     let name = decoded(url.username())?.into_owned();
     let password = decoded(url.password().unwrap_or_default())?;
@@ -142,12 +145,4 @@ fn login(variable: &str, url: Option<&SecretString>) -> anyhow::Result<Login> {
         name,
         password: password.as_ref().into(),
     })
-}
-
-/// Reads a setting that may hold a password. clap would print what it can't parse, so this is done
-/// by hand, and the error names the variable alone.
-fn parsed<T: FromStr>(variable: &str, value: Option<&SecretString>) -> anyhow::Result<T> {
-    let value = value.with_context(|| format!("{variable} is not set"))?;
-    let parsed = value.expose_secret().parse().ok();
-    parsed.with_context(|| format!("{variable} is malformed: see --help for its form"))
 }

@@ -1,6 +1,9 @@
 //! Configuration, database, broker, health, stop.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -16,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use worker::{
     answers::Answers,
-    config::{Command, Config, ConsumeArgs, MigrateArgs},
+    config::{self, Command, Config, ConsumeArgs, Settings},
     consumer::{self, Parts},
     health, replay, schema,
     store::Store,
@@ -42,11 +45,23 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     match &config.command {
-        Some(Command::Migrate(args)) => migrate(&config.database()?, args).await,
+        Some(Command::Migrate) => migrate(&config::database()?).await,
         Some(Command::Replay(args)) => {
-            replay::replay(&config.consume.broker()?, args, std::io::stdout()).await
+            replay::replay(&config::broker()?, args, std::io::stdout()).await
         }
-        None => consume(Store::new(config.database()?), config.consume).await,
+        None => match config.consume.settings() {
+            Ok(_) if config.consume.check_config => Ok(writeln!(
+                std::io::stdout(),
+                "the configuration is complete"
+            )?),
+            Ok(settings) => consume(config.consume, settings).await,
+            Err(wrong) => {
+                for error in &wrong {
+                    tracing::error!("{error:#}");
+                }
+                anyhow::bail!("the configuration has {} faults", wrong.len())
+            }
+        },
     }
 }
 
@@ -62,8 +77,8 @@ fn log() {
         .init();
 }
 
-async fn migrate(owner: &PgConnectOptions, args: &MigrateArgs) -> anyhow::Result<()> {
-    let logins = args.logins()?;
+async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
+    let logins = config::logins()?;
     schema::migrate(owner).await.context("migrating")?;
     tracing::info!("the schema is up to date");
     for (role, login) in logins {
@@ -76,8 +91,8 @@ async fn migrate(owner: &PgConnectOptions, args: &MigrateArgs) -> anyhow::Result
     Ok(())
 }
 
-async fn consume(store: Store, args: ConsumeArgs) -> anyhow::Result<()> {
-    let uri = args.broker()?;
+async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
+    let (uri, store) = (settings.broker, Store::new(settings.database));
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;

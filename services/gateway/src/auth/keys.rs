@@ -4,7 +4,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,10 +18,13 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::Instant};
 
-/// An unknown `kid` makes the keys be read again, but not more often than this: anyone can send
-/// tokens with unknown ones.
-const REFETCH: Duration = Duration::from_mins(1);
 const FETCH_DEADLINE: Duration = Duration::from_secs(5);
+/// The largest set of keys. Real ones have a few KiB.
+const LARGEST_BYTES: usize = 1024 * 1024;
+/// How often keys are read again without anyone asking, so that a withdrawn one is soon forgotten.
+const REFRESH: Duration = Duration::from_mins(10);
+/// The same, while there are none.
+const FIRST: Duration = Duration::from_secs(5);
 
 /// Where keys come from.
 #[derive(Debug, Clone)]
@@ -32,6 +35,16 @@ pub enum KeySource {
     File(PathBuf),
     /// The same, fetched by HTTP.
     Url(Url),
+}
+
+/// When keys are read again.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetching {
+    /// An unknown `kid` makes the keys be read again, but not more often than this: anyone can send
+    /// tokens with unknown ones.
+    pub pause: Duration,
+    /// Older keys are not used any more.
+    pub max_age: Duration,
 }
 
 /// A key, and the only algorithm that it is good for: what a token's header says of its
@@ -51,30 +64,36 @@ impl fmt::Debug for Key {
     }
 }
 
-/// No key was ever read: nothing can be said about any token.
+/// No key was read, or none lately: nothing can be said about any token.
 #[derive(Debug)]
-pub struct NeverFetched;
+pub struct NoKeys;
 
-/// The current keys. Those that were read before stay in use while the source is away.
+/// The current keys. Those that were read before stay in use while the source is away, but not
+/// forever.
 #[derive(Debug)]
 pub struct Keys {
     source: KeySource,
-    current: RwLock<Option<Arc<[Key]>>>,
+    fetching: Fetching,
+    current: RwLock<Option<(Arc<[Key]>, Instant)>>,
     version: AtomicU64,
     /// When they were last asked for; held while asking, so that one request asks for all.
     asked: Mutex<Option<Instant>>,
 }
 
 impl Keys {
-    /// Reads the keys for the first time. A source that is away is asked again later.
-    pub async fn new(source: KeySource) -> Self {
-        let keys = Self {
+    /// Reads the keys for the first time, and again from time to time.
+    pub async fn new(source: KeySource, fetching: Fetching) -> Arc<Self> {
+        let keys = Arc::new(Self {
             source,
+            fetching,
             current: RwLock::default(),
             version: AtomicU64::default(),
             asked: Mutex::default(),
-        };
+        });
         keys.refresh().await;
+        if !matches!(keys.source, KeySource::Shared(_)) {
+            tokio::spawn(keep_fresh(Arc::downgrade(&keys)));
+        }
         keys
     }
 
@@ -93,14 +112,14 @@ impl Keys {
     /// The key that a token names, or the only one where it names none.
     ///
     /// # Errors
-    /// Nothing can be said about any token: the keys were never read.
-    pub async fn find(&self, kid: Option<&str>) -> Result<Option<Key>, NeverFetched> {
+    /// Nothing can be said about any token: the keys were never read, or too long ago.
+    pub async fn find(&self, kid: Option<&str>) -> Result<Option<Key>, NoKeys> {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
         self.refresh().await;
         if self.current().is_none() {
-            return Err(NeverFetched);
+            return Err(NoKeys);
         }
         Ok(self.known(kid))
     }
@@ -116,27 +135,45 @@ impl Keys {
     }
 
     fn current(&self) -> Option<Arc<[Key]>> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let (keys, read) = current.as_ref()?;
+        let is_shared = matches!(self.source, KeySource::Shared(_));
+        (is_shared || read.elapsed() < self.fetching.max_age).then(|| keys.clone())
     }
 
+    /// Reads the keys again, unless that was done a moment ago.
     async fn refresh(&self) {
         let mut asked = self.asked.lock().await;
-        if asked.is_some_and(|asked| asked.elapsed() < REFETCH) {
+        if asked.is_some_and(|asked| asked.elapsed() < self.fetching.pause) {
             return;
         }
         *asked = Some(Instant::now());
         match self.source.read().await {
             Ok(keys) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.into());
+                let read = Some((keys.into(), Instant::now()));
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = read;
                 self.version.fetch_add(1, Ordering::Release);
             }
             Err(error) => {
                 tracing::warn!(%error, "the keys can't be read; going on with those from before");
             }
         }
+    }
+}
+
+/// Reads the keys from time to time, for as long as anyone has them.
+async fn keep_fresh(keys: Weak<Keys>) {
+    let mut pause = FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(keys) = keys.upgrade() else { return };
+        keys.refresh().await;
+        pause = if keys.is_ready() {
+            // Twice at least before those that there are get too old.
+            REFRESH.min(keys.fetching.max_age / 3)
+        } else {
+            FIRST
+        };
     }
 }
 
@@ -160,8 +197,13 @@ impl KeySource {
 
 async fn fetch(url: &Url) -> anyhow::Result<Vec<u8>> {
     let client = reqwest::Client::builder().timeout(FETCH_DEADLINE).build()?;
-    let response = client.get(url.clone()).send().await?.error_for_status()?;
-    Ok(response.bytes().await?.to_vec())
+    let mut response = client.get(url.clone()).send().await?.error_for_status()?;
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await? {
+        body.extend_from_slice(&part);
+        anyhow::ensure!(body.len() <= LARGEST_BYTES, "the set of keys is too large");
+    }
+    Ok(body)
 }
 
 /// A key of an algorithm that is accepted. Symmetric ones are not: in a published set, the secret

@@ -6,14 +6,20 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 /// More bearers than that at once: the oldest are verified again, with all others.
 const MOST: usize = 10_000;
 
-/// What a token says.
-pub(crate) type Claims = Arc<Map<String, Value>>;
+/// What is kept of a token.
+#[derive(Debug)]
+pub(crate) struct Bearer {
+    pub subject: String,
+    /// The Spaces that the token lists.
+    pub spaces: Vec<String>,
+    /// Seconds since 1970.
+    pub expires: u64,
+}
 
 /// A token's hash. The token itself is worth stealing, and is not kept.
 pub(crate) type Name = [u8; 32];
@@ -24,9 +30,7 @@ pub(crate) struct Verified(Mutex<HashMap<Name, Known>>);
 
 #[derive(Debug)]
 struct Known {
-    claims: Claims,
-    /// Seconds since 1970.
-    expires: u64,
+    bearer: Arc<Bearer>,
     /// Which keys it was verified with.
     keys: u64,
 }
@@ -36,27 +40,20 @@ impl Verified {
         Sha256::digest(token).into()
     }
 
-    /// The claims of a token that was verified with these keys and has not expired.
-    pub fn find(&self, name: &Name, keys: u64) -> Option<Claims> {
+    /// The bearer of a token that was verified with these keys and has not expired.
+    pub fn find(&self, name: &Name, keys: u64) -> Option<Arc<Bearer>> {
         let tokens = self.lock();
         let known = tokens.get(name)?;
-        (known.keys == keys && known.expires > now()).then(|| known.claims.clone())
+        let is_good = known.keys == keys && known.bearer.expires > now();
+        is_good.then(|| known.bearer.clone())
     }
 
-    pub fn keep(&self, name: Name, keys: u64, claims: &Claims) {
-        let Some(expires) = claims.get("exp").and_then(Value::as_u64) else {
-            return;
-        };
+    pub fn keep(&self, name: Name, keys: u64, bearer: Arc<Bearer>) {
         let mut tokens = self.lock();
         if tokens.len() >= MOST {
             tokens.clear();
         }
-        let known = Known {
-            claims: claims.clone(),
-            expires,
-            keys,
-        };
-        tokens.insert(name, known);
+        tokens.insert(name, Known { bearer, keys });
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Known>> {
@@ -72,29 +69,27 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn claims(expires: &Value) -> Claims {
-        let claims = json!({ "sub": "a", "exp": expires });
-        Arc::new(claims.as_object().cloned().unwrap_or_default())
+    fn bearer(expires: u64) -> Arc<Bearer> {
+        Arc::new(Bearer {
+            subject: "anna".to_owned(),
+            spaces: vec!["a".to_owned()],
+            expires,
+        })
     }
 
     #[test]
     fn a_token_is_known_until_it_expires_or_the_keys_change() {
         let verified = Verified::default();
         let name = Verified::name("a.b.c");
-        verified.keep(name, 1, &claims(&(now() + 60).into()));
+        verified.keep(name, 1, bearer(now() + 60));
         let old = Verified::name("d.e.f");
-        verified.keep(old, 1, &claims(&now().into()));
-        let odd = Verified::name("g.h.i");
-        verified.keep(odd, 1, &claims(&"soon".into()));
+        verified.keep(old, 1, bearer(now()));
 
         assert!(verified.find(&name, 1).is_some());
         assert!(verified.find(&name, 2).is_none());
         assert!(verified.find(&old, 1).is_none());
-        assert!(verified.find(&odd, 1).is_none());
         assert!(verified.find(&Verified::name("a.b.d"), 1).is_none());
     }
 
@@ -103,7 +98,7 @@ mod tests {
         let verified = Verified::default();
         for number in 0..=MOST {
             let name = Verified::name(&number.to_string());
-            verified.keep(name, 1, &claims(&(now() + 60).into()));
+            verified.keep(name, 1, bearer(now() + 60));
         }
 
         assert!(verified.lock().len() <= MOST);

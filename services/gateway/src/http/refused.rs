@@ -1,22 +1,31 @@
-//! Requests that GraphQL never gets to see, and how they are answered.
+//! Requests that GraphQL never gets to see, or does not get to finish, and how they are answered.
+
+use std::time::Duration;
 
 use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode,
-        header::{ALLOW, WWW_AUTHENTICATE},
+        header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::Response,
 };
+use serde_json::json;
 
-use super::respond;
-use crate::auth::Refusal;
+use super::{answer::respond, request_id::RequestId};
+use crate::{auth::Refusal, limits::RateLimited};
+
+/// A bearer who asks too often is told so a moment later: whoever asks again at once would
+/// otherwise take the gateway's time from the others with refusals alone.
+const LONGEST_DELAY: Duration = Duration::from_millis(250);
 
 /// A refused request.
 pub(super) struct Refused {
     status: StatusCode,
-    code: &'static str,
+    /// The error's code.
+    pub code: &'static str,
     message: &'static str,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, HeaderValue)>,
+    retry_after: Option<Duration>,
 }
 
 impl Refused {
@@ -26,6 +35,7 @@ impl Refused {
             code,
             message,
             header: None,
+            retry_after: None,
         }
     }
 
@@ -44,7 +54,7 @@ impl Refused {
 
     pub fn method(allowed: &'static str) -> Self {
         Self {
-            header: Some((ALLOW, allowed)),
+            header: Some((ALLOW, HeaderValue::from_static(allowed))),
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "METHOD_NOT_ALLOWED",
@@ -53,18 +63,47 @@ impl Refused {
         }
     }
 
-    pub fn respond(self, media: &'static str) -> Response {
-        let retryable = self.status == StatusCode::SERVICE_UNAVAILABLE;
-        let body = serde_json::json!({ "errors": [{
-            "message": self.message,
-            "extensions": { "code": self.code, "retryable": retryable },
-        }]});
-        let mut response = respond(self.status, media, body.to_string().into_bytes());
-        if let Some((name, value)) = self.header {
-            response
-                .headers_mut()
-                .insert(name, HeaderValue::from_static(value));
+    /// All places are taken.
+    pub fn busy() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "SERVICE_UNAVAILABLE",
+            "Too many requests are being worked on. Nothing was saved; repeating is safe.",
+        )
+    }
+
+    /// A fault of the gateway itself, at a moment that is not known.
+    pub fn failed() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "INTERNAL_SERVER_ERROR",
+            "The gateway failed. It is not known whether anything was saved; repeating is safe \
+             with the same Idempotency-Key.",
+        )
+    }
+
+    /// How long the answer is to wait.
+    pub fn delay(&self) -> Option<Duration> {
+        self.retry_after.map(|time| time.min(LONGEST_DELAY))
+    }
+
+    pub fn respond(self, media: &'static str, id: &RequestId) -> Response {
+        let retryable = self.status.is_server_error() || self.retry_after.is_some();
+        let mut extensions = json!({
+            "code": self.code, "retryable": retryable, "requestId": id.as_str(),
+        });
+        if let Some(time) = self.retry_after {
+            // Rounded up: a moment too early is refused again.
+            let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            extensions["retryAfterMs"] = milliseconds.saturating_add(1).into();
         }
+        let body = json!({ "errors": [{ "message": self.message, "extensions": extensions }] });
+        let mut response = respond(self.status, media, body.to_string().into_bytes());
+        let headers = response.headers_mut();
+        if let Some(time) = self.retry_after {
+            headers.insert(RETRY_AFTER, (time.as_secs() + 1).into());
+        }
+        headers.extend(self.header);
         response
     }
 }
@@ -74,7 +113,7 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::BadRequest(message) => Self::bad_request(message),
             Refusal::Unauthenticated(message) => Self {
-                header: Some((WWW_AUTHENTICATE, "Bearer")),
+                header: Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
                 ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
             },
             Refusal::OtherSpace => Self::new(
@@ -87,6 +126,20 @@ impl From<Refusal> for Refused {
                 "SERVICE_UNAVAILABLE",
                 "Tokens can't be checked at the moment. Nothing was saved; repeating is safe.",
             ),
+        }
+    }
+}
+
+impl From<RateLimited> for Refused {
+    fn from(limited: RateLimited) -> Self {
+        Self {
+            retry_after: Some(limited.retry_after),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "RATE_LIMITED",
+                "This subject asks too often in this Space. Nothing was read or saved; repeating \
+                 is safe after the time that Retry-After says.",
+            )
         }
     }
 }

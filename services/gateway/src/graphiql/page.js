@@ -1,0 +1,9 @@
+// `filledIn` stands before this: the headers of the developer's token, and the published sample.
+const headers = JSON.stringify(filledIn.headers, null, 2);
+ReactDOM.createRoot(document.getElementById("graphiql")).render(
+  React.createElement(GraphiQL, {
+    fetcher: GraphiQL.createFetcher({ url: "/graphql" }),
+    defaultQuery: filledIn.query,
+    headers, // not `defaultHeaders`: a token that the browser kept from yesterday has expired
+  }),
+);
