@@ -12,7 +12,7 @@ use gateway::graphiql::PACKAGES;
 use tokio::{process::Command, time::timeout};
 
 /// A registry that does not answer is not waited for: the files are a convenience.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Where the files are, each package in a folder of its name.
 #[must_use]

@@ -125,6 +125,9 @@ impl Store {
                 // few rows (reading the whole table, comparing each with each) is left out.
                 ("enable_seqscan", "off"),
                 ("enable_nestloop", "off"),
+                // Where there is no other way than one of these, the planner takes the cost for
+                // enormous, and would compile the statement for half a second.
+                ("jit", "off"),
             ]);
         Self {
             options: Arc::new(options),
@@ -262,9 +265,10 @@ impl<'a> Columns<'a> {
 
 async fn save(connection: &mut PgConnection, saves: &Columns<'_>) -> sqlx::Result<Vec<Decision>> {
     // The ledger decides: a redelivered command finds itself in it and changes nothing. The rows
-    // go in by key, so that two workers that overlap for a moment wait instead of deadlocking. The
-    // ledger is asked by a subquery for each command, because `not exists` becomes a join, and a
-    // plan that was made while the table was small would read all of it for every batch.
+    // go in by key, and then all decisions by id, so that two workers that overlap for a moment
+    // wait instead of deadlocking. The ledger is asked by a subquery for each command, because
+    // `not exists` becomes a join, and a plan that was made while the table was small would read
+    // all of it for every batch.
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -323,6 +327,7 @@ async fn save(connection: &mut PgConnection, saves: &Columns<'_>) -> sqlx::Resul
                 is_token_generated, oauth_connector_details, client_id,
                 updated_at, updated_by, source, traceparent
             from decided
+            order by catalog_guid, last_command_id
         )
         select
             last_command_id as "command_id!", fingerprint as "fingerprint!", id as "record_id!",

@@ -24,7 +24,7 @@ pub(super) struct Refused {
     /// The error's code.
     pub code: &'static str,
     message: &'static str,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, &'static str)>,
     retry_after: Option<Duration>,
 }
 
@@ -54,7 +54,7 @@ impl Refused {
 
     pub fn method(allowed: &'static str) -> Self {
         Self {
-            header: Some((ALLOW, HeaderValue::from_static(allowed))),
+            header: Some((ALLOW, allowed)),
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "METHOD_NOT_ALLOWED",
@@ -103,7 +103,8 @@ impl Refused {
         if let Some(time) = self.retry_after {
             headers.insert(RETRY_AFTER, (time.as_secs() + 1).into());
         }
-        headers.extend(self.header);
+        let header = self.header;
+        headers.extend(header.map(|(name, value)| (name, HeaderValue::from_static(value))));
         response
     }
 }
@@ -113,7 +114,7 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::BadRequest(message) => Self::bad_request(message),
             Refusal::Unauthenticated(message) => Self {
-                header: Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+                header: Some((WWW_AUTHENTICATE, "Bearer")),
                 ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
             },
             Refusal::OtherSpace => Self::new(
