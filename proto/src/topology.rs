@@ -37,6 +37,8 @@ pub const EVENTS: &str = "ipack.events";
 
 /// AMQP's `PRECONDITION_FAILED`: the object exists with other arguments.
 const PRECONDITION_FAILED: u16 = 406;
+/// AMQP's `ACCESS_REFUSED`: this user may not.
+const ACCESS_REFUSED: u16 = 403;
 
 /// An object that could not be declared.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +55,17 @@ impl TopologyError {
     /// Whether the object exists with other arguments, which no retry will change.
     #[must_use]
     pub fn is_mismatch(&self) -> bool {
-        matches!(self.source.kind(), ErrorKind::ProtocolError(error)
-            if error.get_id() == PRECONDITION_FAILED)
+        self.is(PRECONDITION_FAILED)
+    }
+
+    /// Whether it is not for this user to declare: the worker's does, then.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.is(ACCESS_REFUSED)
+    }
+
+    fn is(&self, code: u16) -> bool {
+        matches!(self.source.kind(), ErrorKind::ProtocolError(error) if error.get_id() == code)
     }
 }
 
@@ -104,6 +115,26 @@ pub async fn declare(channel: &Channel) -> Result<(), TopologyError> {
             .map_err(failed(queue))?;
     }
     Ok(())
+}
+
+/// Checks that there is something to publish to, for those who may not declare it.
+///
+/// # Errors
+/// There is no such exchange yet; the channel is closed then.
+pub async fn check(channel: &Channel) -> Result<(), TopologyError> {
+    let options = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(
+            COMMANDS.into(),
+            ExchangeKind::Direct,
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .map_err(failed(COMMANDS))
 }
 
 fn failed(object: &'static str) -> impl FnOnce(lapin::Error) -> TopologyError {

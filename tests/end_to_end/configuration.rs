@@ -57,6 +57,131 @@ async fn what_is_missing_or_malformed_is_named_and_not_shown() -> anyhow::Result
     Ok(())
 }
 
+/// What a program says that is asked to check its configuration, and whether it liked it.
+async fn checked(
+    program: &str,
+    variables: &[(&'static str, String)],
+) -> anyhow::Result<(bool, String)> {
+    let program = programs()?.join(Path::new(program));
+    let output = dev::services::command(&program, variables)
+        .arg("--check-config")
+        .output()
+        .await?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    Ok((output.status.success(), said))
+}
+
+#[tokio::test]
+async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow::Result<()> {
+    let folder = dev::paths::repository().join("target/configuration");
+    std::fs::create_dir_all(&folder)?;
+    let file = |name: &str, content: &str| -> anyhow::Result<String> {
+        let path = folder.join(name);
+        std::fs::write(&path, format!("{content}\n"))?;
+        Ok(path.display().to_string())
+    };
+    let amqp = file("amqp", "amqp://u:p@127.0.0.1:1/%2f")?;
+    let database = file("database", "postgres://u:p@127.0.0.1:1/d")?;
+    let secret = file("secret", "a secret of at least thirty-two bytes")?;
+    let complete = vec![
+        ("AMQP_URL_FILE", amqp),
+        ("DATABASE_URL_FILE", database),
+        ("JWT_SECRET_FILE", secret),
+    ];
+    let with = |name: &'static str, value: &str| {
+        let mut changed = complete.clone();
+        changed.retain(|(known, _)| *known != name);
+        changed.push((name, value.to_owned()));
+        changed
+    };
+
+    for program in ["gateway", "worker"] {
+        let (good, said) = checked(program, &complete).await?;
+        assert!(good && said.contains("complete"), "{said}");
+        let (good, said) = checked(program, &with("AMQP_URL", CANARY)).await?;
+        assert!(
+            !good && said.contains("AMQP_URL_FILE") && !said.contains(CANARY),
+            "{said}"
+        );
+        let (good, said) = checked(program, &with("AMQP_URL_FILE", "/nowhere")).await?;
+        assert!(!good && said.contains("AMQP_URL_FILE"), "{said}");
+        let (good, said) = checked(program, &[]).await?;
+        assert!(
+            !good && said.contains("AMQP_URL") && said.contains("DATABASE_URL"),
+            "{said}"
+        );
+    }
+    for (name, value) in [
+        ("SAVES_BURST", "4"),
+        ("JWKS_URL", "http://127.0.0.1:1/jwks"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("MAX_SAVES", "many"),
+    ] {
+        let (good, said) = checked("gateway", &with(name, value)).await?;
+        let flag = name.to_lowercase().replace('_', "-");
+        assert!(
+            !good && (said.contains(name) || said.contains(&flag)),
+            "{name}: {said}"
+        );
+    }
+    let mut open = with("GATEWAY_DEV", "true");
+    open.push(("LISTEN", "0.0.0.0:8080".to_owned()));
+    let (good, said) = checked("gateway", &open).await?;
+    assert!(!good && said.contains("LISTEN"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn help_tells_every_consequence_and_no_secret() -> anyhow::Result<()> {
+    for program in ["gateway", "worker"] {
+        let path = programs()?.join(program);
+        let variables =
+            ["AMQP_URL", "DATABASE_URL", "JWT_SECRET"].map(|it| (it, CANARY.to_owned()));
+        let output = dev::services::command(&path, &variables)
+            .arg("--help")
+            .output()
+            .await?;
+        let help = String::from_utf8(output.stdout)?;
+
+        assert!(!help.contains(CANARY), "{help}");
+        for name in [
+            "AMQP_URL",
+            "DATABASE_URL",
+            "NAME_FILE",
+            "LISTEN",
+            "--check-config",
+        ] {
+            assert!(help.contains(name), "{program}: {name}");
+        }
+        // Not as an argument, which everyone on the machine can read.
+        assert!(
+            !help.contains("--amqp-url") && !help.contains("--jwt-secret"),
+            "{help}"
+        );
+    }
+    Ok(())
+}
+
+/// The README's table of errors and the code know the same codes.
+#[test]
+fn every_error_code_is_explained() {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("## Errors").unwrap_or_default();
+    let (table, _) = table.split_once("\n## ").unwrap_or_default();
+    let mut explained: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let mut known: Vec<&str> = gateway::code::Code::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .collect();
+
+    explained.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(explained, known);
+}
+
 #[tokio::test]
 async fn the_other_commands_need_no_configuration() -> anyhow::Result<()> {
     let gateway = programs()?.join("gateway");

@@ -2,11 +2,15 @@
 
 mod auth;
 mod canary;
+mod clients;
 mod configuration;
 mod database;
+mod door;
 mod errors;
 mod http;
+mod limits;
 mod model;
+mod permissions;
 mod promises;
 mod publishers;
 mod worker;

@@ -67,13 +67,22 @@ pub fn key(input: &Value) -> Value {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The content type.
-    pub content_type: String,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
     /// The body.
     pub body: Value,
 }
 
 impl Answer {
+    /// A header's text; empty where there is none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
     /// The record of a save or a read that succeeded.
     ///
     /// # Errors
@@ -123,7 +132,15 @@ impl Api {
     /// # Errors
     /// No token can be made.
     pub fn new(url: &str, space: &str) -> anyhow::Result<Self> {
-        let token = gateway::token::sign(SECRET, space, "tester", Duration::from_mins(5))?;
+        Self::of(url, space, "tester")
+    }
+
+    /// The same, for somebody.
+    ///
+    /// # Errors
+    /// No token can be made.
+    pub fn of(url: &str, space: &str, subject: &str) -> anyhow::Result<Self> {
+        let token = gateway::token::sign(SECRET, space, subject, Duration::from_mins(5))?;
         Ok(Self {
             client: reqwest::Client::new(),
             url: format!("{url}/graphql"),
@@ -174,13 +191,9 @@ impl Api {
             request = request.header(*name, value);
         }
         let answer = request.send().await?;
-        let header = answer.headers().get("content-type");
         Ok(Answer {
             status: answer.status().as_u16(),
-            content_type: header
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
+            headers: answer.headers().clone(),
             body: serde_json::from_slice(&answer.bytes().await?)?,
         })
     }

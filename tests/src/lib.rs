@@ -2,6 +2,7 @@
 //! with a database and a virtual host for each test, on real servers that are shared.
 
 pub mod api;
+pub mod foreign;
 pub mod keys;
 pub mod load;
 pub mod proxy;

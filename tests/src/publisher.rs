@@ -51,14 +51,26 @@ impl Found {
 }
 
 impl Publisher {
-    /// Connects, and declares the topology as any publisher may.
+    /// Connects, and declares the topology, as whoever comes first and may.
     ///
     /// # Errors
     /// The broker refuses.
     pub async fn connect(uri: &AMQPUri) -> anyhow::Result<Self> {
-        let connection = broker::connect(uri, "test publisher").await?;
+        let connection = broker::connect(uri, "test").await?;
+        topology::declare(&connection.create_channel().await?).await?;
+        Self::on(connection).await
+    }
+
+    /// Connects, and uses what is there.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn connect_only(uri: &AMQPUri) -> anyhow::Result<Self> {
+        Self::on(broker::connect(uri, "test publisher").await?).await
+    }
+
+    async fn on(connection: Connection) -> anyhow::Result<Self> {
         let channel = connection.create_channel().await?;
-        topology::declare(&channel).await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;

@@ -6,6 +6,8 @@
 use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
 use proto::{CommandId, Fault};
 
+use crate::code::Code;
+
 /// The whole public list. Each variant's doc says what it leaves behind.
 #[derive(Debug)]
 pub enum Failure {
@@ -54,35 +56,35 @@ impl Failure {
                 ..Fault::forbidden()
             })],
             Self::QueueFull => vec![simple(
-                "QUEUE_FULL",
+                Code::QueueFull.as_str(),
                 "Too many saves are waiting. This one was not accepted and nothing was saved; \
                  repeating it later is safe.",
                 true,
             )],
             Self::Unavailable => vec![simple(
-                "SERVICE_UNAVAILABLE",
+                Code::ServiceUnavailable.as_str(),
                 "Saves are not accepted at the moment. Nothing was saved; repeating is safe.",
                 true,
             )],
             Self::Unreadable => vec![simple(
-                "SERVICE_UNAVAILABLE",
+                Code::ServiceUnavailable.as_str(),
                 "Records can't be read at the moment. Nothing was changed; repeating is safe.",
                 true,
             )],
             Self::Pending(id) => vec![undecided(
-                "SAVE_PENDING",
+                Code::SavePending,
                 "The save was accepted and is not decided yet; it will be. To wait for its \
                  answer, repeat it with the commandId as its Idempotency-Key: that is safe.",
                 &id,
             )],
             Self::Unknown(id) => vec![undecided(
-                "SAVE_UNKNOWN",
+                Code::SaveUnknown,
                 "It is not known whether the save was accepted; it may still take effect. Repeat \
                  it with the commandId as its Idempotency-Key: that is safe.",
                 &id,
             )],
             Self::Internal => vec![simple(
-                "INTERNAL_SERVER_ERROR",
+                Code::InternalServerError.as_str(),
                 "The gateway failed. Nothing was sent or saved; repeating is safe.",
                 true,
             )],
@@ -98,15 +100,15 @@ fn fault(fault: Fault) -> Error {
     error
 }
 
-fn undecided(code: &'static str, message: &str, id: &CommandId) -> Error {
-    let mut error = simple(code, message, true);
+fn undecided(code: Code, message: &str, id: &CommandId) -> Error {
+    let mut error = simple(code.as_str(), message, true);
     if let Some(extensions) = &mut error.extensions {
         extensions.set("commandId", id.as_str());
     }
     error
 }
 
-fn simple(code: &'static str, message: &str, retryable: bool) -> Error {
+fn simple(code: &str, message: &str, retryable: bool) -> Error {
     Error {
         message: message.to_owned(),
         source: None,
@@ -115,7 +117,7 @@ fn simple(code: &'static str, message: &str, retryable: bool) -> Error {
 }
 
 /// What every error of the gateway carries.
-pub(crate) fn extensions(code: &'static str, retryable: bool) -> ErrorExtensionValues {
+pub(crate) fn extensions(code: &str, retryable: bool) -> ErrorExtensionValues {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code);
     extensions.set("retryable", retryable);

@@ -37,6 +37,7 @@ use self::{
 };
 use crate::{
     auth::Auth,
+    code::Code,
     commands::Commands,
     document::{self, DocumentArgs, Documents},
     graphiql::{self, Graphiql},
@@ -109,7 +110,7 @@ async fn graphql(
             if let Some(delay) = refused.delay() {
                 tokio::time::sleep(delay).await;
             }
-            log(&id, &[refused.code], started);
+            log(&id, &[refused.code.as_str()], started);
             refused.respond(media, &id)
         }
     };
@@ -148,7 +149,7 @@ async fn serve(
     if *method == Method::POST && !is_json(headers) {
         return Err(Refused::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "UNSUPPORTED_MEDIA_TYPE",
+            Code::UnsupportedMediaType,
             "The body must be sent as Content-Type: application/json. Nothing was saved.",
         ));
     }
@@ -206,7 +207,7 @@ async fn read(body: Body, most_bytes: usize) -> Result<Bytes, Refused> {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refused::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "PAYLOAD_TOO_LARGE",
+            Code::PayloadTooLarge,
             "The body is larger than this gateway takes. Nothing was saved.",
         )),
         Err(_) => Err(Refused::bad_request(

@@ -10,6 +10,7 @@
 //! `link` know AMQP, only `http` and `health` know HTTP.
 
 pub mod auth;
+pub mod code;
 pub mod command_id;
 pub mod commands;
 pub mod config;

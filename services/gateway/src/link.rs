@@ -24,7 +24,10 @@ use proto::{
     reply::{self, Packed},
     topology::{self, TopologyError},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -144,10 +147,7 @@ async fn open(
     connection: &Connection,
     reply_to: &str,
 ) -> Result<(Channel, Consumer), SessionError> {
-    let channel = within_deadline(connection.create_channel()).await?;
-    tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
-        .await
-        .map_err(|_| BrokerError::Deadline)??;
+    let channel = prepared(connection).await?;
     within_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     // Before the first command: an answer has nowhere to go otherwise.
     let exclusive = QueueDeclareOptions {
@@ -169,6 +169,23 @@ async fn open(
     ))
     .await?;
     Ok((channel, replies))
+}
+
+/// A channel, and something to publish to: declared, or found where declaring is the worker's.
+async fn prepared(connection: &Connection) -> Result<Channel, SessionError> {
+    let channel = within_deadline(connection.create_channel()).await?;
+    match timeout(broker::DEADLINE, topology::declare(&channel)).await {
+        Ok(Ok(())) => return Ok(channel),
+        Ok(Err(error)) if error.is_refused() => {}
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => return Err(BrokerError::Deadline.into()),
+    }
+    // The refusal has closed the other.
+    let channel = within_deadline(connection.create_channel()).await?;
+    timeout(broker::DEADLINE, topology::check(&channel))
+        .await
+        .map_err(|_| BrokerError::Deadline)??;
+    Ok(channel)
 }
 
 struct Session<'a> {

@@ -7,12 +7,7 @@ use std::{collections::HashSet, sync::LazyLock};
 
 use async_graphql::{Pos, ServerError};
 
-use crate::{failure::extensions, schema};
-
-/// The document can't be parsed.
-const PARSE_FAILED: &str = "GRAPHQL_PARSE_FAILED";
-/// The document does not fit the schema.
-const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
+use crate::{code::Code, failure::extensions, schema};
 
 const REQUIRED: &str = "is required but not provided";
 const GENERIC: &str = "The document does not fit the schema";
@@ -71,7 +66,7 @@ pub(crate) fn parse_failed(error: &async_graphql::parser::Error) -> ServerError 
         "Syntax error in the GraphQL document at line {}, column {}. Nothing was saved.",
         pos.line, pos.column
     );
-    of_code(PARSE_FAILED, message, pos)
+    of_code(Code::GraphqlParseFailed, message, pos)
 }
 
 /// The first fault of a document that does not fit the schema.
@@ -79,7 +74,7 @@ pub(crate) fn validation_failed(error: &ServerError) -> ServerError {
     let names = Names::of(&error.message);
     let message = names.sentence(&error.message);
     let mut safe = of_code(
-        VALIDATION_FAILED,
+        Code::GraphqlValidationFailed,
         format!("{message}. Nothing was saved."),
         error.locations.first().copied().unwrap_or_default(),
     );
@@ -96,7 +91,7 @@ pub(crate) fn field_failed(field: &str, rule: &str, pos: Pos) -> ServerError {
         "{} {rule}. Nothing was saved.",
         known(Some(field)).unwrap_or("A field")
     );
-    let mut error = of_code(VALIDATION_FAILED, message, pos);
+    let mut error = of_code(Code::GraphqlValidationFailed, message, pos);
     if let (Some(field), Some(extensions)) = (known(Some(field)), &mut error.extensions) {
         extensions.set("field", field);
     }
@@ -106,18 +101,26 @@ pub(crate) fn field_failed(field: &str, rule: &str, pos: Pos) -> ServerError {
 /// A document that is nested deeper than any parser should follow.
 pub(crate) fn too_deep() -> ServerError {
     let message = "The document is nested too deep. Nothing was saved.".to_owned();
-    of_code(PARSE_FAILED, message, Pos { line: 1, column: 1 })
+    of_code(
+        Code::GraphqlParseFailed,
+        message,
+        Pos { line: 1, column: 1 },
+    )
 }
 
 /// A document that asks for more than is given at once.
 pub(crate) fn too_many(what: &str, most: usize) -> ServerError {
     let message = format!("The document has more than {most} {what}. Nothing was saved.");
-    of_code(VALIDATION_FAILED, message, Pos { line: 1, column: 1 })
+    of_code(
+        Code::GraphqlValidationFailed,
+        message,
+        Pos { line: 1, column: 1 },
+    )
 }
 
-fn of_code(code: &'static str, message: String, pos: Pos) -> ServerError {
+fn of_code(code: Code, message: String, pos: Pos) -> ServerError {
     let mut error = ServerError::new(message, Some(pos));
-    error.extensions = Some(extensions(code, false));
+    error.extensions = Some(extensions(code.as_str(), false));
     error
 }
 

@@ -12,7 +12,7 @@ use axum::{
 use serde_json::json;
 
 use super::{answer::respond, request_id::RequestId};
-use crate::{auth::Refusal, limits::RateLimited};
+use crate::{auth::Refusal, code::Code, limits::RateLimited};
 
 /// A bearer who asks too often is told so a moment later: whoever asks again at once would
 /// otherwise take the gateway's time from the others with refusals alone.
@@ -22,14 +22,14 @@ const LONGEST_DELAY: Duration = Duration::from_millis(250);
 pub(super) struct Refused {
     status: StatusCode,
     /// The error's code.
-    pub code: &'static str,
+    pub code: Code,
     message: &'static str,
     header: Option<(HeaderName, &'static str)>,
     retry_after: Option<Duration>,
 }
 
 impl Refused {
-    pub fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+    pub fn new(status: StatusCode, code: Code, message: &'static str) -> Self {
         Self {
             status,
             code,
@@ -40,13 +40,13 @@ impl Refused {
     }
 
     pub fn bad_request(message: &'static str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+        Self::new(StatusCode::BAD_REQUEST, Code::BadRequest, message)
     }
 
     pub fn not_acceptable() -> Self {
         Self::new(
             StatusCode::NOT_ACCEPTABLE,
-            "NOT_ACCEPTABLE",
+            Code::NotAcceptable,
             "Accept must allow application/json or application/graphql-response+json. \
              Nothing was saved.",
         )
@@ -57,7 +57,7 @@ impl Refused {
             header: Some((ALLOW, allowed)),
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
+                Code::MethodNotAllowed,
                 "Mutations are served by POST, queries by POST or GET. Nothing was saved.",
             )
         }
@@ -67,7 +67,7 @@ impl Refused {
     pub fn busy() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "SERVICE_UNAVAILABLE",
+            Code::ServiceUnavailable,
             "Too many requests are being worked on. Nothing was saved; repeating is safe.",
         )
     }
@@ -76,7 +76,7 @@ impl Refused {
     pub fn failed() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "INTERNAL_SERVER_ERROR",
+            Code::InternalServerError,
             "The gateway failed. It is not known whether anything was saved; repeating is safe \
              with the same Idempotency-Key.",
         )
@@ -90,7 +90,7 @@ impl Refused {
     pub fn respond(self, media: &'static str, id: &RequestId) -> Response {
         let retryable = self.status.is_server_error() || self.retry_after.is_some();
         let mut extensions = json!({
-            "code": self.code, "retryable": retryable, "requestId": id.as_str(),
+            "code": self.code.as_str(), "retryable": retryable, "requestId": id.as_str(),
         });
         if let Some(time) = self.retry_after {
             // Rounded up: a moment too early is refused again.
@@ -115,16 +115,16 @@ impl From<Refusal> for Refused {
             Refusal::BadRequest(message) => Self::bad_request(message),
             Refusal::Unauthenticated(message) => Self {
                 header: Some((WWW_AUTHENTICATE, "Bearer")),
-                ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
+                ..Self::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message)
             },
             Refusal::OtherSpace => Self::new(
                 StatusCode::FORBIDDEN,
-                "FORBIDDEN",
+                Code::Forbidden,
                 "SPACE_GUID is not a Space of this token. Nothing was read or saved.",
             ),
             Refusal::NoKeys => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "SERVICE_UNAVAILABLE",
+                Code::ServiceUnavailable,
                 "Tokens can't be checked at the moment. Nothing was saved; repeating is safe.",
             ),
         }
@@ -137,7 +137,7 @@ impl From<RateLimited> for Refused {
             retry_after: Some(limited.retry_after),
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "RATE_LIMITED",
+                Code::RateLimited,
                 "This subject asks too often in this Space. Nothing was read or saved; repeating \
                  is safe after the time that Retry-After says.",
             )

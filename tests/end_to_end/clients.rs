@@ -1,0 +1,115 @@
+//! Clients and auditors that others wrote.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+use tests::{
+    api::{SECRET, SPACE, sample},
+    foreign::{node, output, packages_of_python, python},
+    stack::{Process, Stack},
+};
+use tokio::process::Command;
+
+fn program(name: &str) -> PathBuf {
+    dev::paths::repository().join("tests/clients").join(name)
+}
+
+/// Tells a program where the gateway is, and what to save.
+fn configured(mut command: Command, gateway: &Process) -> anyhow::Result<Command> {
+    let token = gateway::token::sign(SECRET, SPACE, "a client", Duration::from_mins(10))?;
+    command
+        .env("GRAPHQL_URL", format!("{}/graphql", gateway.url))
+        .env("SPACE_GUID", SPACE)
+        .env("TOKEN", token)
+        .env("INPUT", sample().to_string());
+    Ok(command)
+}
+
+/// A stack whose gateway can be looked into, or not.
+async fn stack(introspection: bool) -> anyhow::Result<(Stack, Process)> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = stack.gateway_with(vec![
+        ("JWT_SECRET", SECRET.to_owned()),
+        ("GATEWAY_DEV", introspection.to_string()),
+    ])?;
+    gateway.becomes("ready").await?;
+    Ok((stack, gateway))
+}
+
+async fn saves_and_reads(command: Command) -> anyhow::Result<()> {
+    let (_stack, gateway) = stack(true).await?;
+
+    let printed = output(configured(command, &gateway)?).await?;
+
+    let told: Value = serde_json::from_str(&printed)?;
+    assert_eq!(told["saved"]["revision"], 1, "{told}");
+    assert_eq!(told["found"]["id"], told["saved"]["id"], "{told}");
+    assert_eq!(told["refused"]["code"], "BAD_USER_INPUT", "{told}");
+    assert_eq!(told["refused"]["field"], "envId", "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs Node and its packages: cargo dev test --all"]
+async fn all_audits_of_graphql_over_http_are_kept() -> anyhow::Result<()> {
+    for introspection in [true, false] {
+        let (_stack, gateway) = stack(introspection).await?;
+        let audits = node(
+            &program("audits.mjs"),
+            &["graphql-http@1.23.1", "graphql@16"],
+        )
+        .await?;
+
+        let printed = output(configured(audits, &gateway)?).await?;
+
+        assert_eq!(printed.trim(), "61 kept", "introspection: {introspection}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs Node and its packages: cargo dev test --all"]
+async fn apollo_client_saves_and_reads() -> anyhow::Result<()> {
+    let packages = ["@apollo/client@4", "graphql@16", "rxjs@7"];
+    saves_and_reads(node(&program("apollo.mjs"), &packages).await?).await
+}
+
+#[tokio::test]
+#[ignore = "needs Node and its packages: cargo dev test --all"]
+async fn urql_saves_and_reads() -> anyhow::Result<()> {
+    saves_and_reads(node(&program("urql.mjs"), &["@urql/core@6", "graphql@16"]).await?).await
+}
+
+#[tokio::test]
+#[ignore = "needs Python and its packages: cargo dev test --all"]
+async fn gql_saves_and_reads() -> anyhow::Result<()> {
+    saves_and_reads(python(&program("gql_client.py"), &["gql[requests]==4.4.0"]).await?).await
+}
+
+#[tokio::test]
+#[ignore = "needs Python and its packages: cargo dev test --all"]
+async fn a_fuzzer_of_the_schema_finds_nothing() -> anyhow::Result<()> {
+    let (_stack, gateway) = stack(true).await?;
+    let packages = packages_of_python(&program("schemathesis"), &["schemathesis==4.32.5"]).await?;
+    let token = gateway::token::sign(SECRET, SPACE, "a fuzzer", Duration::from_mins(30))?;
+    let mut fuzzer = Command::new("python3");
+    fuzzer
+        .env("PYTHONPATH", packages)
+        .args([
+            "-m",
+            "schemathesis",
+            "run",
+            "--max-examples=100",
+            "--seed=1",
+        ])
+        .args(["--checks=not_a_server_error", "--generation-database=none"])
+        .args(["-H", &format!("SPACE_GUID: {SPACE}")])
+        .args(["-H", &format!("Authorization: Bearer {token}")])
+        .arg(format!("{}/graphql", gateway.url));
+
+    let printed = output(fuzzer).await?;
+
+    assert!(printed.contains("No issues found"), "{printed}");
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! What stands around the API: names of requests, pages of other origins, and what only developers
+//! get to see.
+
+use reqwest::{Method, header::HeaderMap};
+use serde_json::{Value, json};
+use tests::{
+    api::{Api, SECRET, SPACE, sample, sample_with},
+    stack::{Process, Stack, Variables},
+};
+
+async fn gate(stack: &Stack, variables: &[(&'static str, &str)]) -> anyhow::Result<Process> {
+    let mut all: Variables = vec![("JWT_SECRET", SECRET.to_owned())];
+    all.extend(
+        variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
+    let gateway = stack.gateway_with(all)?;
+    gateway.becomes("ready").await?;
+    Ok(gateway)
+}
+
+#[tokio::test]
+async fn every_request_has_a_name() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api(SPACE)?;
+    let named = api.with("x-request-id", "page-7.b");
+
+    let saved = named.save(&sample()).await?;
+    let invalid = named.save(&sample_with("envId", "")).await?;
+    let refused = named.without("authorization").save(&sample()).await?;
+    let unnamed = api.save(&sample_with("envId", "")).await?;
+    let quoted = api
+        .with("x-request-id", "a \"b\"")
+        .save(&sample_with("envId", ""))
+        .await?;
+
+    assert_eq!(saved.header("x-request-id"), "page-7.b");
+    for answer in [&invalid, &refused] {
+        assert_eq!(answer.header("x-request-id"), "page-7.b");
+        assert_eq!(
+            answer.body["errors"][0]["extensions"]["requestId"],
+            "page-7.b"
+        );
+    }
+    for answer in [&unnamed, &quoted] {
+        let id = answer.header("x-request-id");
+        assert_eq!(id.len(), 32, "{id}");
+        assert_eq!(answer.body["errors"][0]["extensions"]["requestId"], id);
+    }
+    let log = &stack
+        .gateway
+        .as_ref()
+        .map(|gateway| gateway.log.clone())
+        .unwrap_or_default();
+    let log = std::fs::read_to_string(log)?;
+    assert!(
+        log.contains("page-7.b") && log.contains(unnamed.header("x-request-id")),
+        "{log}"
+    );
+    Ok(())
+}
+
+/// What a browser asks before a page's script may.
+async fn preflight(gateway: &Process, origin: &str) -> anyhow::Result<HeaderMap> {
+    let request = reqwest::Client::new()
+        .request(Method::OPTIONS, format!("{}/graphql", gateway.url))
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header(
+            "access-control-request-headers",
+            "authorization,content-type,space_guid",
+        );
+    Ok(request.send().await?.headers().clone())
+}
+
+#[tokio::test]
+async fn only_pages_of_configured_origins_may_ask() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let ours = "https://app.example.com";
+    let closed = gate(&stack, &[]).await?;
+    let open = gate(&stack, &[("ALLOWED_ORIGINS", ours)]).await?;
+    let allowed = |headers: &HeaderMap| {
+        let origin = headers.get("access-control-allow-origin");
+        origin.map(|origin| origin.to_str().unwrap_or_default().to_owned())
+    };
+
+    assert_eq!(allowed(&preflight(&closed, ours).await?), None);
+    assert_eq!(
+        allowed(&preflight(&open, ours).await?),
+        Some(ours.to_owned())
+    );
+    for other in [
+        "https://app.example.com.evil.example",
+        "http://app.example.com",
+        "null",
+    ] {
+        assert_eq!(allowed(&preflight(&open, other).await?), None, "{other}");
+    }
+    let answer = Api::new(&open.url, SPACE)?
+        .with("origin", ours)
+        .find(&sample())
+        .await?;
+    assert_eq!(answer.header("access-control-allow-origin"), ours);
+    assert!(
+        answer
+            .header("access-control-expose-headers")
+            .contains("x-request-id")
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn developers_get_to_see_more() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let files = stack.servers.logs.join(format!("{}-graphiql", stack.vhost));
+    for file in [
+        "graphiql/graphiql.min.css",
+        "graphiql/graphiql.min.js",
+        "react/umd/react.production.min.js",
+        "react-dom/umd/react-dom.production.min.js",
+    ] {
+        let path = files.join(file);
+        std::fs::create_dir_all(path.parent().unwrap_or(&files))?;
+        std::fs::write(path, format!("/* {file} */"))?;
+    }
+    let folder = files.display().to_string();
+    let dev = gate(
+        &stack,
+        &[("GATEWAY_DEV", "true"), ("GRAPHIQL_DIR", &folder)],
+    )
+    .await?;
+    let production = gate(&stack, &[("GRAPHIQL_DIR", &folder)]).await?;
+    let schema = "{ __schema { queryType { name } } }";
+    let get = async |gateway: &Process, path: &str| -> anyhow::Result<(u16, String)> {
+        let answer = reqwest::get(format!("{}{path}", gateway.url)).await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    };
+
+    let (status, page) = get(&dev, "/").await?;
+    assert_eq!(status, 200);
+    assert!(
+        !page.contains("://"),
+        "it needs nothing from elsewhere: {page}"
+    );
+    for part in page
+        .split('"')
+        .filter(|part| part.starts_with("/graphiql/"))
+    {
+        let (status, content) = get(&dev, part).await?;
+        assert_eq!((status, content.is_empty()), (200, false), "{part}");
+    }
+    // The token that the page is filled with lets it in.
+    let (_, script) = get(&dev, "/graphiql/page.js").await?;
+    let (_, rest) = script.split_once("const filledIn = ").unwrap_or_default();
+    let filled_in: Value = serde_json::from_str(rest.split_once(";\n").unwrap_or_default().0)?;
+    let token = filled_in["headers"]["Authorization"]
+        .as_str()
+        .unwrap_or_default();
+    let api = Api::new(&dev.url, SPACE)?.with("authorization", token);
+    let answer = api.execute(schema, Value::Null).await?;
+    assert_eq!(answer.record()?["queryType"]["name"], "Query");
+
+    assert_eq!(get(&production, "/").await?.0, 404);
+    assert_eq!(get(&production, "/graphiql/page.js").await?.0, 404);
+    let answer = Api::new(&production.url, SPACE)?
+        .execute(schema, Value::Null)
+        .await?;
+    assert_ne!(
+        answer.body["data"]["__schema"]["queryType"]["name"], "Query",
+        "{}",
+        answer.body
+    );
+    let typo = json!({ "query": "{ IPackInstanceOAuthConnectorDetail }" }).to_string();
+    let answer = Api::new(&production.url, SPACE)?.post(typo).await?;
+    assert!(
+        !answer.body.to_string().contains("ConnectorDetails"),
+        "{}",
+        answer.body
+    );
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! How much a document, a bearer and everyone together may have: each limit at its edge.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tests::{
+    api::{Api, FIND, SAVE, SECRET, SPACE, key, sample},
+    stack::{Process, Stack, Variables},
+};
+
+async fn gate(stack: &Stack, variables: &[(&'static str, &str)]) -> anyhow::Result<Process> {
+    let mut all: Variables = vec![("JWT_SECRET", SECRET.to_owned())];
+    all.extend(
+        variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
+    let gateway = stack.gateway_with(all)?;
+    gateway.becomes("ready").await?;
+    Ok(gateway)
+}
+
+/// So many saves in one document, each under an alias of its own.
+fn saves(count: usize) -> String {
+    let field = "saveIPackInstanceOauthConnectorDetails(input: $input) { id }";
+    let fields: Vec<_> = (0..count).map(|n| format!("s{n}: {field}")).collect();
+    let input = "$input: SaveIPackInstanceOauthConnectorDetailsInput!";
+    format!("mutation save({input}) {{ {} }}", fields.join(" "))
+}
+
+#[tokio::test]
+async fn a_document_is_as_large_as_it_may_be_and_no_larger() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = gate(
+        &stack,
+        &[
+            ("MAX_BODY_BYTES", "4000"),
+            ("MAX_DEPTH", "3"),
+            ("MAX_COMPLEXITY", "12"),
+            ("MAX_ALIASES", "6"),
+            ("MAX_DIRECTIVES", "2"),
+            ("GATEWAY_DEV", "true"),
+        ],
+    )
+    .await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let aliases = |count: usize| {
+        let fields: Vec<_> = (0..count).map(|n| format!("a{n}: __typename")).collect();
+        format!("{{ {} }}", fields.join(" "))
+    };
+    let directives =
+        |count: usize| format!("{{ __typename {} }}", "@include(if: true) ".repeat(count));
+    let body = |length: usize| {
+        let empty = json!({ "query": "{ __typename }", "operationName": null, "x": "" });
+        let padding = "x".repeat(length - empty.to_string().len());
+        json!({ "query": "{ __typename }", "operationName": null, "x": padding }).to_string()
+    };
+
+    for (name, fits, too_large) in [
+        ("aliases", aliases(6), aliases(7)),
+        ("directives", directives(2), directives(3)),
+        ("saves", saves(5), saves(6)),
+        ("complexity", complex(12), complex(13)),
+        (
+            "depth",
+            "{ __schema { queryType { name } } }".to_owned(),
+            "{ __schema { queryType { fields { name } } } }".to_owned(),
+        ),
+    ] {
+        let variables = json!({ "input": sample() });
+        let answer = api.execute(&fits, variables.clone()).await?;
+        assert!(
+            answer.body.get("errors").is_none(),
+            "{name}: {}",
+            answer.body
+        );
+        let answer = api.execute(&too_large, variables).await?;
+        assert_eq!(
+            answer.code(),
+            "GRAPHQL_VALIDATION_FAILED",
+            "{name}: {}",
+            answer.body
+        );
+    }
+    assert_eq!(api.post(body(4000)).await?.status, 200);
+    let large = api.post(body(4001)).await?;
+    assert_eq!(
+        (large.status, large.code().as_str()),
+        (413, "PAYLOAD_TOO_LARGE")
+    );
+    let record = api
+        .execute(FIND, json!({ "input": key(&sample()) }))
+        .await?;
+    assert_eq!(
+        record.code(),
+        "GRAPHQL_VALIDATION_FAILED",
+        "it has 13 fields"
+    );
+    let revision: i64 = sqlx::query_scalar("select revision from connector_details")
+        .fetch_one(&stack.database)
+        .await?;
+    assert_eq!(revision, 5, "of the six saves none was made");
+    Ok(())
+}
+
+/// A document of so many fields.
+fn complex(fields: usize) -> String {
+    format!(
+        "{{ __schema {{ queryType {{ {} }} }} }}",
+        "name ".repeat(fields - 2)
+    )
+}
+
+#[tokio::test]
+async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = gate(
+        &stack,
+        &[
+            ("SAVES_PER_SECOND", "1"),
+            ("SAVES_BURST", "5"),
+            ("READS_PER_SECOND", "1"),
+            ("READS_BURST", "2"),
+        ],
+    )
+    .await?;
+    let anna = Api::of(&gateway.url, SPACE, "anna")?;
+    let other_person = Api::of(&gateway.url, SPACE, "ben")?;
+    let other_space = Api::of(&gateway.url, "another", "anna")?;
+    let input = json!({ "input": sample() });
+
+    let five = anna.execute(&saves(5), input.clone()).await?;
+    let started = Instant::now();
+    let sixth = anna.save(&sample()).await?;
+    let reads = [anna.find(&sample()).await?, anna.find(&sample()).await?];
+    let third = anna.find(&sample()).await?;
+
+    assert!(five.body.get("errors").is_none(), "{}", five.body);
+    for refused in [&sixth, &third] {
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (429, "RATE_LIMITED")
+        );
+        let extensions = &refused.body["errors"][0]["extensions"];
+        let wait = extensions["retryAfterMs"].as_u64().unwrap_or_default();
+        assert!((1..=1001).contains(&wait), "{wait}");
+        assert_eq!(extensions["retryable"], true);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert!(
+        reads.iter().all(|answer| answer.record().is_ok()),
+        "{reads:?}"
+    );
+    assert!(other_person.save(&sample()).await?.record().is_ok());
+    assert!(
+        other_space
+            .find(&tests::api::sample_with("catalogGuid", "another"))
+            .await?
+            .record()
+            .is_ok()
+    );
+    // A save that was refused was never sent.
+    let count: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+        .fetch_one(&stack.database)
+        .await?;
+    assert_eq!(count, 6);
+    tokio::time::sleep(Duration::from_secs(1).saturating_sub(started.elapsed())).await;
+    assert!(
+        anna.save(&sample()).await?.record().is_ok(),
+        "the second is over"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = gate(&stack, &[("MAX_IN_FLIGHT", "2")]).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    api.save(&sample()).await?.record()?;
+    stack.workers[0].signal(Signal::SIGSTOP)?;
+
+    let answers = join_all((0..6).map(|_| async {
+        let started = Instant::now();
+        let answer = api.save(&sample()).await?;
+        anyhow::Ok((answer, started.elapsed()))
+    }))
+    .await;
+    stack.workers[0].signal(Signal::SIGCONT)?;
+
+    let answers: Vec<_> = answers.into_iter().collect::<anyhow::Result<_>>()?;
+    let (refused, waited): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|(answer, _)| answer.status == 503);
+    assert_eq!((refused.len(), waited.len()), (4, 2));
+    for (answer, took) in refused {
+        assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    tests::eventually("saves to be taken again", async || {
+        Ok(api.save(&sample()).await?.record().ok())
+    })
+    .await?;
+    Ok(())
+}
+
+/// How long a bearer waits who saves now and then.
+async fn calm(api: &Api) -> anyhow::Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    for _ in 0..100 {
+        let started = Instant::now();
+        api.save(&sample()).await?.record()?;
+        took.push(started.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    took.sort();
+    Ok(took)
+}
+
+/// A ratio within one run: the same calm bearer, with and without a greedy one beside.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures, and wants the machine for itself: cargo dev test --all"]
+async fn one_bearer_at_full_speed_does_not_slow_another() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let usual = [
+        ("SAVES_PER_SECOND", "20"),
+        ("SAVES_BURST", "100"),
+        ("READS_PER_SECOND", "50"),
+        ("READS_BURST", "200"),
+    ];
+    let gateway = gate(&stack, &usual).await?;
+    // Two calm people take turns, or the second run would be refused for the first.
+    let people: Vec<_> = (0..20)
+        .map(|n| Api::of(&gateway.url, SPACE, &format!("calm {n}")))
+        .collect::<anyhow::Result<_>>()?;
+    let greedy = Api::of(&gateway.url, SPACE, "greedy")?;
+    calm(&people[0]).await?;
+
+    let mut ratios = Vec::new();
+    for pair in people[1..11].chunks(2) {
+        let alone = calm(&pair[0]).await?;
+        let flood: Vec<_> = (0..64)
+            .map(|n| {
+                let greedy = greedy.clone();
+                tokio::spawn(async move {
+                    let input = tests::api::sample_with("processId", format!("greedy {n}"));
+                    loop {
+                        let _ = greedy.execute(SAVE, json!({ "input": &input })).await;
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let beside = calm(&pair[1]).await?;
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+        let p99 = |took: &[Duration]| took[took.len() - 2].as_secs_f64();
+        ratios.push(p99(&beside) / p99(&alone));
+    }
+    ratios.sort_by(f64::total_cmp);
+
+    let refused = greedy.save(&sample()).await?;
+    assert_eq!(refused.status, 429, "the greedy one was not greedy enough");
+    assert!(ratios[ratios.len() / 2] < 1.5, "{ratios:?}");
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Each role has the broker permissions of `deploy/rabbitmq/definitions.json`: they are enough, and
+//! without any one of them something does not work.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::try_join_all;
+use lapin::options::BasicPublishOptions;
+use proto::topology;
+use serde_json::{Value, json};
+use tests::{
+    api::{Api, SECRET, SPACE, sample, sample_with},
+    eventually,
+    publisher::Publisher,
+    stack::Stack,
+};
+use tokio::time::timeout;
+
+const KINDS: [&str; 3] = ["configure", "write", "read"];
+/// With all permissions it takes a second or two, all stacks at once a few more.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// What a role may do: for each kind, the alternatives of its pattern.
+type Permissions = BTreeMap<&'static str, Vec<String>>;
+
+fn shipped(role: &str) -> anyhow::Result<Permissions> {
+    let file = dev::paths::repository().join("deploy/rabbitmq/definitions.json");
+    let definitions: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    let all = definitions["permissions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let of_role = all.iter().find(|it| it["user"] == role);
+    let pattern = |kind: &str| {
+        let pattern = of_role.and_then(|it| it[kind].as_str()).unwrap_or_default();
+        let inner = pattern.trim_start_matches("^").trim_end_matches('$');
+        let inner = inner.trim_start_matches('(').trim_end_matches(')');
+        let parts = inner.split('|').filter(|part| !part.is_empty());
+        parts.map(ToOwned::to_owned).collect()
+    };
+    Ok(KINDS.map(|kind| (kind, pattern(kind))).into())
+}
+
+async fn put(stack: &Stack, path: &str, body: Value) -> anyhow::Result<()> {
+    let url = format!("{}/api/{path}", stack.servers.management_url);
+    let put = reqwest::Client::new()
+        .put(url)
+        .header("content-type", "application/json")
+        .body(body.to_string());
+    put.send().await?.error_for_status()?;
+    Ok(())
+}
+
+/// A user of the stack's own with these permissions, and its way to the broker.
+async fn user(stack: &Stack, role: &str, permissions: &Permissions) -> anyhow::Result<String> {
+    let name = format!("{}-{role}", stack.vhost);
+    put(
+        stack,
+        &format!("users/{name}"),
+        json!({ "password": role, "tags": "" }),
+    )
+    .await?;
+    let pattern = |kind: &str| format!("^({})$", permissions[kind].join("|"));
+    let patterns: serde_json::Map<String, Value> = KINDS
+        .iter()
+        .map(|kind| ((*kind).to_owned(), pattern(kind).into()))
+        .collect();
+    let path = format!("permissions/{}/{name}", stack.vhost);
+    put(stack, &path, patterns.into()).await?;
+    let mut url = reqwest::Url::parse(&stack.amqp_url)?;
+    let set = url.set_username(&name).and(url.set_password(Some(role)));
+    set.map_err(|()| anyhow::anyhow!("no user can be set"))?;
+    Ok(url.into())
+}
+
+/// Everything that the three roles do together, one of them with these permissions.
+async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let mut urls = BTreeMap::new();
+    for other in ["gateway", "worker", "publisher"] {
+        let permissions = if other == role {
+            permissions
+        } else {
+            &shipped(other)?
+        };
+        urls.insert(other, user(&stack, other, permissions).await?);
+    }
+    let worker = stack.worker_with(vec![("AMQP_URL", urls["worker"].clone())])?;
+    worker.becomes("ready").await?;
+    let gateway = stack.gateway_with(vec![
+        ("AMQP_URL", urls["gateway"].clone()),
+        ("JWT_SECRET", SECRET.to_owned()),
+    ])?;
+    gateway.becomes("ready").await?;
+    Api::new(&gateway.url, SPACE)?
+        .save(&sample())
+        .await?
+        .record()?;
+
+    // Another service: one that is saved, and one that is refused and parked.
+    let uri = urls["publisher"].parse().map_err(anyhow::Error::msg)?;
+    let mut publisher = Publisher::connect_only(&uri).await?;
+    for (id, env) in [("good", "2"), ("bad", "")] {
+        let body = sample_with("envId", env).to_string();
+        publisher.publish(body, Publisher::properties(id)).await?;
+        publisher.reply(id).await?;
+    }
+    // And one that the broker gave up on, from the broker's own hand.
+    let operator = stack.publisher().await?;
+    let options = BasicPublishOptions::default();
+    let (body, properties) = (sample().to_string(), Publisher::properties("dead"));
+    let (exchange, key) = (topology::DEAD_LETTERS, topology::DEAD_LETTER);
+    operator
+        .channel
+        .basic_publish(
+            exchange.into(),
+            key.into(),
+            options,
+            body.as_bytes(),
+            properties,
+        )
+        .await?
+        .await?;
+    for _ in ["bad", "dead"] {
+        eventually("both to be parked", async || {
+            Ok(operator.get(topology::PARKED).await?.map(drop))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
+    let mut narrower = Vec::new();
+    for role in ["gateway", "worker", "publisher"] {
+        let shipped = shipped(role)?;
+        timeout(PATIENCE, work(role, &shipped)).await??;
+        for kind in KINDS {
+            for without in 0..shipped[kind].len() {
+                let mut fewer = shipped.clone();
+                let removed = fewer.get_mut(kind).map(|parts| parts.remove(without));
+                narrower.push((role, kind, removed.unwrap_or_default(), fewer));
+            }
+        }
+    }
+
+    let needless = try_join_all(narrower.into_iter().map(
+        |(role, kind, removed, fewer)| async move {
+            let worked = timeout(PATIENCE, work(role, &fewer)).await;
+            let worked = matches!(worked, Ok(Ok(())));
+            anyhow::Ok(worked.then(|| format!("{role} needs no {kind} of {removed}")))
+        },
+    ))
+    .await?;
+
+    let needless: Vec<_> = needless.into_iter().flatten().collect();
+    assert!(needless.is_empty(), "{needless:?}");
+    Ok(())
+}
