@@ -97,19 +97,17 @@ async fn a_fuzzer_of_the_schema_finds_nothing() -> anyhow::Result<()> {
     fuzzer
         .env("PYTHONPATH", packages)
         .args([
-            "-m",
-            "schemathesis",
-            "run",
-            "--max-examples=100",
-            "--seed=1",
+            "-c",
+            "from schemathesis.cli import schemathesis; schemathesis()",
         ])
-        .args(["--checks=not_a_server_error", "--generation-database=none"])
+        .args(["run", "--max-examples=100", "--seed=1"])
+        .arg("--generation-database=none")
         .args(["-H", &format!("SPACE_GUID: {SPACE}")])
         .args(["-H", &format!("Authorization: Bearer {token}")])
         .arg(format!("{}/graphql", gateway.url));
 
     let printed = output(fuzzer).await?;
 
-    assert!(printed.contains("No issues found"), "{printed}");
+    assert!(printed.contains("2 passed"), "{printed}");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! End to end: the real programs against the real servers. Each name is a promise.
 
+#![expect(clippy::print_stderr, reason = "what was measured is worth reading")]
+
 mod auth;
 mod canary;
 mod clients;
@@ -9,6 +11,7 @@ mod door;
 mod errors;
 mod http;
 mod limits;
+mod measured;
 mod model;
 mod permissions;
 mod promises;

@@ -1,6 +1,9 @@
 //! Requests that GraphQL never gets to see, or does not get to finish, and how they are answered.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
 
 use axum::{
     http::{
@@ -15,8 +18,9 @@ use super::{answer::respond, request_id::RequestId};
 use crate::{auth::Refusal, code::Code, limits::RateLimited};
 
 /// A bearer who asks too often is told so a moment later: whoever asks again at once would
-/// otherwise take the gateway's time from the others with refusals alone.
-const LONGEST_DELAY: Duration = Duration::from_millis(250);
+/// otherwise take the gateway's time from the others with refusals alone. Not all after the same
+/// time: those who were refused together must not come back together.
+const DELAYS_MS: std::ops::Range<u64> = 250..750;
 
 /// A refused request.
 pub(super) struct Refused {
@@ -84,7 +88,10 @@ impl Refused {
 
     /// How long the answer is to wait.
     pub fn delay(&self) -> Option<Duration> {
-        self.retry_after.map(|time| time.min(LONGEST_DELAY))
+        let random = || RandomState::new().build_hasher().finish();
+        let spread = DELAYS_MS.end - DELAYS_MS.start;
+        let delay = || Duration::from_millis(DELAYS_MS.start + random() % spread);
+        self.retry_after.map(|_| delay())
     }
 
     pub fn respond(self, media: &'static str, id: &RequestId) -> Response {
