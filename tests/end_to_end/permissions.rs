@@ -32,7 +32,7 @@ fn shipped(role: &str) -> anyhow::Result<Permissions> {
     let of_role = all.iter().find(|it| it["user"] == role);
     let pattern = |kind: &str| {
         let pattern = of_role.and_then(|it| it[kind].as_str()).unwrap_or_default();
-        let inner = pattern.trim_start_matches("^").trim_end_matches('$');
+        let inner = pattern.trim_start_matches('^').trim_end_matches('$');
         let inner = inner.trim_start_matches('(').trim_end_matches(')');
         let parts = inner.split('|').filter(|part| !part.is_empty());
         parts.map(ToOwned::to_owned).collect()
