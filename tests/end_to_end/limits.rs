@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{
     api::{Api, FIND, SECRET, SPACE, key, sample, sample_with},
+    eventually,
     stack::{Process, Stack, Variables},
 };
 
@@ -133,14 +134,19 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
     let other_space = Api::of(&gateway.url, "another", "anna")?;
     let input = json!({ "input": sample() });
 
-    let five = anna.execute(&saves(5), input.clone()).await?;
-    let started = Instant::now();
-    let sixth = anna.save(&sample()).await?;
-    let reads = [anna.find(&sample()).await?, anna.find(&sample()).await?];
-    let third = anna.find(&sample()).await?;
+    // A document is charged before it is executed; so the sixth finds nothing left.
+    let document = saves(5);
+    let (five, sixth) = tokio::join!(anna.execute(&document, input), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        anna.save(&sample()).await
+    });
+    let (five, sixth) = (five?, sixth?);
+    let reads = try_join_all((0..3).map(|_| anna.find(&sample()))).await?;
+    let (third, reads): (Vec<_>, Vec<_>) = reads.into_iter().partition(|it| it.status == 429);
 
     assert!(five.body.get("errors").is_none(), "{}", five.body);
-    for refused in [&sixth, &third] {
+    assert_eq!((reads.len(), third.len()), (2, 1));
+    for refused in [&sixth, &third[0]] {
         assert_eq!(
             (refused.status, refused.code().as_str()),
             (429, "RATE_LIMITED")
@@ -168,11 +174,10 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
         .fetch_one(&stack.database)
         .await?;
     assert_eq!(count, 6);
-    tokio::time::sleep(Duration::from_secs(1).saturating_sub(started.elapsed())).await;
-    assert!(
-        anna.save(&sample()).await?.record().is_ok(),
-        "the second is over"
-    );
+    eventually("the second to be over", async || {
+        Ok(anna.save(&sample()).await?.record().ok())
+    })
+    .await?;
     Ok(())
 }
 
@@ -200,9 +205,9 @@ async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
     assert_eq!((refused.len(), waited.len()), (4, 2));
     for (answer, took) in refused {
         assert_eq!(answer.code(), "SERVICE_UNAVAILABLE");
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
     }
-    tests::eventually("saves to be taken again", async || {
+    eventually("saves to be taken again", async || {
         Ok(api.save(&sample()).await?.record().ok())
     })
     .await?;

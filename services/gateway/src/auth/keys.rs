@@ -141,6 +141,16 @@ impl Keys {
         (is_shared || read.elapsed() < self.fetching.max_age).then(|| keys.clone())
     }
 
+    /// Until the keys are read again, without anyone asking for it.
+    fn pause(&self) -> Duration {
+        if self.is_ready() {
+            // Twice at least before those that there are get too old.
+            REFRESH.min(self.fetching.max_age / 3)
+        } else {
+            FIRST
+        }
+    }
+
     /// Reads the keys again, unless that was done a moment ago.
     async fn refresh(&self) {
         let mut asked = self.asked.lock().await;
@@ -163,17 +173,14 @@ impl Keys {
 
 /// Reads the keys from time to time, for as long as anyone has them.
 async fn keep_fresh(keys: Weak<Keys>) {
-    let mut pause = FIRST;
     loop {
-        tokio::time::sleep(pause).await;
-        let Some(keys) = keys.upgrade() else { return };
-        keys.refresh().await;
-        pause = if keys.is_ready() {
-            // Twice at least before those that there are get too old.
-            REFRESH.min(keys.fetching.max_age / 3)
-        } else {
-            FIRST
+        let Some(pause) = keys.upgrade().map(|keys| keys.pause()) else {
+            return;
         };
+        tokio::time::sleep(pause).await;
+        if let Some(keys) = keys.upgrade() {
+            keys.refresh().await;
+        }
     }
 }
 
