@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use anyhow::Context as _;
 use serde_json::Value;
 use tests::{
     api::{SECRET, SPACE, sample},
@@ -47,6 +48,29 @@ async fn saves_and_reads(command: Command) -> anyhow::Result<()> {
     assert_eq!(told["found"]["id"], told["saved"]["id"], "{told}");
     assert_eq!(told["refused"]["code"], "BAD_USER_INPUT", "{told}");
     assert_eq!(told["refused"]["field"], "envId", "{told}");
+    Ok(())
+}
+
+/// As a newcomer pastes it, but for the file that `cargo dev` would have written.
+#[tokio::test]
+#[ignore = "needs curl: cargo dev test --all"]
+async fn the_request_of_the_readme_saves() -> anyhow::Result<()> {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("## One request").context("no section")?;
+    let (_, block) = section.split_once("```sh\n").context("no block")?;
+    let (block, _) = block.split_once("```").context("no end")?;
+    let (_stack, gateway) = stack(false).await?;
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &block.replace(". .dev/stack.env\n", "")])
+        .env("GATEWAY_URL", &gateway.url);
+
+    let printed = output(configured(shell, &gateway)?).await?;
+
+    let answer: Value = serde_json::from_str(&printed)?;
+    let record = &answer["data"]["saveIPackInstanceOauthConnectorDetails"];
+    assert_eq!(record["revision"], 1, "{answer}");
+    assert!(!printed.contains("shown to nobody"), "{printed}");
     Ok(())
 }
 

@@ -110,7 +110,7 @@ impl Rig {
             gateway_amqp_url: servers.amqp_url.clone(),
             worker_amqp_url: servers.amqp_url.clone(),
             jwt_secret: SECRET.to_owned(),
-            graphiql: PathBuf::new(),
+            graphiql: None,
         };
         change(&mut wiring).await?;
         let mut rig = Self {

@@ -148,7 +148,7 @@ impl Bench {
             gateway_amqp_url: amqp_url.clone(),
             worker_amqp_url: amqp_url.clone(),
             jwt_secret: secret.clone(),
-            graphiql: PathBuf::new(),
+            graphiql: None,
         };
         let mut processes = Processes::default();
         for kept in &servers.servers.kept {

@@ -100,7 +100,7 @@ pub struct Wiring {
     /// Signs tokens.
     pub jwt_secret: String,
     /// Where GraphiQL's files are, if anywhere.
-    pub graphiql: PathBuf,
+    pub graphiql: Option<PathBuf>,
 }
 
 impl Wiring {
@@ -110,7 +110,8 @@ impl Wiring {
         let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
         variables.push(("JWT_SECRET", self.jwt_secret.clone()));
         variables.push(("GATEWAY_DEV", true.to_string()));
-        variables.push(("GRAPHIQL_DIR", self.graphiql.display().to_string()));
+        let graphiql = self.graphiql.as_deref();
+        variables.extend(graphiql.map(|folder| ("GRAPHIQL_DIR", folder.display().to_string())));
         variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         // Not SIGTERM, after which it would wait for a load balancer that is not there.
         self.program(name, "gateway", variables, Signal::SIGINT)

@@ -167,7 +167,7 @@ impl Stack {
             gateway_amqp_url: servers.amqp_url.clone(),
             worker_amqp_url: servers.amqp_url.clone(),
             jwt_secret: self.state.jwt_secret.clone(),
-            graphiql: graphiql::folder(&self.folder),
+            graphiql: Some(graphiql::folder(&self.folder)),
         };
         for index in 0..self.args.workers {
             let port = free_port(None)?;

@@ -25,23 +25,26 @@ pub struct Caller {
     pub idempotency_key: Option<Vec<u8>>,
 }
 
-/// The schema and what its resolvers work with; one can look into it where that is wanted.
+/// The schema and what its resolvers work with. Developers can look into it, and get suggestions.
 #[must_use]
 pub fn build(
     commands: Commands,
     records: Records,
     limits: &DocumentArgs,
-    introspection: bool,
+    dev: bool,
 ) -> ConnectorDetailsSchema {
     let builder = builder()
         .limit_depth(limits.max_depth)
         .limit_complexity(limits.max_complexity)
         .data(commands)
         .data(records);
-    if introspection {
+    if dev {
         builder.finish()
     } else {
-        builder.disable_introspection().finish()
+        builder
+            .disable_introspection()
+            .disable_suggestions()
+            .finish()
     }
 }
 

@@ -72,7 +72,10 @@ pub(crate) fn parse_failed(error: &async_graphql::parser::Error) -> ServerError 
 /// The first fault of a document that does not fit the schema.
 pub(crate) fn validation_failed(error: &ServerError) -> ServerError {
     let names = Names::of(&error.message);
-    let message = names.sentence(&error.message);
+    let mut message = names.sentence(&error.message);
+    if let Some(name) = names.suggestion {
+        message = format!("{message} (did you mean {name}?)");
+    }
     let mut safe = of_code(
         Code::GraphqlValidationFailed,
         format!("{message}. Nothing was saved."),
@@ -129,6 +132,8 @@ struct Names<'a> {
     field: Option<&'a str>,
     field_type: Option<&'a str>,
     on_type: Option<&'a str>,
+    /// For developers alone: the schema suggests nothing to others.
+    suggestion: Option<&'a str>,
 }
 
 impl<'a> Names<'a> {
@@ -144,6 +149,7 @@ impl<'a> Names<'a> {
             field: known(field),
             field_type: known(quoted_after(message, "expected type ")),
             on_type: known(quoted_after(message, "on type ").or(quoted_after(message, "of type "))),
+            suggestion: known(quoted_after(message, "Did you mean ")),
         }
     }
 
