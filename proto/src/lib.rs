@@ -15,6 +15,7 @@ pub mod parked;
 pub mod record;
 pub mod reply;
 pub mod secret;
+pub mod settings;
 pub mod topology;
 
 mod json;

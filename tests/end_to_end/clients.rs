@@ -30,11 +30,8 @@ fn configured(mut command: Command, gateway: &Process) -> anyhow::Result<Command
 async fn stack(introspection: bool) -> anyhow::Result<(Stack, Process)> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gateway_with(vec![
-        ("JWT_SECRET", SECRET.to_owned()),
-        ("GATEWAY_DEV", introspection.to_string()),
-    ])?;
-    gateway.becomes("ready").await?;
+    let introspection = introspection.to_string();
+    let gateway = stack.gate(&[("GATEWAY_DEV", &introspection)]).await?;
     Ok((stack, gateway))
 }
 

@@ -4,21 +4,9 @@
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 use tests::{
-    api::{Api, SECRET, SPACE, sample, sample_with},
-    stack::{Process, Stack, Variables},
+    api::{Api, SPACE, sample, sample_with},
+    stack::{Process, Stack},
 };
-
-async fn gate(stack: &Stack, variables: &[(&'static str, &str)]) -> anyhow::Result<Process> {
-    let mut all: Variables = vec![("JWT_SECRET", SECRET.to_owned())];
-    all.extend(
-        variables
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
-    let gateway = stack.gateway_with(all)?;
-    gateway.becomes("ready").await?;
-    Ok(gateway)
-}
 
 #[tokio::test]
 async fn every_request_has_a_name() -> anyhow::Result<()> {
@@ -78,8 +66,8 @@ async fn preflight(gateway: &Process, origin: &str) -> anyhow::Result<HeaderMap>
 async fn only_pages_of_configured_origins_may_ask() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let ours = "https://app.example.com";
-    let closed = gate(&stack, &[]).await?;
-    let open = gate(&stack, &[("ALLOWED_ORIGINS", ours)]).await?;
+    let closed = stack.gate(&[]).await?;
+    let open = stack.gate(&[("ALLOWED_ORIGINS", ours)]).await?;
     let allowed = |headers: &HeaderMap| {
         let origin = headers.get("access-control-allow-origin");
         origin.map(|origin| origin.to_str().unwrap_or_default().to_owned())
@@ -125,12 +113,10 @@ async fn developers_get_to_see_more() -> anyhow::Result<()> {
         std::fs::write(path, format!("/* {file} */"))?;
     }
     let folder = files.display().to_string();
-    let dev = gate(
-        &stack,
-        &[("GATEWAY_DEV", "true"), ("GRAPHIQL_DIR", &folder)],
-    )
-    .await?;
-    let production = gate(&stack, &[("GRAPHIQL_DIR", &folder)]).await?;
+    let dev = stack
+        .gate(&[("GATEWAY_DEV", "true"), ("GRAPHIQL_DIR", &folder)])
+        .await?;
+    let production = stack.gate(&[("GRAPHIQL_DIR", &folder)]).await?;
     let schema = "{ __schema { queryType { name } } }";
     let get = async |gateway: &Process, path: &str| -> anyhow::Result<(u16, String)> {
         let answer = reqwest::get(format!("{}{path}", gateway.url)).await?;

@@ -6,22 +6,10 @@ use futures_util::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{
-    api::{Api, FIND, SECRET, SPACE, key, sample, sample_with},
+    api::{Api, FIND, SPACE, key, sample, sample_with},
     eventually,
-    stack::{Process, Stack, Variables},
+    stack::Stack,
 };
-
-async fn gate(stack: &Stack, variables: &[(&'static str, &str)]) -> anyhow::Result<Process> {
-    let mut all: Variables = vec![("JWT_SECRET", SECRET.to_owned())];
-    all.extend(
-        variables
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned())),
-    );
-    let gateway = stack.gateway_with(all)?;
-    gateway.becomes("ready").await?;
-    Ok(gateway)
-}
 
 /// So many saves in one document, each under an alias of its own.
 fn saves(count: usize) -> String {
@@ -35,18 +23,16 @@ fn saves(count: usize) -> String {
 async fn a_document_is_as_large_as_it_may_be_and_no_larger() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = gate(
-        &stack,
-        &[
+    let gateway = stack
+        .gate(&[
             ("MAX_BODY_BYTES", "4000"),
             ("MAX_DEPTH", "3"),
             ("MAX_COMPLEXITY", "12"),
             ("MAX_ALIASES", "6"),
             ("MAX_DIRECTIVES", "2"),
             ("GATEWAY_DEV", "true"),
-        ],
-    )
-    .await?;
+        ])
+        .await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let aliases = |count: usize| {
         let fields: Vec<_> = (0..count).map(|n| format!("a{n}: __typename")).collect();
@@ -119,16 +105,14 @@ fn complex(fields: usize) -> String {
 async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = gate(
-        &stack,
-        &[
+    let gateway = stack
+        .gate(&[
             ("SAVES_PER_SECOND", "1"),
             ("SAVES_BURST", "5"),
             ("READS_PER_SECOND", "1"),
             ("READS_BURST", "2"),
-        ],
-    )
-    .await?;
+        ])
+        .await?;
     let anna = Api::of(&gateway.url, SPACE, "anna")?;
     let other_person = Api::of(&gateway.url, SPACE, "ben")?;
     let other_space = Api::of(&gateway.url, "another", "anna")?;
@@ -141,7 +125,8 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
         anna.save(&sample()).await
     });
     let (five, sixth) = (five?, sixth?);
-    let reads = try_join_all((0..3).map(|_| anna.find(&sample()))).await?;
+    let wanted = sample();
+    let reads = try_join_all((0..3).map(|_| anna.find(&wanted))).await?;
     let (third, reads): (Vec<_>, Vec<_>) = reads.into_iter().partition(|it| it.status == 429);
 
     assert!(five.body.get("errors").is_none(), "{}", five.body);
@@ -185,7 +170,7 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
 async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = gate(&stack, &[("MAX_IN_FLIGHT", "2")]).await?;
+    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
     api.save(&sample()).await?.record()?;
     stack.workers[0].signal(Signal::SIGSTOP)?;

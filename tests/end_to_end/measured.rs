@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tests::{
-    api::{Api, SECRET, SPACE, sample, sample_with},
+    api::{Api, SPACE, sample, sample_with},
     stack::Stack,
 };
 use tokio::task::JoinHandle;
@@ -50,12 +50,8 @@ impl Drop for Flood {
 async fn one_bearer_at_full_speed_does_not_slow_another() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gateway_with(vec![
-        ("JWT_SECRET", SECRET.to_owned()),
-        ("SAVES_PER_SECOND", "20".to_owned()),
-        ("SAVES_BURST", "100".to_owned()),
-    ])?;
-    gateway.becomes("ready").await?;
+    let usual = [("SAVES_PER_SECOND", "20"), ("SAVES_BURST", "100")];
+    let gateway = stack.gate(&usual).await?;
     // One after the other, or the second run would be refused for the first.
     let calm_ones = (0..).map(|n| Api::of(&gateway.url, SPACE, &format!("calm {n}")));
     let mut calm_ones = calm_ones.take(13);

@@ -53,6 +53,20 @@ async fn disconnect(database: &PgPool) -> anyhow::Result<()> {
     .await
 }
 
+/// Until the worker wants a row that we have.
+async fn worker_waits(database: &PgPool) -> anyhow::Result<()> {
+    eventually("the worker to wait for us", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+             and application_name = 'connector-details-worker'",
+        )
+        .fetch_one(database)
+        .await?;
+        Ok((waiting > 0).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed() -> anyhow::Result<()> {
     let rig = Rig::start(1, 2).await?;
@@ -174,16 +188,7 @@ async fn deadlocked() -> anyhow::Result<()> {
     publisher
         .publish(body, Publisher::properties("greedy"))
         .await?;
-    eventually("the worker to wait for us", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
-             and application_name = 'connector-details-worker'",
-        )
-        .fetch_one(&database)
-        .await?;
-        Ok((waiting > 0).then_some(()))
-    })
-    .await?;
+    worker_waits(&database).await?;
     lock("lock a").execute(&mut *transaction).await?;
     transaction.commit().await?;
 
@@ -234,7 +239,7 @@ async fn unserializable() -> anyhow::Result<()> {
         .await?;
     let api = rig.api()?;
     let save = tokio::spawn(async move { api.save(&command("shared", "y")).await });
-    seconds(1.0).await;
+    worker_waits(&database).await?;
     transaction.commit().await?;
     let saved = save.await??.record()?;
 

@@ -38,7 +38,8 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
 
     rig.workers[0].freeze().await?;
     let save = tokio::spawn(async move { first.save(&sample()).await });
-    seconds(1.0).await;
+    // Half of the time that it waits for an answer; what the broker has can't be seen so soon.
+    seconds(2.5).await;
     rig.gateways[0].signal(Signal::SIGKILL).await?;
     let cut_off = save.await?;
     rig.workers[0].thaw().await?;

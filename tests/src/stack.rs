@@ -185,6 +185,20 @@ impl Stack {
         self.spawn("gateway", &self.logins.gateway, variables)
     }
 
+    /// Starts a gateway that knows the tests' tokens, with these variables too, and waits until it is
+    /// ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn gate(&self, variables: &[(&'static str, &str)]) -> anyhow::Result<Process> {
+        let mut all = vec![("JWT_SECRET", SECRET.to_owned())];
+        let owned = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
+        all.extend(variables.iter().map(owned));
+        let gateway = self.gateway_with(all)?;
+        gateway.becomes("ready").await?;
+        Ok(gateway)
+    }
+
     /// Starts a worker and waits until it is ready.
     ///
     /// # Errors

@@ -1,13 +1,12 @@
 //! The gateway's configuration: flags, or environment variables of the same meaning; and secrets,
 //! by the environment or from files alone.
 
-mod secret;
-
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::{ArgGroup, Parser, Subcommand};
 use lapin::uri::AMQPUri;
+use proto::settings;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -165,8 +164,8 @@ impl ServeArgs {
     /// All that is wrong, each naming its variable and showing no value.
     pub fn settings(&self) -> Result<Settings, Vec<anyhow::Error>> {
         let mut wrong = Vec::new();
-        let broker = or_wrong(secret::parsed("AMQP_URL"), &mut wrong);
-        let database = or_wrong(secret::parsed("DATABASE_URL"), &mut wrong);
+        let broker = or_wrong(settings::parsed("AMQP_URL"), &mut wrong);
+        let database = or_wrong(settings::parsed("DATABASE_URL"), &mut wrong);
         let keys = or_wrong(self.key_source(), &mut wrong);
         or_wrong(self.limits(), &mut wrong);
         match (broker, database, keys) {
@@ -184,7 +183,7 @@ impl ServeArgs {
     }
 
     fn key_source(&self) -> anyhow::Result<KeySource> {
-        let shared = secret::find("JWT_SECRET")?;
+        let shared = settings::find("JWT_SECRET")?;
         let file = self.jwks_file.clone().map(KeySource::File);
         let jwks = file.or(self.jwks_url.clone().map(KeySource::Url));
         match (shared, jwks) {
@@ -218,15 +217,18 @@ impl TokenArgs {
     /// # Errors
     /// JWT_SECRET is missing, or too short.
     pub fn sign(&self) -> anyhow::Result<String> {
-        let secret = secret::find("JWT_SECRET")?.context("JWT_SECRET is not set")?;
+        let secret = settings::find("JWT_SECRET")?.context("JWT_SECRET is not set")?;
         let secret = long_enough(secret)?;
         let secret = secret.expose_secret();
         token::sign(secret, &self.space, &self.subject, self.expires_in)
     }
 }
 
-fn or_wrong<T>(checked: anyhow::Result<T>, wrong: &mut Vec<anyhow::Error>) -> Option<T> {
-    checked.map_err(|error| wrong.push(error)).ok()
+fn or_wrong<T, E: Into<anyhow::Error>>(
+    checked: Result<T, E>,
+    wrong: &mut Vec<anyhow::Error>,
+) -> Option<T> {
+    checked.map_err(|error| wrong.push(error.into())).ok()
 }
 
 fn long_enough(secret: SecretString) -> anyhow::Result<SecretString> {

@@ -1,14 +1,13 @@
 //! The worker's configuration: flags, or environment variables of the same meaning; and secrets,
 //! by the environment or from files alone.
 
-mod secret;
-
 use std::net::SocketAddr;
 
 use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use lapin::uri::AMQPUri;
 use percent_encoding::percent_decode_str;
+use proto::settings::{self, SettingError};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
@@ -88,7 +87,7 @@ impl ConsumeArgs {
     ///
     /// # Errors
     /// All that is wrong, each naming its variable and showing no value.
-    pub fn settings(&self) -> Result<Settings, Vec<anyhow::Error>> {
+    pub fn settings(&self) -> Result<Settings, Vec<SettingError>> {
         match (broker(), database()) {
             (Ok(broker), Ok(database)) => Ok(Settings { broker, database }),
             (broker, database) => Err(broker.err().into_iter().chain(database.err()).collect()),
@@ -106,16 +105,16 @@ impl ConsumeArgs {
 ///
 /// # Errors
 /// Not set, or malformed.
-pub fn broker() -> anyhow::Result<AMQPUri> {
-    secret::parsed("AMQP_URL")
+pub fn broker() -> Result<AMQPUri, SettingError> {
+    settings::parsed("AMQP_URL")
 }
 
 /// The database.
 ///
 /// # Errors
 /// Not set, or malformed.
-pub fn database() -> anyhow::Result<PgConnectOptions> {
-    secret::parsed("DATABASE_URL")
+pub fn database() -> Result<PgConnectOptions, SettingError> {
+    settings::parsed("DATABASE_URL")
 }
 
 /// The logins that migrating makes sure of, each with the rights of its service and no others.
@@ -128,15 +127,15 @@ pub fn logins() -> anyhow::Result<Vec<(Role, Login)>> {
         (Role::Gateway, "GATEWAY_DATABASE_URL"),
         (Role::Worker, "WORKER_DATABASE_URL"),
     ] {
-        if secret::find(name)?.is_some() {
+        if settings::find(name)?.is_some() {
             logins.push((role, login(name)?));
         }
     }
     Ok(logins)
 }
 
-fn login(variable: &str) -> anyhow::Result<Login> {
-    let url: Url = secret::parsed(variable)?;
+fn login(variable: &'static str) -> anyhow::Result<Login> {
+    let url: Url = settings::parsed(variable)?;
     let decoded = |part| percent_decode_str(part).decode_utf8();
     let name = decoded(url.username())?.into_owned();
     let password = decoded(url.password().unwrap_or_default())?;

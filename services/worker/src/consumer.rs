@@ -32,9 +32,10 @@ use crate::{
 
 /// The most commands in one batch. Higher gains little and makes each wait for more
 /// neighbours; batches form by themselves while the one before is being written.
-const BATCH: usize = 200;
-/// Two batches: one in the database, one on its way. A quorum queue allows at most 2,000.
-const PREFETCH: u16 = 400;
+const BATCH: usize = 400;
+/// Three batches: one in the database, one to go on with, one on its way. More would be more to be
+/// delivered again, and decided one by one, when a worker dies. A quorum queue allows at most 2,000.
+const PREFETCH: u16 = 1200;
 /// At the start of a process, until a command comes that was never delivered before. What was may
 /// have killed the process before this one: it is taken alone, so that the commands behind it are
 /// not delivered, and counted, each time with it until they reach the delivery limit too.

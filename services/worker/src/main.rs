@@ -57,7 +57,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             Ok(settings) => consume(config.consume, settings).await,
             Err(wrong) => {
                 for error in &wrong {
-                    tracing::error!("{error:#}");
+                    tracing::error!("{error}");
                 }
                 anyhow::bail!("the configuration has {} faults", wrong.len())
             }
