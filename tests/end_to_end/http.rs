@@ -150,6 +150,31 @@ async fn a_gateway_says_that_it_stops_before_it_does() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_container_can_ask_whether_its_service_is_ready() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let services = [
+        ("gateway", stack.gateway.as_ref()),
+        ("worker", stack.workers.first()),
+    ];
+    for (program, process) in services {
+        let address = process
+            .map(|it| it.url.replace("http://", ""))
+            .unwrap_or_default();
+        let nobody = format!("127.0.0.1:{}", dev::paths::free_port(None)?);
+
+        for (listen, is_ready) in [(address, true), (nobody, false)] {
+            let path = tests::servers::programs()?.join(program);
+            let status = dev::services::command(&path, &[("LISTEN", listen)])
+                .arg("healthcheck")
+                .status()
+                .await?;
+            assert_eq!(status.success(), is_ready, "{program}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_queue_of_another_shape_stops_the_services() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let connection = proto::broker::connect(&stack.uri()?, "test").await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lapin::types::{AMQPValue, FieldTable};
 use proto::{MASK, topology};
 use serde_json::{Value, json};
 use tests::{
@@ -216,7 +217,16 @@ async fn a_publisher_writes_to_its_own_spaces_only() -> anyhow::Result<()> {
     let worker = stack.worker_with(vec![("PUBLISHERS", publishers)])?;
     worker.becomes("ready").await?;
     let mut publisher = stack.publisher().await?;
-    let named = |id: &str| Publisher::properties(id).with_user_id(user.as_str().into());
+    // Whoever may not write to every Space is the author itself, whatever it says.
+    let mut somebody = FieldTable::default();
+    somebody.insert(
+        "x-subject".into(),
+        AMQPValue::LongString("somebody else".into()),
+    );
+    let named = |id: &str| {
+        let properties = Publisher::properties(id).with_user_id(user.as_str().into());
+        properties.with_headers(somebody.clone())
+    };
     let elsewhere = sample_with("catalogGuid", "another Space").to_string();
 
     let own = publisher.ask(sample().to_string(), named("own")).await?;

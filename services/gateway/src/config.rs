@@ -52,6 +52,8 @@ pub enum Command {
     Schema,
     /// Print a token, signed with JWT_SECRET, and leave. For development.
     Token(TokenArgs),
+    /// Ask the gateway that listens at LISTEN whether it is ready, and leave: for containers.
+    Healthcheck,
 }
 
 /// What a token says.

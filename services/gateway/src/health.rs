@@ -2,9 +2,35 @@
 //!
 //! Ready means: saves are taken. Without Postgres the gateway is degraded and still takes them.
 
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 
 use crate::http::App;
+
+/// Longer than the database is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks the gateway of this address whether it is ready.
+///
+/// # Errors
+/// It is not, or does not answer.
+pub async fn ask(mut listen: SocketAddr) -> anyhow::Result<()> {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let answer = client.get(format!("http://{listen}/health/ready")).send();
+    answer
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map(drop)
+        .context("not ready")
+}
 
 /// The endpoints.
 pub(crate) fn router() -> Router<App> {

@@ -41,6 +41,8 @@ pub struct Config {
 pub enum Command {
     /// Bring the schema up to date and leave. Safe to repeat, and by several at once.
     Migrate,
+    /// Ask the worker that listens at LISTEN whether it is ready, and leave: for containers.
+    Healthcheck,
     /// Send parked commands again, once their reason is gone. Each keeps its id: what was applied
     /// already changes nothing.
     Replay(ReplayArgs),
@@ -58,7 +60,8 @@ pub struct ConsumeArgs {
     pub listen: SocketAddr,
 
     /// Which broker user may write which Spaces, as JSON: {"gateway": ["*"], "billing": ["GUID"]}.
-    /// Where it is set, a command without an allowed user_id is refused and parked. Missing:
+    /// Where it is set, a command without an allowed user_id is refused and parked, and only who may
+    /// write to every Space may name an author other than itself. Missing:
     /// whoever the broker lets publish may write to every Space.
     #[arg(long, env = "PUBLISHERS")]
     publishers: Option<Publishers>,

@@ -92,14 +92,20 @@ fn check(message: &Message, publishers: &Publishers) -> Result<Save, Vec<Fault>>
     let command_id = envelope.check().map_err(|fault| vec![fault])?;
     let command = SaveConnectorDetails::decode(&message.body)?;
     failpoint::pass(command_id);
-    if !publishers.allow(envelope.user_id.as_deref(), &command.key.catalog_guid) {
+    let user_id = envelope.user_id.as_deref();
+    if !publishers.allow(user_id, &command.key.catalog_guid) {
         return Err(vec![Fault::forbidden()]);
     }
+    let author = if publishers.may_name_authors(user_id) {
+        envelope.updated_by()
+    } else {
+        user_id
+    };
     Ok(Save {
         command_id: command_id.clone(),
         fingerprint: command.fingerprint(),
         command,
-        updated_by: envelope.updated_by().map(ToOwned::to_owned),
+        updated_by: author.map(ToOwned::to_owned),
         source: envelope.app_id.clone(),
         traceparent: envelope.traceparent.clone(),
     })

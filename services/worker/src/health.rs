@@ -1,15 +1,49 @@
 //! `/health/live` and `/health/ready`: the same two questions that the gateway answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{answers::Answers, store::Store};
 
 /// Between two looks at the database.
 const PAUSE: Duration = Duration::from_secs(1);
+
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Short enough to need no client for it.
+const QUESTION: &[u8] =
+    b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+/// Asks the worker of this address whether it is ready.
+///
+/// # Errors
+/// It is not, or does not answer.
+pub async fn ask(mut listen: SocketAddr) -> anyhow::Result<()> {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let answer = timeout(PATIENCE, async {
+        let mut stream = TcpStream::connect(listen).await?;
+        stream.write_all(QUESTION).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    })
+    .await??;
+    anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200"), "not ready");
+    Ok(())
+}
 
 /// What the worker needs in order to work.
 #[derive(Debug)]

@@ -46,6 +46,7 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     match &config.command {
         Some(Command::Migrate) => migrate(&config::database()?).await,
+        Some(Command::Healthcheck) => health::ask(config.consume.listen).await,
         Some(Command::Replay(args)) => {
             replay::replay(&config::broker()?, args, std::io::stdout()).await
         }

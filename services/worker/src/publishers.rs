@@ -27,6 +27,18 @@ impl Publishers {
             .and_then(|user| publishers.get(user))
             .is_some_and(|spaces| spaces.contains(EVERY_SPACE) || spaces.contains(space.as_str()))
     }
+
+    /// Whether a publisher's word on who the author is counts. It is the gateway's, who may write to
+    /// every Space because it asks each person for a token; another's own name stands there instead.
+    #[must_use]
+    pub fn may_name_authors(&self, user_id: Option<&str>) -> bool {
+        let Some(publishers) = &self.0 else {
+            return true;
+        };
+        user_id
+            .and_then(|user| publishers.get(user))
+            .is_some_and(|spaces| spaces.contains(EVERY_SPACE))
+    }
 }
 
 impl FromStr for Publishers {
@@ -57,6 +69,9 @@ mod tests {
         assert!(!publishers.allow(Some("three"), &space));
         assert!(!publishers.allow(None, &space));
         assert!(Publishers::default().allow(None, &space));
+        assert!(publishers.may_name_authors(Some("gateway")));
+        assert!(!publishers.may_name_authors(Some("one")));
+        assert!(Publishers::default().may_name_authors(None));
         Ok(())
     }
 }
