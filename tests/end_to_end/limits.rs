@@ -6,9 +6,15 @@ use futures_util::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{
-    api::{Api, FIND, SPACE, key, sample, sample_with},
+    api::{Api, FIND, SECRET, SPACE, key, sample, sample_with},
     eventually,
+    load::DEADLINE,
     stack::Stack,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
 };
 
 /// So many saves in one document, each under an alias of its own.
@@ -196,5 +202,24 @@ async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
         Ok(api.save(&sample()).await?.record().ok())
     })
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_not_waited_for() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack.gate(&[]).await?;
+    let token = gateway::token::sign(SECRET, SPACE, "slow", Duration::from_mins(5))?;
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         space_guid: {SPACE}\r\nauthorization: Bearer {token}\r\ncontent-length: 1000\r\n\r\n{{"
+    );
+    let mut stream = TcpStream::connect(gateway.url.replace("http://", "")).await?;
+    stream.write_all(head.as_bytes()).await?;
+
+    let mut answer = [0; 12];
+    timeout(DEADLINE, stream.read_exact(&mut answer)).await??;
+
+    assert_eq!(&answer, b"HTTP/1.1 400");
     Ok(())
 }

@@ -123,15 +123,9 @@ async fn what_is_invalid_is_parked_redacted() -> anyhow::Result<()> {
     let mut input = sample_with("envId", "x".repeat(300));
     input["clientSecret"] = "hunter2-hunter2".into();
     input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"},"n":1}"#.into();
-    let mut headers = lapin::types::FieldTable::default();
-    headers.insert(
-        "x-foreign".into(),
-        lapin::types::AMQPValue::LongString("hunter2".into()),
-    );
-    headers.insert(
-        "traceparent".into(),
-        lapin::types::AMQPValue::LongString("00-abc".into()),
-    );
+    let mut headers = FieldTable::default();
+    headers.insert("x-foreign".into(), AMQPValue::LongString("hunter2".into()));
+    headers.insert("traceparent".into(), AMQPValue::LongString("00-abc".into()));
 
     let properties = Publisher::properties("bad").with_headers(headers);
     let reply = publisher.ask(input.to_string(), properties).await?;
@@ -307,7 +301,7 @@ async fn replies_go_only_where_the_contract_allows() -> anyhow::Result<()> {
             .queue_declare(
                 queue.into(),
                 lapin::options::QueueDeclareOptions::default(),
-                lapin::types::FieldTable::default(),
+                FieldTable::default(),
             )
             .await?;
     }
@@ -353,16 +347,13 @@ async fn replies_share_a_message_with_those_who_ask_for_it() -> anyhow::Result<(
         .queue_declare(
             own.into(),
             lapin::options::QueueDeclareOptions::default(),
-            lapin::types::FieldTable::default(),
+            FieldTable::default(),
         )
         .await?;
 
     for id in ["a", "b", "c"] {
-        let mut headers = lapin::types::FieldTable::default();
-        headers.insert(
-            "x-pack-replies".into(),
-            lapin::types::AMQPValue::Boolean(true),
-        );
+        let mut headers = FieldTable::default();
+        headers.insert("x-pack-replies".into(), AMQPValue::Boolean(true));
         let properties = Publisher::properties(id)
             .with_reply_to(own.into())
             .with_headers(headers);

@@ -171,20 +171,31 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// At least what a worker takes ahead.
+const AHEAD: usize = 1200;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
     let rig = Rig::start(1, 1).await?;
     let api = rig.api()?;
+    // Twice: the first makes the worker take more than one at a time, in a session of its own.
     api.save(&sample()).await?.record()?;
+    api.save(&sample()).await?.record()?;
+    rig.workers[0].freeze().await?;
+    // What the worker has taken ahead does not count; so it gets as much as it can take.
+    let publisher = rig.publisher().await?;
+    let ahead = (0..AHEAD).map(|n| {
+        let body = command(&format!("ahead {n}"), "x").to_string();
+        publisher.publish(body, Publisher::properties(&format!("ahead-{n}")))
+    });
+    futures_util::future::try_join_all(ahead).await?;
     let policy = r#"{"max-length":5}"#;
     let queue = r"^ipack\.connector-details\.v1$";
     rig.servers
         .rabbitmqctl(&["set_policy", "full", queue, policy, "--apply-to", "queues"])
         .await?;
-    rig.workers[0].freeze().await?;
 
-    // What the worker has prefetched does not count; all of these have to pile up. Not all at once:
-    // a queue tells the channels that it is full a moment after it is.
+    // Not all at once: a queue tells the channels that it is full a moment after it is.
     let saves = (0..600_u32).map(|n| {
         let api = api.clone();
         async move {

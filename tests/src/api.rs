@@ -156,7 +156,13 @@ impl Api {
     /// The same client with a header set, or replaced.
     #[must_use]
     pub fn with(&self, name: &'static str, value: impl Into<String>) -> Self {
-        let mut other = self.without(name);
+        self.without(name).and(name, value)
+    }
+
+    /// The same client with a header once more, whether it is there or not.
+    #[must_use]
+    pub fn and(&self, name: &'static str, value: impl Into<String>) -> Self {
+        let mut other = self.clone();
         other.headers.push((name, value.into()));
         other
     }

@@ -12,7 +12,11 @@ mod params;
 mod refused;
 mod request_id;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_graphql::{Request, Response as GraphqlResponse, parser::types::OperationType};
 use axum::{
@@ -25,6 +29,7 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use self::cors::Origin;
@@ -46,6 +51,9 @@ use crate::{
     records::Records,
     schema::ConnectorDetailsSchema,
 };
+
+/// For a whole body. Whoever sends it byte by byte must not keep a place among those in work.
+const BODY_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What requests are served with. Cheap to clone.
 #[derive(Clone)]
@@ -173,10 +181,9 @@ async fn serve(
         }
         let fields = document::root_fields(&document, operation);
         let charge = document::charge(operation.ty, &fields);
-        let saves = if let Charge::Saves(count) = charge {
-            count
-        } else {
-            0
+        let saves = match charge {
+            Charge::Saves(count) => count,
+            Charge::Reads(_) => 0,
         };
         if let Err(error) = app.document.check(&document, saves) {
             app.limits.charge(&caller, Charge::Reads(1))?;
@@ -203,15 +210,16 @@ async fn serve(
 }
 
 async fn read(body: Body, most_bytes: usize) -> Result<Bytes, Refused> {
-    match Limited::new(body, most_bytes).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refused::new(
+    let whole = Limited::new(body, most_bytes).collect();
+    match timeout(BODY_DEADLINE, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             Code::PayloadTooLarge,
             "The body is larger than this gateway takes. Nothing was saved.",
         )),
-        Err(_) => Err(Refused::bad_request(
-            "The body could not be read to its end. Nothing was saved.",
+        Ok(Err(_)) | Err(_) => Err(Refused::bad_request(
+            "The body could not be read to its end in time. Nothing was saved.",
         )),
     }
 }
