@@ -1,5 +1,7 @@
 //! The properties of a command's message. A secret never stands in one.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
@@ -48,6 +50,8 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// W3C trace state.
     pub tracestate: Option<String>,
+    /// When it was published, in seconds since 1970 UTC, by the publisher's clock.
+    pub timestamp: Option<u64>,
     /// The `type` property.
     pub kind: Option<String>,
     /// The `content_type` property.
@@ -60,6 +64,7 @@ impl Envelope {
     pub fn of(command_id: CommandId) -> Self {
         Self {
             command_id: Some(command_id),
+            timestamp: Some(since_epoch().as_secs()),
             kind: Some(TYPE.to_owned()),
             content_type: Some(CONTENT_TYPE.to_owned()),
             ..Self::default()
@@ -93,6 +98,7 @@ impl Envelope {
             app_id: text(properties.app_id().as_ref()),
             traceparent: header("traceparent"),
             tracestate: header("tracestate"),
+            timestamp: *properties.timestamp(),
             kind: text(properties.kind().as_ref()),
             content_type: text(properties.content_type().as_ref()),
         }
@@ -147,6 +153,9 @@ impl Envelope {
         let mut properties = BasicProperties::default()
             .with_delivery_mode(PERSISTENT)
             .with_headers(headers);
+        if let Some(seconds) = self.timestamp {
+            properties = properties.with_timestamp(seconds);
+        }
         if let Some(id) = &self.command_id {
             properties = properties.with_message_id(id.as_str().into());
         }
@@ -164,6 +173,13 @@ impl Envelope {
         }
         properties
     }
+}
+
+/// The time since 1970 UTC, by this machine's clock.
+#[must_use]
+pub fn since_epoch() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 type Setter = fn(BasicProperties, ShortString) -> BasicProperties;

@@ -1,8 +1,6 @@
 //! What a command looks like in `.parked`: enough for an operator to see whose it is and to send
 //! it again once the reason is gone, and nothing that could be a secret.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
@@ -11,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     details::OauthConnectorDetails,
-    envelope::Envelope,
+    envelope::{Envelope, since_epoch},
     error::Fault,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
     secret::{ClientSecret, MASK},
@@ -96,7 +94,8 @@ pub fn properties(envelope: &Envelope, fault: &Fault, body_bytes: usize) -> Basi
     set(&mut headers, REASON, Some(fault.code.as_str()));
     set(&mut headers, FIELD, fault.field.as_deref());
     set(&mut headers, USER_ID, user_id.as_deref());
-    headers.insert(PARKED_AT.into(), AMQPValue::LongLongInt(now_ms()));
+    let now_ms = i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX);
+    headers.insert(PARKED_AT.into(), AMQPValue::LongLongInt(now_ms));
     headers.insert(
         BODY_BYTES.into(),
         AMQPValue::LongLongInt(i64::try_from(body_bytes).unwrap_or(i64::MAX)),
@@ -108,12 +107,4 @@ fn set(headers: &mut FieldTable, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|now| i64::try_from(now.as_millis()).ok())
-        .unwrap_or_default()
 }

@@ -25,6 +25,25 @@ macro_rules! codes {
     };
 }
 
+impl Code {
+    /// The code of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
+    /// Whether it tells of a fault on our side, and not of one in the request.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::QueueFull
+                | Self::ServiceUnavailable
+                | Self::SavePending
+                | Self::SaveUnknown
+                | Self::InternalServerError
+        )
+    }
+}
+
 codes! {
     /// The document can't be parsed.
     GraphqlParseFailed = "GRAPHQL_PARSE_FAILED",

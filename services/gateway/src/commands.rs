@@ -13,6 +13,7 @@ use std::{
 
 use lapin::uri::AMQPUri;
 use proto::{Envelope, Reply, SaveConnectorDetails};
+use telemetry::traces::{self, Place as TracePlace, SpanExt as _, SpanKind};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -20,7 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::link::{self, Job, Link};
+use crate::{
+    link::{self, Job, Link},
+    metrics,
+};
 
 /// Something that happened to a command, and that whoever waits for it has to know at once.
 #[derive(Debug)]
@@ -109,6 +113,12 @@ impl Commands {
         self.link.borrow().as_ref().is_some_and(Link::is_open)
     }
 
+    /// How many wait for an answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiters.lock().len()
+    }
+
     /// Publishes a command and waits for its answer, until the deadline or until it is clear that
     /// no answer will come.
     pub async fn save(
@@ -116,27 +126,39 @@ impl Commands {
         envelope: Envelope,
         command: &SaveConnectorDetails,
         deadline: Instant,
+        trace: &TracePlace,
     ) -> Sent {
         let (Ok(body), Some(link)) = (command.encode(), self.link.borrow().clone()) else {
             return Sent::NotSent;
         };
         let mut place = self.waiters.place();
+        let started = Instant::now();
+        let sending = trace.span("send ipack.commands", SpanKind::Producer);
+        let waiting = trace.span("wait for the reply", SpanKind::Internal);
         let envelope = Envelope {
             correlation_id: Some(place.id.to_string()),
             pack_replies: true,
             reply_to: Some(link.reply_to().to_owned()),
             user_id: Some(self.user.to_string()),
+            traceparent: Some(traces::traceparent(sending.span_context())),
+            tracestate: traces::tracestate(sending.span_context()),
             ..envelope
         };
         let job = Job {
             body,
             properties: envelope.properties(),
             teller: place.teller.clone(),
+            sending,
         };
         if !link.send(job) {
             return Sent::NotSent;
         }
-        place.answer(deadline).await
+        let sent = place.answer(deadline).await;
+        drop(waiting);
+        if matches!(sent, Sent::Answered(_)) {
+            metrics::replied(started.elapsed());
+        }
+        sent
     }
 }
 

@@ -10,6 +10,7 @@ use proto::settings;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
+use telemetry::logs::LogFormat;
 
 use crate::{
     auth::{Fetching, KeySource},
@@ -23,6 +24,9 @@ use crate::{
 const SHORTEST_SECRET_BYTES: usize = 32;
 
 const SECRETS: &str = "\
+Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, by OTLP over HTTP; the other variables of
+OpenTelemetry are read, too. Missing: nowhere.
+
 Secrets, each as an environment variable of this name or in a file that NAME_FILE names:
   DATABASE_URL  Postgres, as postgres://user:password@host:port/database. Needs the rights of the
                 role connector_details_gateway, and no more. While it is away, reads are refused
@@ -83,6 +87,15 @@ pub struct ServeArgs {
     /// Where to listen. A port that is taken: nothing starts.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+
+    /// Where /metrics is served, for Prometheus. Missing: nowhere. Never where clients reach it: it
+    /// tells how much is saved, and how much waits.
+    #[arg(long, env = "METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// How log lines look, on standard error.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "auto")]
+    pub log_format: LogFormat,
 
     /// For developers: introspection, and GraphiQL at /, with a token for the published sample's
     /// Space where there is a JWT_SECRET. Whoever reaches it can save; so only on a loopback

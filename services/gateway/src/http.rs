@@ -8,15 +8,12 @@
 mod answer;
 mod cors;
 mod negotiation;
+mod observed;
 mod params;
 mod refused;
 mod request_id;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response as GraphqlResponse, parser::types::OperationType};
 use axum::{
@@ -29,6 +26,7 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use telemetry::traces::Traces;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -36,15 +34,16 @@ pub use self::cors::Origin;
 use self::{
     answer::{answer, in_our_words},
     negotiation::{JSON, is_json, negotiate},
+    observed::Observed,
     params::Params,
     refused::Refused,
-    request_id::RequestId,
 };
 use crate::{
     auth::Auth,
     code::Code,
     commands::Commands,
     document::{self, DocumentArgs, Documents},
+    failure::code,
     graphiql::{self, Graphiql},
     health,
     limits::{Charge, Limits},
@@ -72,6 +71,8 @@ pub struct App {
     pub document: DocumentArgs,
     /// What was parsed before.
     pub documents: Arc<Documents>,
+    /// Where spans go.
+    pub traces: Traces,
     /// Told to stop: not ready any more, and still answering.
     pub stop: CancellationToken,
 }
@@ -93,54 +94,39 @@ async fn graphql(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let (id, started) = (RequestId::of(&headers), Instant::now());
+    let mut observed = Observed::begin(&app.traces, &method, &headers);
     let negotiated = negotiate(&headers);
     let media = *negotiated.as_ref().unwrap_or(&JSON);
     let served = match negotiated {
         Ok(_) => {
-            let served = AssertUnwindSafe(serve(&app, &method, &uri, &headers, body));
-            let served = served.catch_unwind().await;
+            let served = serve(&app, &method, &uri, &headers, body, &mut observed);
+            let served = AssertUnwindSafe(served).catch_unwind().await;
             served.unwrap_or_else(|_| Err(Refused::failed()))
         }
         Err(refused) => Err(refused),
     };
+    let id = observed.id.header();
     let mut response = match served {
-        Ok(response) => {
-            let codes: Vec<_> = response
-                .errors
-                .iter()
-                .filter_map(crate::failure::code)
-                .collect();
-            log(&id, &codes, started);
-            answer(response, media, &id)
+        Ok(answered) => {
+            let errors = answered.errors.iter();
+            let codes: Vec<String> = errors.filter_map(code).map(ToOwned::to_owned).collect();
+            let response = answer(answered, media, &observed);
+            let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+            observed.end(response.status(), &codes);
+            response
         }
         Err(refused) => {
             if let Some(delay) = refused.delay() {
                 tokio::time::sleep(delay).await;
             }
-            log(&id, &[refused.code.as_str()], started);
-            refused.respond(media, &id)
+            let code = refused.code.as_str();
+            let response = refused.respond(media, &observed);
+            observed.end(response.status(), &[code]);
+            response
         }
     };
+    response.headers_mut().insert(request_id::HEADER, id);
     response
-        .headers_mut()
-        .insert(request_id::HEADER, id.header());
-    response
-}
-
-/// One line for each request: with what went wrong where something did, and for debugging
-/// otherwise.
-fn log(id: &RequestId, codes: &[&str], started: Instant) {
-    let (request, duration_ms) = (id.as_str(), started.elapsed().as_millis());
-    match codes {
-        [] => tracing::debug!(request.id = request, duration_ms, "answered"),
-        codes => tracing::info!(
-            request.id = request,
-            ?codes,
-            duration_ms,
-            "answered with errors"
-        ),
-    }
 }
 
 async fn serve(
@@ -149,6 +135,7 @@ async fn serve(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
+    observed: &mut Observed,
 ) -> Result<GraphqlResponse, Refused> {
     let _place = app.limits.enter().ok_or_else(Refused::busy)?;
     if ![Method::GET, Method::POST].contains(method) {
@@ -181,6 +168,7 @@ async fn serve(
         }
         let fields = document::root_fields(&document, operation);
         let charge = document::charge(operation.ty, &fields);
+        observed.asks_for(charge);
         let saves = match charge {
             Charge::Saves(count) => count,
             Charge::Reads(_) => 0,
@@ -203,6 +191,7 @@ async fn serve(
     }
     let mut request = Request::new(params.query)
         .variables(params.variables)
+        .data(observed.place(&app.traces))
         .data(caller);
     request.operation_name = params.operation_name;
     request.set_parsed_query(document);

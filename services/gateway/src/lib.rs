@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A request goes down once and comes back once. Only `records` knows SQL, only `commands` and
-//! `link` know AMQP, only `http` and `health` know HTTP.
+//! `link` know AMQP, only `http` and `health` know HTTP. `metrics` names what is counted.
 
 pub mod auth;
 pub mod code;
@@ -21,6 +21,7 @@ pub mod health;
 pub mod http;
 pub mod limits;
 mod link;
+pub mod metrics;
 pub mod records;
 pub mod saves;
 pub mod schema;

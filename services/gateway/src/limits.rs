@@ -76,6 +76,7 @@ pub struct Limits {
     saves: Limiter,
     reads: Limiter,
     in_flight: Arc<Semaphore>,
+    most_in_flight: usize,
     /// Bearers are known by a hash that nobody outside can compute: two that share one share a
     /// rate, and none can be chosen to.
     bearers: RandomState,
@@ -92,6 +93,7 @@ impl Limits {
             saves: limiter(args.saves_per_second, args.saves_burst),
             reads: limiter(args.reads_per_second, args.reads_burst),
             in_flight: Arc::new(Semaphore::new(args.max_in_flight)),
+            most_in_flight: args.max_in_flight,
             bearers: RandomState::new(),
         });
         tokio::spawn(forget(Arc::downgrade(&limits)));
@@ -102,6 +104,12 @@ impl Limits {
     #[must_use]
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.in_flight.clone().try_acquire_owned().ok()
+    }
+
+    /// How many requests are in work.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.most_in_flight - self.in_flight.available_permits()
     }
 
     /// Counts what a bearer asks for.

@@ -24,6 +24,10 @@ use proto::{
     reply::{self, Packed},
     topology::{self, TopologyError},
 };
+use telemetry::{
+    queues,
+    traces::{Span, SpanExt as _, Status},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -31,7 +35,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::commands::{Progress, Teller, Waiters};
+use crate::{
+    commands::{Progress, Teller, Waiters},
+    metrics,
+};
 
 /// Commands that may wait for the socket. One more is refused at once: what can't be written now
 /// would only be answered later.
@@ -44,6 +51,8 @@ pub(crate) struct Job {
     pub properties: BasicProperties,
     /// Told what happens to the command.
     pub teller: Teller,
+    /// Ends with the broker's word.
+    pub sending: Span,
 }
 
 /// The way to the current session, while there is one.
@@ -121,6 +130,7 @@ async fn session(
     let connection = broker::connect(uri, "connector-details-gateway").await?;
     let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
     let (channel, replies) = open(&connection, &reply_to).await?;
+    let _watch = queues::Watch::start(&connection, queues::COMMANDS).await?;
     let (jobs, waiting) = mpsc::channel(JOBS);
     let (blocked, is_blocked) = watch::channel(false);
     link.send_replace(Some(Link {
@@ -285,10 +295,11 @@ enum End {
 
 /// Publishes one command and follows it to its confirm. Nobody cancels this: what is half
 /// published and forgotten would be neither saved nor known.
-async fn publish(channel: Channel, job: Job) -> End {
+async fn publish(channel: Channel, mut job: Job) -> End {
     if job.teller.is_alone() {
         return End::Known;
     }
+    let started = Instant::now();
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()
@@ -314,6 +325,16 @@ async fn publish(channel: Channel, job: Job) -> End {
         Err(BrokerError::Amqp(_)) => (Some(Progress::Lost), End::Known),
         Err(BrokerError::Deadline) => (Some(Progress::Lost), End::Silence),
     };
+    let outcome = match &progress {
+        None => "confirmed",
+        Some(Progress::QueueFull) => "queue full",
+        Some(Progress::Unroutable) => "unroutable",
+        Some(_) => "lost",
+    };
+    metrics::published(outcome, started.elapsed());
+    if progress.is_some() {
+        job.sending.set_status(Status::error(outcome));
+    }
     match progress {
         None => job.teller.confirm(),
         Some(progress) => job.teller.tell(progress),

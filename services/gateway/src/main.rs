@@ -1,11 +1,6 @@
 //! Configuration, keys, Postgres, RabbitMQ, serve, stop.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -18,19 +13,25 @@ use gateway::{
     health,
     http::{self, App},
     limits::Limits,
+    metrics,
     records::Records,
     schema,
 };
 use mimalloc::MiMalloc;
+use telemetry::{
+    logs::{self, LogFormat},
+    traces::Traces,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Longer than a request may take: what was let in is answered.
 const DRAIN: Duration = Duration::from_secs(12);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Measured: see docs/performance.md.
 #[global_allocator]
@@ -38,8 +39,12 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log();
-    match run(Config::parse()).await {
+    let config = Config::parse();
+    logs::start(match config.command {
+        Some(_) => LogFormat::Text,
+        None => config.serve.log_format,
+    });
+    match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -69,22 +74,21 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// `RUST_LOG` says how much. Never lapin's part: it writes message bodies.
-fn log() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info"))
-        .add_directive("lapin=off".parse().unwrap_or_default());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-}
-
 async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
+    let metrics_listener = match args.metrics_listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("METRICS_LISTEN: {address} can't be bound"))?,
+        ),
+        None => None,
+    };
+    let metrics_handle = telemetry::metrics::install("gateway", VERSION)?;
+    metrics::describe();
+    let traces = Traces::start("connector-details-gateway", VERSION)?;
     let stopping = stop_on_signal(args.shutdown_delay)?;
     let link_stop = CancellationToken::new();
     let page = args
@@ -107,8 +111,13 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         limits: Limits::new(&args.limits),
         document: args.document,
         documents: Arc::new(Documents::default()),
+        traces: traces.clone(),
         stop: stopping.told,
     };
+    if let Some(listener) = metrics_listener {
+        let metrics = telemetry::metrics::router(metrics_handle, metrics::look(app.clone()));
+        tokio::spawn(async move { axum::serve(listener, metrics).await });
+    }
     tracing::info!(listen = %listener.local_addr()?, "serving");
     let server = axum::serve(listener, http::router(app, &args.allowed_origins, page))
         .with_graceful_shutdown(stopping.close.clone().cancelled_owned())
@@ -123,6 +132,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     }
     // After the last request: its command may still be on its way.
     link_stop.cancel();
+    tokio::task::spawn_blocking(move || traces.stop()).await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use proto::{CatalogGuid, CommandId, Fingerprint, Record, RecordKey};
@@ -11,11 +11,14 @@ use sqlx::{
     postgres::PgConnectOptions,
     types::{Uuid, time::OffsetDateTime},
 };
+use telemetry::traces::{Place, SpanKind};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
+
+use crate::metrics;
 
 /// Reads that run at once; further ones wait for [`DEADLINE`] at most.
 const CONNECTIONS: usize = 16;
@@ -72,7 +75,8 @@ impl Records {
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
-    pub async fn find(&self, key: &RecordKey) -> Result<Option<Record>, Unreadable> {
+    pub async fn find(&self, key: &RecordKey, trace: &Place) -> Result<Option<Record>, Unreadable> {
+        let _span = trace.span("select connector_details", SpanKind::Client);
         Ok(self.0.read(Read::Record(key)).await?.map(Record::from))
     }
 
@@ -85,7 +89,9 @@ impl Records {
         &self,
         space: &CatalogGuid,
         id: &CommandId,
+        trace: &Place,
     ) -> Result<Option<(Fingerprint, Record)>, Unreadable> {
+        let _span = trace.span("select connector_details_changes", SpanKind::Client);
         let row = self.0.read(Read::Decision(space, id)).await?;
         Ok(row.map(|mut row| {
             // A fingerprint of another length equals none, which makes it a conflict.
@@ -93,6 +99,13 @@ impl Records {
             let fingerprint = Fingerprint(fingerprint.try_into().unwrap_or_default());
             (fingerprint, row.into())
         }))
+    }
+
+    /// How many connections read at the moment, and how many are open and idle.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        let busy = CONNECTIONS - self.0.permits.available_permits();
+        (busy, self.0.idle().len())
     }
 
     /// Whether the database answers.
@@ -104,7 +117,10 @@ impl Records {
 impl Connections {
     /// Reads, within [`DEADLINE`].
     async fn read(self: &Arc<Self>, what: Read<'_>) -> Result<Option<Row>, Unreadable> {
-        match timeout(DEADLINE, self.read_twice(what)).await {
+        let started = Instant::now();
+        let result = timeout(DEADLINE, self.read_twice(what)).await;
+        metrics::read(matches!(result, Ok(Ok(_))), started.elapsed());
+        match result {
             Ok(Ok(row)) => Ok(row),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a read failed");

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use proto::{CommandId, Envelope, Fault, Fingerprint, Outcome, Record, SaveConnectorDetails};
+use telemetry::traces::Place;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -27,6 +28,7 @@ pub async fn save(
     command_id: CommandId,
     subject: &str,
     command: &SaveConnectorDetails,
+    trace: &Place,
 ) -> Result<Record, Failure> {
     let envelope = Envelope {
         subject: Some(subject.to_owned()),
@@ -34,7 +36,7 @@ pub async fn save(
         ..Envelope::of(command_id.clone())
     };
     let deadline = Instant::now() + ANSWER_DEADLINE;
-    let confirmed = match commands.save(envelope, command, deadline).await {
+    let confirmed = match commands.save(envelope, command, deadline, trace).await {
         Sent::Answered(reply) => {
             return match reply.outcome {
                 Outcome::Saved { record } => Ok(record),
@@ -46,7 +48,7 @@ pub async fn save(
         Sent::Confirmed => true,
         Sent::Unconfirmed => false,
     };
-    match decision(records, &command_id, command, deadline).await {
+    match decision(records, &command_id, command, deadline, trace).await {
         Some((fingerprint, record)) if fingerprint == command.fingerprint() => Ok(record),
         Some(_) => Err(Failure::Refused(vec![Fault::conflict()])),
         None if confirmed => Err(Failure::Pending(command_id)),
@@ -61,11 +63,12 @@ async fn decision(
     command_id: &CommandId,
     command: &SaveConnectorDetails,
     deadline: Instant,
+    trace: &Place,
 ) -> Option<(Fingerprint, Record)> {
     let space = &command.key.catalog_guid;
     loop {
         let last = Instant::now() >= deadline;
-        match records.decision(space, command_id).await {
+        match records.decision(space, command_id, trace).await {
             Ok(Some(decision)) => return Some(decision),
             Ok(None) | Err(_) if last => return None,
             Ok(None) | Err(_) => sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await,

@@ -4,6 +4,7 @@ use async_graphql::{
     Context, EmptySubscription, InputObject, Object, Schema, SchemaBuilder, SimpleObject,
 };
 use proto::{CatalogGuid, CommandId, Fault, Record, RecordKey, SaveConnectorDetails, SaveInput};
+use telemetry::traces::Place;
 use time::OffsetDateTime;
 
 use crate::{
@@ -216,7 +217,8 @@ async fn find(context: &Context<'_>, input: FindDetailsInput) -> Result<Option<R
     .map_err(Failure::Invalid)?;
     own_space(caller, &key.catalog_guid)?;
     let records: &Records = context.data_unchecked();
-    records.find(&key).await.map_err(|_| Failure::Unreadable)
+    let found = records.find(&key, context.data_unchecked::<Place>());
+    found.await.map_err(|_| Failure::Unreadable)
 }
 
 async fn save(context: &Context<'_>, input: SaveDetailsInput) -> Result<Record, Failure> {
@@ -240,6 +242,7 @@ async fn save(context: &Context<'_>, input: SaveDetailsInput) -> Result<Record, 
         name(caller).map_err(|_| Failure::Internal)?,
         &caller.subject,
         &command,
+        context.data_unchecked::<Place>(),
     )
     .await
 }

@@ -25,6 +25,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
+
 /// Replies that wait for the socket. More than that are dropped: a reply is a courtesy, the
 /// ledger is the answer.
 const REPLIES: usize = 4096;
@@ -89,7 +91,9 @@ impl Answers {
                 },
             },
         };
-        if self.replies.try_send(answer).is_err() {
+        let dropped = self.replies.try_send(answer).is_err();
+        metrics::replied(if dropped { "dropped" } else { "sent" });
+        if dropped {
             tracing::debug!("a reply was dropped; its publisher finds the answer in the ledger");
         }
     }

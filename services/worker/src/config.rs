@@ -10,11 +10,15 @@ use percent_encoding::percent_decode_str;
 use proto::settings::{self, SettingError};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
+use telemetry::logs::LogFormat;
 use url::Url;
 
 use crate::{publishers::Publishers, replay::ReplayArgs, schema::Role};
 
 const SECRETS: &str = "\
+Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, by OTLP over HTTP; the other variables of
+OpenTelemetry are read, too. Missing: nowhere.
+
 Secrets, each as an environment variable of this name or in a file that NAME_FILE names:
   DATABASE_URL          Postgres, as postgres://user:password@host:port/database. Needs the rights
                         of the role connector_details_worker; to migrate, those of the owner.
@@ -55,9 +59,13 @@ pub struct ConsumeArgs {
     #[arg(long)]
     pub check_config: bool,
 
-    /// Where /health/live and /health/ready answer. A port that is taken: nothing starts.
+    /// Where /health/live, /health/ready and /metrics answer. A port that is taken: nothing starts.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
+
+    /// How log lines look, on standard error.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "auto")]
+    pub log_format: LogFormat,
 
     /// Which broker user may write which Spaces, as JSON: {"gateway": ["*"], "billing": ["GUID"]}.
     /// Where it is set, a command without an allowed user_id is refused and parked, and only who may

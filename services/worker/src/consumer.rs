@@ -19,12 +19,14 @@ use proto::{
     broker::{self, BrokerError, within_deadline},
     topology::{self, TopologyError},
 };
+use telemetry::{queues, traces::Traces};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     answers::Answers,
     dead,
+    metrics::Oldest,
     publishers::Publishers,
     settle::{Settler, Unsettled},
     store::Store,
@@ -56,6 +58,10 @@ pub struct Parts {
     pub stop: CancellationToken,
     /// Whether the worker consumes, or stands by.
     pub connected: watch::Sender<bool>,
+    /// Of the commands in hand.
+    pub oldest: Oldest,
+    /// Where spans go.
+    pub traces: Traces,
 }
 
 /// Why a session ended before it was told to.
@@ -143,6 +149,7 @@ struct Session {
     /// Moves dead letters; ends with the session, and the session with it.
     dead: JoinSet<()>,
     prefetch: u16,
+    _watch: queues::Watch,
 }
 
 impl Session {
@@ -168,12 +175,15 @@ impl Session {
             FieldTable::default(),
         ))
         .await?;
+        // What was in hand before is the broker's again.
+        parts.oldest.settle();
         Ok(Self {
             channel,
             consumer,
             settler: Settler::default(),
             dead,
             prefetch,
+            _watch: queues::Watch::start(connection, queues::ALL).await?,
         })
     }
 

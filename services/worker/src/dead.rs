@@ -14,7 +14,7 @@ use proto::{
     parked, topology,
 };
 
-use crate::answers::Answers;
+use crate::{answers::Answers, metrics};
 
 /// Runs until the channel is gone; the session that owns the channel starts it again.
 pub(crate) async fn move_to_parked(channel: Channel, answers: Answers) {
@@ -44,6 +44,7 @@ async fn move_one(delivery: &Delivery, answers: &Answers) -> Result<(), BrokerEr
     let fault = Fault::internal();
     let properties = parked::properties(&envelope, &fault, delivery.data.len());
     answers.park_surely(&body, properties).await;
+    metrics::dead_letter();
     tracing::error!(
         command.id = envelope.command_id.as_ref().map(proto::CommandId::as_str),
         "a command was delivered too often and is parked"

@@ -26,17 +26,49 @@ pub struct Message {
 pub struct Verdict {
     /// The answer for the publisher.
     pub outcome: Outcome,
+    /// What it is counted as.
+    pub kind: Kind,
     /// Whether the message is kept in `.parked`, and why. A conflict is an answer and not kept:
     /// its sender knows all that there is to know.
     pub park: Option<Fault>,
 }
 
+/// What became of a message, for those who count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Stored now.
+    Saved,
+    /// Stored before, and answered the same.
+    Repeated,
+    /// Its id stands for something else.
+    Conflict,
+    /// Nobody can apply it.
+    Refused,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Saved, Self::Repeated, Self::Conflict, Self::Refused];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Saved => "saved",
+            Self::Repeated => "repeated",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Verdict {
-    fn saved(decision: Decision) -> Self {
+    fn stored(kind: Kind, decision: Decision) -> Self {
         Self {
             outcome: Outcome::Saved {
                 record: decision.record,
             },
+            kind,
             park: None,
         }
     }
@@ -44,6 +76,7 @@ impl Verdict {
     fn conflict() -> Self {
         Self {
             outcome: Outcome::refused(Fault::conflict()),
+            kind: Kind::Conflict,
             park: None,
         }
     }
@@ -53,6 +86,7 @@ impl Verdict {
     pub fn parked(faults: Vec<Fault>) -> Self {
         Self {
             park: faults.first().cloned(),
+            kind: Kind::Refused,
             outcome: Outcome::Refused { errors: faults },
         }
     }
@@ -191,9 +225,9 @@ async fn store_once(
         .iter()
         .map(|(index, save)| {
             let verdict = match (decided.remove(&name(save)), before.remove(&name(save))) {
-                (Some(decision), _) => Verdict::saved(decision),
+                (Some(decision), _) => Verdict::stored(Kind::Saved, decision),
                 (None, Some(decision)) if decision.fingerprint == save.fingerprint => {
-                    Verdict::saved(decision)
+                    Verdict::stored(Kind::Repeated, decision)
                 }
                 (None, Some(_)) => Verdict::conflict(),
                 (None, None) => return Err(StoreError::Undecided),

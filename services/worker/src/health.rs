@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{answers::Answers, store::Store};
+use crate::{answers::Answers, metrics::Oldest, store::Store};
 
 /// Between two looks at the database.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -56,14 +56,16 @@ pub struct Needs {
     pub connected: watch::Receiver<bool>,
     /// A worker that was told to stop is not ready any more.
     pub stop: CancellationToken,
+    /// Of what is in hand.
+    pub oldest: Oldest,
 }
 
 /// The endpoints.
-pub fn router(needs: Needs) -> Router {
+pub fn router(needs: Arc<Needs>) -> Router {
     Router::new()
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
-        .with_state(Arc::new(needs))
+        .with_state(needs)
 }
 
 /// Asks the database from time to time, and tells whether it answered. Not asked by the probe

@@ -6,6 +6,8 @@
 //!     └── dead (what the broker gave up on) ──▶ answers
 //! ```
 //!
+//! `metrics` and `spans` name what is seen of it.
+//!
 //! Only `store` and `schema` know SQL; only `consumer`, `settle`, `answers`, `dead` and `replay` know AMQP.
 
 pub mod answers;
@@ -15,8 +17,10 @@ mod dead;
 mod failpoint;
 pub mod handler;
 pub mod health;
+pub mod metrics;
 pub mod publishers;
 pub mod replay;
 pub mod schema;
 mod settle;
+mod spans;
 pub mod store;

@@ -1,29 +1,33 @@
 //! Configuration, database, broker, health, stop.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgConnectOptions;
+use telemetry::{
+    logs::{self, LogFormat},
+    traces::Traces,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 use worker::{
     answers::Answers,
     config::{self, Command, Config, ConsumeArgs, Settings},
     consumer::{self, Parts},
-    health, replay, schema,
+    health,
+    metrics::{self, Oldest},
+    replay, schema,
     store::Store,
 };
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Measured: see docs/performance.md.
 #[global_allocator]
@@ -33,8 +37,12 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// than it does.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    log();
-    match run(Config::parse()).await {
+    let config = Config::parse();
+    logs::start(match config.command {
+        Some(_) => LogFormat::Text,
+        None => config.consume.log_format,
+    });
+    match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -66,18 +74,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// `RUST_LOG` says how much. Never lapin's part: it writes message bodies.
-fn log() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info"))
-        .add_directive("lapin=off".parse().unwrap_or_default());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-}
-
 async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
     let logins = config::logins()?;
     schema::migrate(owner).await.context("migrating")?;
@@ -97,18 +93,25 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
+    let metrics_handle = telemetry::metrics::install("worker", VERSION)?;
+    metrics::describe();
+    let traces = Traces::start("connector-details-worker", VERSION)?;
     let stop = stop_on_signal()?;
 
     let answers_stop = CancellationToken::new();
     let (answers, answering) = Answers::start(uri.clone(), answers_stop.clone());
     let (connected, is_connected) = watch::channel(false);
-    let health = health::router(health::Needs {
+    let oldest = Oldest::default();
+    let needs = Arc::new(health::Needs {
         database: health::watch_database(store.clone()),
         answers: answers.clone(),
         connected: is_connected,
         stop: stop.clone(),
+        oldest: oldest.clone(),
     });
-    tokio::spawn(async move { axum::serve(listener, health).await });
+    let look = metrics::look(needs.clone());
+    let endpoints = health::router(needs).merge(telemetry::metrics::router(metrics_handle, look));
+    tokio::spawn(async move { axum::serve(listener, endpoints).await });
 
     let result = consumer::run(&Parts {
         uri,
@@ -117,11 +120,14 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         answers,
         stop,
         connected,
+        oldest,
+        traces: traces.clone(),
     })
     .await;
     // After the last batch: its replies are still to be written.
     answers_stop.cancel();
     answering.await.context("the supervisor of the replies")?;
+    tokio::task::spawn_blocking(move || traces.stop()).await?;
     result.context("the broker has another topology than this version's")
 }
 

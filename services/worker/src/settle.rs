@@ -17,6 +17,7 @@ use proto::{
     broker::{self, BrokerError, within_deadline},
     parked,
 };
+use telemetry::logs::milliseconds;
 use tokio::{
     task::JoinSet,
     time::{sleep_until, timeout},
@@ -25,7 +26,9 @@ use tokio::{
 use crate::{
     answers::Answers,
     consumer::Parts,
-    handler::{self, Message, Verdict},
+    handler::{self, Kind, Message, Verdict},
+    metrics,
+    spans::{BatchSpans, Statement},
     store::StoreError,
 };
 
@@ -71,18 +74,21 @@ impl Settler {
         batch: Vec<Delivery>,
     ) -> Result<(), Unsettled> {
         let started = Instant::now();
-        if let [again] = &batch[..]
-            && again.redelivered
-        {
-            tracing::info!("a command that was delivered before; deciding it by itself");
-        }
+        let redelivered = batch.iter().filter(|delivery| delivery.redelivered).count();
         let (messages, mut deliveries): (Vec<_>, Vec<_>) =
             batch.into_iter().map(taken_apart).unzip();
+        let envelopes = || messages.iter().map(|message| &message.envelope);
+        parts
+            .oldest
+            .take(envelopes().map(|envelope| envelope.timestamp));
+        let spans = BatchSpans::begin(envelopes());
         // The statement is sent first, and what is owed is acknowledged while it runs.
         let (verdicts, acknowledged) =
             tokio::join!(biased; decide_each(parts, &messages), self.acknowledge_in_time(channel));
         let verdicts = verdicts?;
+        let mut counts = Counts::default();
         for ((message, delivery), verdict) in messages.iter().zip(&mut deliveries).zip(verdicts) {
+            counts.add(verdict.kind);
             parts.answers.reply(&message.envelope, verdict.outcome);
             if let Some(fault) = verdict.park
                 && let Some(delivery) = delivery.take()
@@ -90,11 +96,12 @@ impl Settler {
                 self.park(parts.answers.clone(), message, &fault, delivery);
             }
         }
-        tracing::debug!(
-            commands = deliveries.len(),
-            duration_ms = started.elapsed().as_millis(),
-            "a batch was decided"
-        );
+        parts.oldest.settle();
+        let statements = parts.store.take_statements();
+        counts.tell(started.elapsed(), redelivered, &statements);
+        if let Some(spans) = spans {
+            spans.end(&parts.traces, &statements);
+        }
         self.answered.extend(deliveries.into_iter().flatten());
         if !self.answered.is_empty() {
             self.due.get_or_insert_with(|| Instant::now() + OWED);
@@ -128,6 +135,7 @@ impl Settler {
             field = fault.field,
             "a command is refused and parked"
         );
+        metrics::parked(fault.code.as_str());
         let body = parked::redacted(&message.body);
         let properties = parked::properties(&message.envelope, fault, message.body.len());
         self.parking.spawn(async move {
@@ -164,6 +172,37 @@ impl Settler {
         let _ = self.acknowledge(channel).await;
         let all = async { while self.parking.join_next().await.is_some() {} };
         let _ = timeout(DRAIN, all).await;
+    }
+}
+
+/// How many messages of a batch came to which end.
+#[derive(Default)]
+struct Counts([u64; Kind::ALL.len()]);
+
+impl Counts {
+    fn add(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// One line for each batch, and its metrics.
+    fn tell(&self, took: Duration, redelivered: usize, statements: &[Statement]) {
+        let Self([saved, repeated, conflicts, refused]) = self;
+        let commands = saved + repeated + conflicts + refused;
+        tracing::info!(
+            commands,
+            saved,
+            repeated,
+            conflicts,
+            refused,
+            redelivered,
+            statements = statements.len(),
+            duration_ms = milliseconds(took),
+            "a batch was decided"
+        );
+        metrics::batch(commands, redelivered, took);
+        for kind in Kind::ALL {
+            metrics::decided(kind.as_str(), self.0[kind as usize]);
+        }
     }
 }
 
@@ -208,6 +247,7 @@ async fn decide(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>, Uns
         if started.elapsed() > if stopping { DRAIN } else { HOLD } {
             return Err(Unsettled::Outage(error));
         }
+        metrics::held();
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             commands = messages.len(),

@@ -1,7 +1,10 @@
 //! The one file with SQL: decides a batch of commands in one statement and one commit, or a large
 //! one in two halves at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{self, Arc, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use proto::{CommandId, Fingerprint, Record, SaveConnectorDetails};
 use sqlx::{
@@ -10,6 +13,8 @@ use sqlx::{
     types::{Uuid, time::OffsetDateTime},
 };
 use tokio::{sync::Mutex, time::timeout};
+
+use crate::{metrics, spans::Statement};
 
 /// No statement may take longer on the server; the client gives up a little later.
 const STATEMENT_TIMEOUT: &str = "8s";
@@ -104,6 +109,8 @@ pub struct Store {
     options: Arc<PgConnectOptions>,
     batch: [Arc<Slot>; 2],
     health: Arc<Slot>,
+    /// Since they were last asked for.
+    statements: Arc<sync::Mutex<Vec<Statement>>>,
 }
 
 /// A connection while nobody uses it. Whoever does takes it out and puts it back when all went
@@ -133,6 +140,7 @@ impl Store {
             options: Arc::new(options),
             batch: Default::default(),
             health: Arc::default(),
+            statements: Arc::default(),
         }
     }
 
@@ -173,10 +181,36 @@ impl Store {
 
     async fn save_by(&self, slot: &Slot, saves: &[&Save]) -> Result<Vec<Decision>, StoreError> {
         let columns = Columns::of(saves);
-        self.run(slot, DEADLINE, async |connection| {
-            save(connection, &columns).await
-        })
-        .await
+        let started = SystemTime::now();
+        let decided = self
+            .run(slot, DEADLINE, async |connection| {
+                save(connection, &columns).await
+            })
+            .await;
+        self.ran("save connector_details", started, decided.is_ok());
+        decided
+    }
+
+    fn ran(&self, name: &'static str, started: SystemTime, ok: bool) {
+        let ended = SystemTime::now();
+        metrics::statement(ok, ended.duration_since(started).unwrap_or_default());
+        self.statements().push(Statement {
+            name,
+            started,
+            ended,
+            ok,
+        });
+    }
+
+    /// The statements that decided something, since they were last asked for.
+    pub(crate) fn take_statements(&self) -> Vec<Statement> {
+        std::mem::take(&mut self.statements())
+    }
+
+    fn statements(&self) -> MutexGuard<'_, Vec<Statement>> {
+        self.statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was decided before about these commands. A statement of its own, because a part of
@@ -186,10 +220,14 @@ impl Store {
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
     pub async fn decisions(&self, saves: &[&Save]) -> Result<Vec<Decision>, StoreError> {
         let columns = Columns::of(saves);
-        self.run(&self.batch[0], DEADLINE, async |connection| {
-            decisions(connection, &columns).await
-        })
-        .await
+        let started = SystemTime::now();
+        let decided = self
+            .run(&self.batch[0], DEADLINE, async |connection| {
+                decisions(connection, &columns).await
+            })
+            .await;
+        self.ran("select connector_details_changes", started, decided.is_ok());
+        decided
     }
 
     async fn run<T>(

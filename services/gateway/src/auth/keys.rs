@@ -103,6 +103,18 @@ impl Keys {
         self.current().is_some()
     }
 
+    /// How old they are, in seconds. A shared secret has no age.
+    #[must_use]
+    pub fn age(&self) -> Option<f64> {
+        if matches!(self.source, KeySource::Shared(_)) {
+            return None;
+        }
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current
+            .as_ref()
+            .map(|(_, read)| read.elapsed().as_secs_f64())
+    }
+
     /// Another number whenever the keys were read again.
     #[must_use]
     pub fn version(&self) -> u64 {

@@ -9,7 +9,7 @@ use axum::{
 
 use super::{
     negotiation::{GRAPHQL_JSON, JSON},
-    request_id::RequestId,
+    observed::Observed,
 };
 use crate::{failure::code, validation};
 
@@ -33,11 +33,12 @@ pub(super) fn in_our_words(mut response: GraphqlResponse) -> GraphqlResponse {
 pub(super) fn answer(
     mut response: GraphqlResponse,
     media: &'static str,
-    id: &RequestId,
+    observed: &Observed,
 ) -> Response {
     for error in &mut response.errors {
         let extensions = error.extensions.get_or_insert_default();
-        extensions.set("requestId", id.as_str());
+        extensions.set("requestId", observed.id.as_str());
+        extensions.set("traceId", observed.trace_id.as_str());
     }
     let is_request_error = !response.errors.is_empty()
         && response.data == async_graphql::Value::Null

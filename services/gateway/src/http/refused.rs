@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{answer::respond, request_id::RequestId};
+use super::{answer::respond, observed::Observed};
 use crate::{auth::Refusal, code::Code, limits::RateLimited};
 
 /// A bearer who asks too often is told so a moment later: whoever asks again at once would
@@ -94,10 +94,11 @@ impl Refused {
         self.retry_after.map(|_| delay())
     }
 
-    pub fn respond(self, media: &'static str, id: &RequestId) -> Response {
+    pub fn respond(self, media: &'static str, observed: &Observed) -> Response {
         let retryable = self.status.is_server_error() || self.retry_after.is_some();
         let mut extensions = json!({
-            "code": self.code.as_str(), "retryable": retryable, "requestId": id.as_str(),
+            "code": self.code.as_str(), "retryable": retryable,
+            "requestId": observed.id.as_str(), "traceId": observed.trace_id,
         });
         if let Some(time) = self.retry_after {
             // Rounded up: a moment too early is refused again.

@@ -1,0 +1,86 @@
+//! What is told of a request besides its answer: a line in the log, a span, and the metrics.
+
+use std::time::Instant;
+
+use axum::http::{HeaderMap, Method, StatusCode};
+use telemetry::{
+    logs::milliseconds,
+    traces::{self, KeyValue, Place, Span, SpanExt as _, SpanKind, Status, Traces},
+};
+
+use super::request_id::RequestId;
+use crate::{code::Code, limits::Charge, metrics};
+
+/// A request from its first byte to its answer.
+pub(super) struct Observed {
+    /// What the client and the log call it.
+    pub id: RequestId,
+    /// In errors and in the log, too.
+    pub trace_id: String,
+    kind: &'static str,
+    span: Span,
+    started: Instant,
+}
+
+impl Observed {
+    /// Begins its span, in the trace that the client names, if any.
+    pub fn begin(traces: &Traces, method: &Method, headers: &HeaderMap) -> Self {
+        let header = |name| headers.get(name)?.to_str().ok();
+        let parent = traces::parent(header("traceparent"), header("tracestate"));
+        let get = method == Method::GET;
+        let name = if get { "GET /graphql" } else { "POST /graphql" };
+        let span = traces.span(name, SpanKind::Server, &parent);
+        Self {
+            id: RequestId::of(headers),
+            trace_id: span.span_context().trace_id().to_string(),
+            kind: "none",
+            span,
+            started: Instant::now(),
+        }
+    }
+
+    /// Where in its trace the rest happens.
+    pub fn place(&self, traces: &Traces) -> Place {
+        Place::below(traces.clone(), &self.span)
+    }
+
+    /// What it asks for is known now.
+    pub fn asks_for(&mut self, charge: Charge) {
+        self.kind = match charge {
+            Charge::Saves(_) => "save",
+            Charge::Reads(_) => "read",
+        };
+    }
+
+    /// Tells how it was answered: with these codes, where something went wrong.
+    pub fn end(mut self, status: StatusCode, codes: &[&str]) {
+        let took = self.started.elapsed();
+        let first = codes.first().and_then(|code| Code::named(code));
+        let code = first.map_or("OK", Code::as_str);
+        metrics::answered(self.kind, code, took);
+        tracing::info!(
+            request.id = self.id.as_str(),
+            trace.id = self.trace_id,
+            kind = self.kind,
+            status = status.as_u16(),
+            code,
+            codes = (codes.len() > 1).then(|| codes.join(" ")),
+            duration_ms = milliseconds(took),
+            "answered"
+        );
+        if self.span.is_recording() {
+            self.span.set_attributes([
+                KeyValue::new("http.route", "/graphql"),
+                KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
+                KeyValue::new("connector_details.kind", self.kind),
+                KeyValue::new("connector_details.request_id", self.id.as_str().to_owned()),
+            ]);
+            if first.is_some() {
+                self.span.set_attribute(KeyValue::new("error.type", code));
+            }
+            if first.is_some_and(Code::is_ours) {
+                self.span.set_status(Status::error(code));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Every metric of the gateway, by name. What each is good for: docs/operating.md.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use telemetry::{metrics::Look, queues};
+
+use crate::http::App;
+
+/// Says what the metrics mean.
+pub fn describe() {
+    queues::describe();
+    describe_counter!(
+        "connector_details_requests_total",
+        "Answered requests, by kind (save, read, none) and code: OK, or that of the first error"
+    );
+    describe_histogram!(
+        "connector_details_request_duration_seconds",
+        "From a request's first byte to its answer, by kind"
+    );
+    describe_counter!(
+        "connector_details_publishes_total",
+        "Published commands, by the broker's word: confirmed, queue full, unroutable, lost"
+    );
+    describe_histogram!(
+        "connector_details_publish_duration_seconds",
+        "From writing a command to the broker's word"
+    );
+    describe_histogram!(
+        "connector_details_reply_duration_seconds",
+        "From handing a command over to the worker's reply"
+    );
+    describe_histogram!(
+        "connector_details_read_duration_seconds",
+        "Reads from the database, by outcome: ok, failed"
+    );
+    describe_gauge!(
+        "connector_details_waiting_requests",
+        "Saves that wait for their reply"
+    );
+    describe_gauge!(
+        "connector_details_requests_in_flight",
+        "Requests in work; at MAX_IN_FLIGHT the next is refused"
+    );
+    describe_gauge!(
+        "connector_details_database_connections",
+        "Connections to the database, by state: busy, idle"
+    );
+    describe_gauge!(
+        "connector_details_broker_up",
+        "1 while the broker is connected and takes commands"
+    );
+    describe_gauge!(
+        "connector_details_database_up",
+        "1 while the database answers"
+    );
+    describe_gauge!(
+        "connector_details_keys_up",
+        "1 while there are keys to check tokens with"
+    );
+    describe_gauge!(
+        "connector_details_keys_age_seconds",
+        "Since the keys were read from JWKS_URL or JWKS_FILE"
+    );
+}
+
+/// Looks at what is not counted as it happens.
+#[must_use]
+pub fn look(app: App) -> Look {
+    Arc::new(move || {
+        let app = app.clone();
+        async move {
+            set("connector_details_waiting_requests", app.commands.waiting());
+            set(
+                "connector_details_requests_in_flight",
+                app.limits.in_flight(),
+            );
+            let database = app.records.is_up().await;
+            let (busy, idle) = app.records.connections();
+            for (state, count) in [("busy", busy), ("idle", idle)] {
+                gauge!("connector_details_database_connections", "state" => state)
+                    .set(float(count));
+            }
+            let keys = &app.auth.keys;
+            for (name, up) in [
+                ("connector_details_broker_up", app.commands.is_open()),
+                ("connector_details_database_up", database),
+                ("connector_details_keys_up", keys.is_ready()),
+            ] {
+                set(name, usize::from(up));
+            }
+            if let Some(age) = keys.age() {
+                gauge!("connector_details_keys_age_seconds").set(age);
+            }
+        }
+        .boxed()
+    })
+}
+
+pub(crate) fn answered(kind: &'static str, code: &'static str, took: Duration) {
+    counter!("connector_details_requests_total", "kind" => kind, "code" => code).increment(1);
+    histogram!("connector_details_request_duration_seconds", "kind" => kind).record(took);
+}
+
+pub(crate) fn published(outcome: &'static str, took: Duration) {
+    counter!("connector_details_publishes_total", "outcome" => outcome).increment(1);
+    histogram!("connector_details_publish_duration_seconds").record(took);
+}
+
+pub(crate) fn replied(took: Duration) {
+    histogram!("connector_details_reply_duration_seconds").record(took);
+}
+
+pub(crate) fn read(ok: bool, took: Duration) {
+    let outcome = if ok { "ok" } else { "failed" };
+    histogram!("connector_details_read_duration_seconds", "outcome" => outcome).record(took);
+}
+
+fn set(name: &'static str, count: usize) {
+    gauge!(name).set(float(count));
+}
+
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,148 @@
+//! Every metric of the worker, by name. What each is good for: docs/operating.md.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use proto::envelope::since_epoch;
+use telemetry::{metrics::Look, queues};
+
+use crate::health::Needs;
+
+/// Says what the metrics mean.
+pub fn describe() {
+    queues::describe();
+    describe_counter!(
+        "connector_details_commands_total",
+        "Decided commands, by outcome: saved, repeated, conflict, refused"
+    );
+    describe_histogram!("connector_details_batch_commands", "Commands in one batch");
+    describe_histogram!(
+        "connector_details_batch_duration_seconds",
+        "From taking a batch to handing over its last reply"
+    );
+    describe_histogram!(
+        "connector_details_statement_duration_seconds",
+        "Statements that save, commit included, by outcome: ok, failed"
+    );
+    describe_counter!(
+        "connector_details_database_retries_total",
+        "Batches that the database could not decide, and that are held and tried again"
+    );
+    describe_counter!(
+        "connector_details_redeliveries_total",
+        "Commands that were delivered before"
+    );
+    describe_counter!(
+        "connector_details_parked_total",
+        "Commands that nobody can apply, by the code of the reason"
+    );
+    describe_counter!(
+        "connector_details_dead_letters_total",
+        "Commands that the broker gave up on, for they were delivered too often"
+    );
+    describe_counter!(
+        "connector_details_replies_total",
+        "Replies, by outcome: sent, dropped"
+    );
+    describe_gauge!(
+        "connector_details_oldest_command_age_seconds",
+        "Age of the oldest command in hand, by its publisher's clock; 0 where none is"
+    );
+    describe_gauge!(
+        "connector_details_consuming",
+        "1 while the worker takes commands or stands by"
+    );
+    describe_gauge!(
+        "connector_details_broker_up",
+        "1 while both connections to the broker are there"
+    );
+    describe_gauge!(
+        "connector_details_database_up",
+        "1 while the database answers and has the schema"
+    );
+}
+
+/// When the oldest command in hand was published, in seconds since 1970; 0 where none is in hand.
+#[derive(Debug, Clone, Default)]
+pub struct Oldest(Arc<AtomicU64>);
+
+impl Oldest {
+    pub(crate) fn take(&self, published: impl Iterator<Item = Option<u64>>) {
+        // Whoever sets no time is as old as its delivery.
+        let now = since_epoch().as_secs();
+        let oldest = published.map(|time| time.unwrap_or(now)).min();
+        self.0.store(oldest.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn settle(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            time => since_epoch().saturating_sub(Duration::from_secs(time)),
+        }
+    }
+}
+
+/// Looks at what is not counted as it happens.
+#[must_use]
+pub fn look(needs: Arc<Needs>) -> Look {
+    Arc::new(move || {
+        let needs = needs.clone();
+        async move {
+            let consuming = *needs.connected.borrow();
+            let broker = consuming && needs.answers.connected();
+            let database = *needs.database.borrow();
+            for (name, up) in [
+                ("connector_details_consuming", consuming),
+                ("connector_details_broker_up", broker),
+                ("connector_details_database_up", database),
+            ] {
+                gauge!(name).set(f64::from(u8::from(up)));
+            }
+            gauge!("connector_details_oldest_command_age_seconds").set(needs.oldest.age());
+        }
+        .boxed()
+    })
+}
+
+pub(crate) fn batch(commands: u64, redelivered: usize, took: Duration) {
+    let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+    counter!("connector_details_redeliveries_total").increment(redelivered as u64);
+    histogram!("connector_details_batch_commands").record(commands);
+    histogram!("connector_details_batch_duration_seconds").record(took);
+}
+
+pub(crate) fn decided(outcome: &'static str, commands: u64) {
+    counter!("connector_details_commands_total", "outcome" => outcome).increment(commands);
+}
+
+pub(crate) fn statement(ok: bool, took: Duration) {
+    let outcome = if ok { "ok" } else { "failed" };
+    histogram!("connector_details_statement_duration_seconds", "outcome" => outcome).record(took);
+}
+
+pub(crate) fn held() {
+    counter!("connector_details_database_retries_total").increment(1);
+}
+
+pub(crate) fn parked(reason: &'static str) {
+    counter!("connector_details_parked_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn dead_letter() {
+    counter!("connector_details_dead_letters_total").increment(1);
+}
+
+pub(crate) fn replied(outcome: &'static str) {
+    counter!("connector_details_replies_total", "outcome" => outcome).increment(1);
+}
