@@ -116,7 +116,9 @@ async fn a_fuzzer_of_the_schema_finds_nothing() -> anyhow::Result<()> {
     let token = gateway::token::sign(SECRET, SPACE, "a fuzzer", Duration::from_mins(30))?;
     let mut fuzzer = Command::new("python3");
     fuzzer
-        .env("PYTHONPATH", packages)
+        // It leaves files where it stands.
+        .current_dir(&packages)
+        .env("PYTHONPATH", &packages)
         .args([
             "-c",
             "from schemathesis.cli import schemathesis; schemathesis()",

@@ -16,4 +16,5 @@ mod model;
 mod permissions;
 mod promises;
 mod publishers;
+mod seen;
 mod worker;

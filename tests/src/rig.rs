@@ -133,7 +133,9 @@ impl Rig {
         }
         for index in 0..gateways {
             let port = free_port(None)?;
-            let gateway = rig.wiring.gateway(&format!("gateway-{index}"), port);
+            let gateway = rig
+                .wiring
+                .gateway(&format!("gateway-{index}"), port, free_port(None)?);
             rig.gateways.push(rig.keeper.keep(gateway)?);
             rig.gateway_urls.push(format!("http://127.0.0.1:{port}"));
         }

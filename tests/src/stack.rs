@@ -34,6 +34,8 @@ pub struct Process {
     pub pid: u32,
     /// Where it answers.
     pub url: String,
+    /// Where it tells its metrics.
+    pub metrics_url: String,
     /// What it wrote.
     pub log: PathBuf,
 }
@@ -76,6 +78,26 @@ impl Process {
         let answer = reqwest::get(format!("{}/health/ready", self.url)).await?;
         let status = answer.status().as_u16();
         Ok((status, serde_json::from_slice(&answer.bytes().await?)?))
+    }
+
+    /// What it tells Prometheus.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        let answer = reqwest::get(&self.metrics_url).await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
+    /// What it wrote to its log, one object a line.
+    ///
+    /// # Errors
+    /// A line is no JSON.
+    pub fn log_lines(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+        let log = std::fs::read_to_string(&self.log)?;
+        log.lines()
+            .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+            .collect()
     }
 
     /// Waits until its health has a certain status.
@@ -231,6 +253,15 @@ impl Stack {
             ("LISTEN", format!("127.0.0.1:{port}")),
             ("SHUTDOWN_DELAY", "0s".to_owned()),
         ];
+        // Whatever collects traces on this machine is not for tests.
+        all.push(("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()));
+        let metrics_port = if program == "gateway" {
+            let port = next_port()?;
+            all.push(("METRICS_LISTEN", format!("127.0.0.1:{port}")));
+            port
+        } else {
+            port
+        };
         all.extend(services::NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         all.extend(variables);
         let log = self.logs.join(format!("{program}-{port}.log"));
@@ -244,6 +275,7 @@ impl Stack {
             pid: child.id().context("no pid")?,
             child,
             url: format!("http://127.0.0.1:{port}"),
+            metrics_url: format!("http://127.0.0.1:{metrics_port}/metrics"),
             log,
         })
     }

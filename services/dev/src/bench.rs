@@ -253,7 +253,11 @@ impl Bench {
         let port = |address: &str| -> anyhow::Result<u16> {
             Ok(address.rsplit(':').next().context("no port")?.parse()?)
         };
-        let gateway = self.keep(self.wiring.gateway("gateway", port(&self.product)?))?;
+        let gateway = self.keep(self.wiring.gateway(
+            "gateway",
+            port(&self.product)?,
+            free_port(None)?,
+        ))?;
         let variables = vec![
             ("DATABASE_URL", self.direct_url.clone()),
             ("LISTEN", self.direct.clone()),
@@ -334,7 +338,11 @@ impl Bench {
                 self.keep(wiring.worker(&format!("{name}-worker"), free_port(None)?))?;
                 for gateway in 0..gateways / partitions {
                     let port = free_port(None)?;
-                    self.keep(wiring.gateway(&format!("{name}-gateway-{gateway}"), port))?;
+                    self.keep(wiring.gateway(
+                        &format!("{name}-gateway-{gateway}"),
+                        port,
+                        free_port(None)?,
+                    ))?;
                     addresses.push(format!("127.0.0.1:{port}"));
                 }
             }

@@ -12,13 +12,16 @@ use crate::{
     paths,
 };
 
-/// Variables that configure a service. Those of whoever started us are not meant for ours.
-const CONFIGURATION: [&str; 34] = [
+/// Variables that configure a service. Those of whoever started us are not meant for ours, but for
+/// OpenTelemetry's own: a collector is there for everything on the machine.
+const CONFIGURATION: [&str; 36] = [
     "DATABASE_URL",
     "DATABASE_URL_FILE",
     "AMQP_URL",
     "AMQP_URL_FILE",
     "LISTEN",
+    "METRICS_LISTEN",
+    "LOG_FORMAT",
     "SHUTDOWN_DELAY",
     "PUBLISHERS",
     "GATEWAY_DATABASE_URL",
@@ -104,12 +107,13 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// A gateway on a port.
+    /// A gateway on a port, with its metrics on another.
     #[must_use]
-    pub fn gateway(&self, name: &str, port: u16) -> Program {
+    pub fn gateway(&self, name: &str, port: u16, metrics_port: u16) -> Program {
         let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
         variables.push(("JWT_SECRET", self.jwt_secret.clone()));
         variables.push(("GATEWAY_DEV", true.to_string()));
+        variables.push(("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}")));
         let graphiql = self.graphiql.as_deref();
         variables.extend(graphiql.map(|folder| ("GRAPHIQL_DIR", folder.display().to_string())));
         variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
@@ -117,7 +121,7 @@ impl Wiring {
         self.program(name, "gateway", variables, Signal::SIGINT)
     }
 
-    /// A worker, with its health endpoints on a port.
+    /// A worker, with its health and metrics on a port.
     #[must_use]
     pub fn worker(&self, name: &str, port: u16) -> Program {
         let variables = variables(&self.logins.worker, &self.worker_amqp_url, port);
@@ -147,6 +151,7 @@ fn variables(database_url: &str, amqp_url: &str, port: u16) -> Vec<(&'static str
         ("DATABASE_URL", database_url.to_owned()),
         ("AMQP_URL", amqp_url.to_owned()),
         ("LISTEN", format!("127.0.0.1:{port}")),
+        ("LOG_FORMAT", "text".to_owned()),
     ]
 }
 

@@ -105,6 +105,7 @@ struct Stack {
     keeper: Keeper,
     servers: Option<Servers>,
     gateways: Vec<(u16, Kept)>,
+    metrics_ports: Vec<u16>,
     workers: Vec<(u16, Kept)>,
 }
 
@@ -119,6 +120,7 @@ impl Stack {
             keeper: Keeper::default(),
             servers: None,
             gateways: Vec::new(),
+            metrics_ports: Vec::new(),
             workers: Vec::new(),
         })
     }
@@ -181,7 +183,9 @@ impl Stack {
             } else {
                 free_port(port.checked_add(index))?
             };
-            let gateway = wiring.gateway(&numbered("gateway", index), port);
+            let metrics_port = free_port(None)?;
+            self.metrics_ports.push(metrics_port);
+            let gateway = wiring.gateway(&numbered("gateway", index), port, metrics_port);
             let kept = self.keeper.keep(gateway)?;
             self.gateways.push((port, kept));
         }
@@ -254,6 +258,7 @@ impl Stack {
                 ),
                 ("GATEWAY_URLS", urls(&self.gateways)),
                 ("WORKER_URLS", urls(&self.workers)),
+                ("METRICS_URLS", self.metrics_urls().join(",")),
                 ("DATABASE_URL", servers.database_url.clone()),
                 ("AMQP_URL", servers.amqp_url.clone()),
                 (
@@ -280,6 +285,15 @@ impl Stack {
         )
     }
 
+    /// Where Prometheus would fetch.
+    fn metrics_urls(&self) -> Vec<String> {
+        let workers = self.workers.iter().map(|(port, _)| port);
+        let ports = self.metrics_ports.iter().chain(workers);
+        ports
+            .map(|port| format!("{}/metrics", url(*port)))
+            .collect()
+    }
+
     fn remember(&self) -> anyhow::Result<()> {
         let pids = self.kept().filter_map(|kept| *kept.pid.borrow());
         leftovers::remember(&self.folder, pids)
@@ -297,6 +311,7 @@ impl Stack {
             "\nConnector Details is ready.\n\n  \
                GraphQL  {gateway}/graphql\n  \
                GraphiQL {gateway}/\n  \
+               metrics  {}\n  \
                files    {}\n  \
                token    {token}\n\n\
              Paste this into another terminal to save the published sample:\n\n\
@@ -305,6 +320,7 @@ impl Stack {
                -H 'Authorization: Bearer {token}' \\\n  \
                --data-binary @- <<'EOF'\n{}\nEOF\n\n\
              Ctrl-C stops everything; the data stays.",
+            self.metrics_urls().join(" "),
             stack_env::path(&self.folder).display(),
             sample(),
         );
