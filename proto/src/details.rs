@@ -1,7 +1,8 @@
 //! `oauthConnectorDetails`: the JSON text that says how the access token is generated.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use url::Url;
 
@@ -57,6 +58,38 @@ impl OauthConnectorDetails {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl JsonSchema for OauthConnectorDetails {
+    fn schema_name() -> Cow<'static, str> {
+        "OauthConnectorDetails".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    /// What is inside of the text is said, and no validator of JSON Schema looks at it.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The JSON text of an object, at most 64 KiB and nested at most 32 deep. \
+                            Secrets in it are masked; everything else stays byte for byte.",
+            "minLength": 2,
+            "maxLength": MAX_BYTES,
+            "contentMediaType": "application/json",
+            "contentSchema": {
+                "type": "object",
+                "properties": {
+                    "baseURL": { "type": "string" },
+                    "companyId": { "type": "string" },
+                    "clientId": { "type": "string" },
+                    "authParams": { "type": "object" },
+                    "accessTokenParams": { "type": "object" },
+                },
+            },
+        })
     }
 }
 

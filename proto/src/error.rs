@@ -3,10 +3,11 @@
 //! A message never quotes what was submitted: the value it speaks of may be a secret that was
 //! typed into the wrong field.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The error codes of the gateway that a reply can carry too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
     /// The message is not a command at all: no JSON object, no id, another type.
@@ -36,7 +37,7 @@ impl ErrorCode {
 }
 
 /// One thing that is wrong. A command is refused with all of its faults at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// What kind of fault it is.
     pub code: ErrorCode,

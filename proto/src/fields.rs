@@ -1,5 +1,8 @@
 //! The opaque ids of a command. A value that exists is valid: the only way in is the check.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
@@ -31,9 +34,21 @@ pub(crate) fn check(value: &str, max_bytes: usize) -> Result<(), Rule> {
     Ok(())
 }
 
+/// The rules of a field as JSON Schema has them: it counts characters, of which there are at most as
+/// many as bytes.
+pub(crate) fn opaque_text(description: &str, max_bytes: usize) -> Schema {
+    json_schema!({
+        "type": "string",
+        "description": description.trim(),
+        "minLength": 1,
+        "maxLength": max_bytes,
+        "pattern": r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f]*$",
+    })
+}
+
 macro_rules! opaque {
-    ($(#[$doc:meta])* $name:ident, $field:literal, $max_bytes:literal) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $field:literal, $max_bytes:literal) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
@@ -58,6 +73,20 @@ macro_rules! opaque {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                opaque_text(concat!($($doc),*), $max_bytes)
             }
         }
 

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod command;
+pub mod contract;
 pub mod details;
 pub mod envelope;
 pub mod error;

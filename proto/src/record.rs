@@ -1,5 +1,6 @@
 //! A stored record, and what identifies it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -76,7 +77,7 @@ pub(crate) fn ok<T>(checked: Result<T, Fault>, faults: &mut Vec<Fault>) -> Optio
 
 /// A record as one save left it: the published fields and those that stand beside them. The
 /// secret has no place in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// A UUID that the first save gave the record; it never changes.
@@ -98,9 +99,11 @@ pub struct Record {
     /// The key from the identity provider.
     pub client_id: String,
     /// 1 at the first save and one more with each that took effect.
+    #[schemars(range(min = 1))]
     pub revision: i64,
     /// When that save took effect.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub updated_at: OffsetDateTime,
     /// Who made it: the token's subject, else the publisher's broker user, else its `app_id`.
     pub updated_by: Option<String>,

@@ -1,6 +1,7 @@
 //! `SaveConnectorDetailsReply.v1`: what became of a command; and several of them in one message,
 //! `SaveConnectorDetailsReplies.v1`, for publishers that ask for it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Fault, record::Record};
@@ -12,7 +13,7 @@ pub const TYPE: &str = "SaveConnectorDetailsReply.v1";
 pub const PACKED_TYPE: &str = "SaveConnectorDetailsReplies.v1";
 
 /// One of several replies in a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Packed {
     /// What a message of its own would have as its property.
@@ -22,7 +23,7 @@ pub struct Packed {
 }
 
 /// The body of a reply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", try_from = "Flat")]
 pub struct Reply {
     /// The command's id; none where the message had no id that could be read.
@@ -33,7 +34,7 @@ pub struct Reply {
 }
 
 /// The two ends of a command. A command that can't be decided yet has no reply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all outcomes are the large one"
@@ -64,7 +65,7 @@ impl Outcome {
 
 /// A reply as it is read. Derived, an enum inside a flattened struct is copied three times on the
 /// way in.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Flat {
     command_id: Option<String>,
@@ -73,7 +74,7 @@ struct Flat {
     errors: Option<Vec<Fault>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum End {
     Saved,

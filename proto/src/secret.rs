@@ -1,7 +1,8 @@
 //! The client secret's short life: read in, compared, dropped.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -44,6 +45,29 @@ impl ClientSecret {
     /// The secret itself, for the one who looks for it in order to remove it.
     pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+}
+
+impl JsonSchema for ClientSecret {
+    fn schema_name() -> Cow<'static, str> {
+        "ClientSecret".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The mask, dummyClientSecret. A real secret is accepted, masked before it \
+                            is stored, and stays on the broker's disk: don't send one.",
+            "minLength": 1,
+            "maxLength": MAX_BYTES,
+            "pattern": r"\S",
+            "writeOnly": true,
+            "examples": [MASK],
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A command's body as it came, before any of its values was looked at.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,33 +12,53 @@ use crate::{
     secret::ClientSecret,
 };
 
-/// Each field present or not, of whatever type.
-#[derive(Default, Deserialize)]
+/// Each field present or not, of whatever type; what its schema says is what it has to be.
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(
+    rename = "SaveConnectorDetails.v1",
+    title = "SaveConnectorDetails.v1",
+    description = "The body of the command: the input of the mutation, all nine fields and no others."
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Wire {
+    #[schemars(with = "IntegrationPackInstanceId")]
     pub(crate) integration_pack_instance_id: Option<Value>,
+    #[schemars(
+        with = "bool",
+        description = "Whether the access token has been generated."
+    )]
     pub(crate) is_token_generated: Option<Value>,
+    #[schemars(with = "OauthConnectorDetails")]
     pub(crate) oauth_connector_details: Option<Value>,
+    #[schemars(with = "ProcessId")]
     pub(crate) process_id: Option<Value>,
+    #[schemars(with = "EnvId")]
     pub(crate) env_id: Option<Value>,
+    #[schemars(with = "ConnectionId")]
     pub(crate) connection_id: Option<Value>,
+    #[schemars(with = "CatalogGuid")]
     pub(crate) catalog_guid: Option<Value>,
+    #[schemars(with = "ClientId")]
     pub(crate) client_id: Option<Value>,
+    #[schemars(with = "ClientSecret")]
     pub(crate) client_secret: Option<Value>,
 }
 
 impl Wire {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
-        serde_json::from_slice(body).map_err(|error| {
-            vec![match error.classify() {
-                serde_json::error::Category::Data => Fault::undecodable(
-                    None,
-                    "The body must be a JSON object with the nine fields of the input, each once \
-                     and no others; nothing was saved.",
-                ),
-                _ => Fault::undecodable(None, "The body must be valid JSON; nothing was saved."),
-            }]
-        })
+        const SHAPE: &str = "The body must be a JSON object with the nine fields of the input, each \
+                             once and no others; nothing was saved.";
+        let fault = |message| vec![Fault::undecodable(None, message)];
+        let wire = serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => fault(SHAPE),
+            _ => fault("The body must be valid JSON; nothing was saved."),
+        })?;
+        // A list of nine values would be read as the fields in their order.
+        if body.trim_ascii_start().first() == Some(&b'{') {
+            Ok(wire)
+        } else {
+            Err(fault(SHAPE))
+        }
     }
 
     pub(crate) fn into_input(self) -> Result<SaveInput, Vec<Fault>> {

@@ -6,6 +6,7 @@ mod auth;
 mod canary;
 mod clients;
 mod configuration;
+mod contract;
 mod database;
 mod door;
 mod errors;

@@ -14,7 +14,7 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
     let rig = Rig::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
 
-    let before = rig.logged("delivered before")?;
+    let before = rig.logged("redelivered=1")?;
     for round in 0..12_u32 {
         seconds(0.3 + f64::from(round) * 0.05).await;
         let worker = &rig.workers[round as usize % 2];
@@ -24,7 +24,7 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
     let report = load.finish(&rig.database().await?).await?;
 
     report.tell("workers killed 12 times")?;
-    let redelivered = rig.logged("delivered before")?;
+    let redelivered = rig.logged("redelivered=1")?;
     assert!(redelivered > before, "no command was ever redelivered");
     rig.stop().await;
     Ok(())
@@ -161,7 +161,7 @@ async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
         worker.freeze().await?;
     }
     publish(&rig.publisher().await?).await?;
-    let before = rig.logged("delivered before")?;
+    let before = rig.logged("redelivered=1")?;
     for worker in &rig.workers {
         worker.thaw().await?;
     }
@@ -182,7 +182,7 @@ async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
     each_took_effect_once(&database).await?;
 
     assert!((1..40).contains(&decided), "{decided} were decided before");
-    assert!(rig.logged("delivered before")? > before);
+    assert!(rig.logged("redelivered=1")? > before);
     rig.stop().await;
     Ok(())
 }
@@ -197,17 +197,17 @@ async fn delivered_three_times() -> anyhow::Result<()> {
     rig.api()?.save(&command("warm", "up")).await?.record()?;
     let publisher = rig.publisher().await?;
 
-    let before = rig.logged("delivered before")?;
+    let before = rig.logged("redelivered=1")?;
     broker.set(Mode::LoseAcknowledgements);
     publish(&publisher).await?;
     each_took_effect_once(&database).await?;
     for _ in 0..2 {
-        let delivered = rig.logged("delivered before")?;
+        let delivered = rig.logged("redelivered=1")?;
         broker.set(Mode::Cut);
         seconds(0.5).await;
         broker.set(Mode::LoseAcknowledgements);
         eventually("the commands to come again", async || {
-            Ok((rig.logged("delivered before")? >= delivered + 40).then_some(()))
+            Ok((rig.logged("redelivered=1")? >= delivered + 40).then_some(()))
         })
         .await?;
     }
@@ -215,7 +215,7 @@ async fn delivered_three_times() -> anyhow::Result<()> {
     seconds(0.5).await;
     broker.set(Mode::Pass);
     eventually("the commands to come a last time", async || {
-        Ok((rig.logged("delivered before")? >= before + 120).then_some(()))
+        Ok((rig.logged("redelivered=1")? >= before + 120).then_some(()))
     })
     .await?;
     eventually("the queue to be empty", async || {

@@ -76,6 +76,8 @@ enum Subcommands {
     /// Write .sqlx anew: what the SQL of gateway and worker means to the schema of migrations/.
     /// After a change of a query, which cargo can't compile before: target/debug/dev prepare.
     Prepare,
+    /// Write the published contract anew: proto/asyncapi.yaml and proto/schemas, from proto's types.
+    Contract,
     /// Start servers for the tests, print how to reach them, stop them when the input ends.
     #[command(hide = true)]
     Servers,
@@ -95,6 +97,7 @@ async fn main() -> ExitCode {
         Some(Subcommands::Faults { arguments }) => faults::run(&arguments).await,
         Some(Subcommands::Bench(args)) => bench::run(args).await,
         Some(Subcommands::Prepare) => prepare().await,
+        Some(Subcommands::Contract) => contract(),
         Some(Subcommands::Servers) => servers().await,
     };
     result.unwrap_or_else(|error| {
@@ -204,6 +207,17 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
         .await?;
     ensure!(status.success(), "the queries don't fit the schema");
     Ok(())
+}
+
+fn contract() -> anyhow::Result<ExitCode> {
+    let files = proto::contract::files().map_err(|error| anyhow::anyhow!("{error}"))?;
+    for file in files {
+        let path = paths::repository().join("proto").join(&file.path);
+        std::fs::create_dir_all(path.parent().context("a file of the contract")?)?;
+        std::fs::write(&path, file.text)?;
+        println!("proto/{}", file.path);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn servers() -> anyhow::Result<ExitCode> {

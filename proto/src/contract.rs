@@ -1,0 +1,243 @@
+//! The contract, published: AsyncAPI and JSON Schema, made from the types and constants that the
+//! services themselves use. `cargo dev contract` writes the files; a test fails where they differ.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::{
+    envelope::{self, PACK_REPLIES, SUBJECT},
+    parked,
+    reply::{self, Packed, Reply},
+    topology::{self, COMMANDS, QUEUE, SAVE},
+    wire::Wire,
+};
+
+/// A file of the contract.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where it is, below `proto/`.
+    pub path: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// All files.
+///
+/// # Errors
+/// None that the types allow; the signature is the writers'.
+pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
+    let mut files = Vec::new();
+    for (name, schema) in [
+        (envelope::TYPE, schema::<Wire>(envelope::TYPE)),
+        (reply::TYPE, schema::<Reply>(reply::TYPE)),
+        (
+            reply::PACKED_TYPE,
+            schema::<Vec<Packed>>(reply::PACKED_TYPE),
+        ),
+    ] {
+        files.push(File {
+            path: format!("schemas/{name}.json"),
+            text: format!("{}\n", serde_json::to_string_pretty(&schema)?),
+        });
+    }
+    files.push(File {
+        path: "asyncapi.yaml".to_owned(),
+        text: format!(
+            "# Written by `cargo dev contract`, from proto/src/.\n{}",
+            serde_saphyr::to_string(&document())?
+        ),
+    });
+    Ok(files)
+}
+
+/// Draft 7, which AsyncAPI's own schemas are a superset of.
+fn schema<T: JsonSchema>(title: &str) -> Value {
+    let generator = SchemaSettings::draft07().for_serialize().into_generator();
+    let mut schema = Value::from(generator.into_root_schema_for::<T>());
+    schema["title"] = title.into();
+    schema
+}
+
+fn document() -> Value {
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Connector Details",
+            "version": "1.0.0",
+            "description": "Saves connector details through a queue, and answers with the stored \
+                            record. The secret is never kept. proto/README.md tells how to publish, \
+                            and how the contract changes.",
+            "license": { "name": "Apache-2.0" },
+        },
+        "defaultContentType": envelope::CONTENT_TYPE,
+        "servers": {
+            "broker": {
+                "host": "localhost:5672",
+                "protocol": "amqp",
+                "protocolVersion": "0.9.1",
+                "description": "RabbitMQ, 3.12 or later.",
+            },
+        },
+        "channels": channels(),
+        "operations": {
+            "save": {
+                "action": "receive",
+                "summary": "Checks, masks and stores what is published, each command once, in the \
+                            broker's order.",
+                "channel": { "$ref": "#/channels/commands" },
+                "messages": [{ "$ref": "#/channels/commands/messages/save" }],
+                "reply": {
+                    "channel": { "$ref": "#/channels/replies" },
+                    "messages": [
+                        { "$ref": "#/channels/replies/messages/reply" },
+                        { "$ref": "#/channels/replies/messages/packed" },
+                    ],
+                },
+            },
+            "park": {
+                "action": "send",
+                "summary": "Keeps what nobody can apply, redacted, until an operator decides.",
+                "channel": { "$ref": "#/channels/parked" },
+                "messages": [{ "$ref": "#/channels/parked/messages/parked" }],
+            },
+        },
+        "components": { "messages": messages() },
+    })
+}
+
+fn channels() -> Value {
+    let exchange = |name, kind| json!({ "name": name, "type": kind, "durable": true, "autoDelete": false, "vhost": "/" });
+    let queue = |name: String, exclusive: bool| {
+        json!({
+            "is": "queue",
+            "queue": { "name": name, "durable": !exclusive, "exclusive": exclusive, "autoDelete": exclusive },
+            "bindingVersion": "0.3.0",
+        })
+    };
+    json!({
+        "commands": {
+            "address": SAVE,
+            "title": "Commands",
+            "description": format!(
+                "The routing key at the exchange {COMMANDS}, which leads to the queue {QUEUE}: a \
+                 quorum queue with one active consumer. Publish persistent and mandatory, and wait for \
+                 the confirm: what was confirmed is decided, whatever dies. A full queue (1,000,000 \
+                 commands or 1 GiB) refuses with a nack.",
+            ),
+            "messages": { "save": { "$ref": "#/components/messages/SaveConnectorDetails" } },
+            "bindings": {
+                "amqp": {
+                    "is": "routingKey",
+                    "exchange": exchange(COMMANDS, "direct"),
+                    "bindingVersion": "0.3.0",
+                },
+            },
+        },
+        "replies": {
+            "address": null,
+            "title": "Replies",
+            "description": format!(
+                "The queue that reply_to names: amq.rabbitmq.reply-to, or one whose name begins with \
+                 `{}`. Another is not answered. A reply is a courtesy: it can be lost with the queue or \
+                 the worker, and a repeat under the same message_id gets it again.",
+                envelope::REPLY_QUEUES,
+            ),
+            "messages": {
+                "reply": { "$ref": "#/components/messages/SaveConnectorDetailsReply" },
+                "packed": { "$ref": "#/components/messages/SaveConnectorDetailsReplies" },
+            },
+            "bindings": { "amqp": queue(format!("{}*", envelope::REPLY_QUEUES), true) },
+        },
+        "parked": {
+            "address": topology::PARKED,
+            "title": "Parked commands",
+            "description": "What nobody can apply, without its secrets; a body that can't be read \
+                            is not kept.",
+            "messages": { "parked": { "$ref": "#/components/messages/Parked" } },
+            "bindings": { "amqp": queue(topology::PARKED.to_owned(), false) },
+        },
+    })
+}
+
+fn messages() -> Value {
+    let text = |description: &str| json!({ "type": "string", "maxLength": 1024, "description": description });
+    let message = |name: &str, title: &str, rest: Value| {
+        let mut message = json!({
+            "name": name,
+            "title": title,
+            "contentType": envelope::CONTENT_TYPE,
+            "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
+        });
+        if let (Value::Object(message), Value::Object(rest)) = (&mut message, rest) {
+            message.extend(rest);
+        }
+        message
+    };
+    let payload = |name: &str| json!({ "$ref": format!("./schemas/{name}.json") });
+    let trace = json!({
+        "traceparent": text("W3C trace context of the publisher."),
+        "tracestate": text("W3C trace state."),
+    });
+    let mut sent = trace.clone();
+    sent[SUBJECT] = text("The person behind the save. Only the gateway's word counts.");
+    sent[PACK_REPLIES] = json!({ "type": "boolean", "description": "Whether several replies may come in one message." });
+    let mut kept = trace;
+    for (name, description) in [
+        (parked::REASON, "The code of the refusal."),
+        (parked::FIELD, "The field at fault, where there is one."),
+        (parked::USER_ID, "The broker user of the publisher."),
+    ] {
+        kept[name] = text(description);
+    }
+    for (name, description) in [
+        (parked::PARKED_AT, "When, in milliseconds since 1970 UTC."),
+        (parked::BODY_BYTES, "The length of the body as it came."),
+    ] {
+        kept[name] = json!({ "type": "integer", "description": description });
+    }
+    json!({
+        "SaveConnectorDetails": message(
+            envelope::TYPE,
+            "Save connector details",
+            json!({
+                "headers": { "type": "object", "properties": sent },
+                "payload": payload(envelope::TYPE),
+                // AsyncAPI has no place of its own for AMQP's properties.
+                "x-amqp-properties": {
+                    "type": envelope::TYPE,
+                    "content_type": envelope::CONTENT_TYPE,
+                    "message_id": "The command's id, unique in its Space, 1 to 255 bytes: a repeat \
+                                   has the same and changes nothing; other content under it is a \
+                                   CONFLICT.",
+                    "correlation_id": "Echoed in the reply; missing: the message_id.",
+                    "reply_to": "Where the reply goes; missing: nowhere.",
+                    "delivery_mode": "2, persistent.",
+                    "timestamp": "When it was published, in seconds since 1970 UTC.",
+                    "user_id": "The broker user, checked by the broker.",
+                    "app_id": "The publishing service.",
+                },
+            }),
+        ),
+        "SaveConnectorDetailsReply": message(
+            reply::TYPE,
+            "What became of a command",
+            json!({ "payload": payload(reply::TYPE) }),
+        ),
+        "SaveConnectorDetailsReplies": message(
+            reply::PACKED_TYPE,
+            "What became of several commands",
+            json!({ "payload": payload(reply::PACKED_TYPE) }),
+        ),
+        "Parked": message(
+            envelope::TYPE,
+            "A command that nobody can apply",
+            json!({
+                "headers": { "type": "object", "properties": kept },
+                "payload": {
+                    "type": "object",
+                    "description": "The fields of the command that are well formed, secrets masked.",
+                },
+            }),
+        ),
+    })
+}
