@@ -1,16 +1,33 @@
-# Both services in one image: `gateway` and `worker`. Not root, nothing to write to.
+# One image for each service: `docker build --target gateway .` and `--target worker`. Nothing is in
+# them but the program, the libraries that it is linked with and the certificates of authorities: no
+# shell, nothing to write to, and not root.
 
 FROM rust:1-slim-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --release --locked --bin gateway --bin worker \
- && cp target/release/gateway target/release/worker /usr/local/bin/
+# What was compiled before stays, and changes of the sources compile the sources only.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/source/target \
+    cargo build --release --locked --bin gateway --bin worker \
+ && for service in gateway worker; do \
+      mkdir -p /$service/usr/local/bin /$service/etc/ssl/certs \
+   && cp target/release/$service /$service/usr/local/bin/ \
+   && ldd target/release/$service | grep -o '/[^ ]*' | xargs -I{} cp --parents -L {} /$service \
+   && cp /etc/ssl/certs/ca-certificates.crt /$service/etc/ssl/certs/ ; \
+    done
 
-FROM debian:bookworm-slim
-# Certificates: for Postgres, RabbitMQ and JWKS over TLS.
-RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates \
- && rm -rf /var/lib/apt/lists/*
-COPY --from=build /usr/local/bin/gateway /usr/local/bin/worker /usr/local/bin/
+FROM scratch AS gateway
+COPY --from=build /gateway /
+ENV PATH=/usr/local/bin LISTEN=0.0.0.0:8080 METRICS_LISTEN=0.0.0.0:9464
 USER 65534:65534
-CMD ["gateway"]
+EXPOSE 8080 9464
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["gateway", "healthcheck"]
+ENTRYPOINT ["gateway"]
+
+FROM scratch AS worker
+COPY --from=build /worker /
+ENV PATH=/usr/local/bin LISTEN=0.0.0.0:8081
+USER 65534:65534
+EXPOSE 8081
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["worker", "healthcheck"]
+ENTRYPOINT ["worker"]

@@ -13,6 +13,7 @@ use std::{ffi::OsString, io::Read as _, pin::pin, process::ExitCode, sync::Arc, 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use dev::{
+    docker,
     kept::Keeper,
     paths, services,
     state::State,
@@ -56,7 +57,8 @@ enum Subcommands {
     },
     /// Start servers for the tests, run all tests, stop the servers.
     Test {
-        /// Also the tests that need foreign tools: Python, Node and their packages.
+        /// Also the tests that need foreign tools: Python and Node with packages, Prometheus,
+        /// kubectl; and Docker, where an engine answers.
         #[arg(long)]
         all: bool,
 
@@ -151,6 +153,12 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
                 "--skip",
                 "measured::",
             ]);
+            if !docker::answers().await {
+                eprintln!(
+                    "no Docker engine answers: the images and docker-compose.yml are not tried"
+                );
+                tests.args(["--skip", "containers::"]);
+            }
         }
         let mut tests = tests.spawn()?;
         let status = tokio::select! {
