@@ -1,117 +1,72 @@
-//! `SaveConnectorDetails.v1`: the one door through which a save is decoded, checked and masked,
-//! by the gateway, the worker and everyone else alike.
+//! The commands about connector details, and what both have in common.
+
+mod delete;
+mod save;
 
 use std::fmt;
 
-use secrecy::SecretString;
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    details::OauthConnectorDetails,
-    error::Fault,
-    fields::ClientId,
-    record::{RecordKey, ok},
-    secret::ClientSecret,
-    wire::{Wire, in_published_order},
-};
+use crate::{error::Fault, record::RecordKey, topology};
 
-/// The nine fields as they were submitted, of the right type and otherwise unchecked.
-#[derive(Default)]
-pub struct SaveInput {
-    /// The Integration Pack instance.
-    pub integration_pack_instance_id: String,
-    /// Whether the access token has been generated.
-    pub is_token_generated: bool,
-    /// The JSON text of the details.
-    pub oauth_connector_details: String,
-    /// The process in the Integration Pack.
-    pub process_id: String,
-    /// The environment of the configuration.
-    pub env_id: String,
-    /// The connection in the process.
-    pub connection_id: String,
-    /// The Space.
-    pub catalog_guid: String,
-    /// The key from the identity provider.
-    pub client_id: String,
-    /// The secret as the user entered it, or the mask.
-    pub client_secret: SecretString,
+pub use delete::DeleteConnectorDetails;
+pub use save::{SaveConnectorDetails, SaveInput};
+
+/// What a message asks for, as its `type` property says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `SaveConnectorDetails.v1`.
+    Save,
+    /// `DeleteConnectorDetails.v1`.
+    Delete,
 }
 
-/// A save that is valid and masked. Written out, it is the mutation's input as JSON, with
-/// `dummyClientSecret` for a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SaveConnectorDetails {
-    /// What identifies the record.
-    #[serde(flatten, with = "key_fields")]
-    pub key: RecordKey,
-    /// Whether the access token has been generated.
-    pub is_token_generated: bool,
-    /// The details, masked.
-    pub oauth_connector_details: OauthConnectorDetails,
-    /// The key from the identity provider.
-    pub client_id: ClientId,
-    /// What is left of the secret.
-    client_secret: Mask,
-}
-
-/// Writes [`crate::MASK`]: the only thing that a checked command knows of its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mask;
-
-impl Serialize for Mask {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ClientSecret::default().serialize(serializer)
-    }
-}
-
-impl SaveConnectorDetails {
-    /// Checks every field and masks every secret.
-    ///
-    /// # Errors
-    /// All faults of all fields, in the order of the published input.
-    pub fn new(input: SaveInput) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let key = RecordKey::new(
-            input.catalog_guid,
-            input.integration_pack_instance_id,
-            input.process_id,
-            input.env_id,
-            input.connection_id,
-        )
-        .map_err(|found| faults.extend(found))
-        .ok();
-        let client_id = ok(ClientId::new(input.client_id), &mut faults);
-        let secret = ok(ClientSecret::new(input.client_secret), &mut faults);
-        let details = OauthConnectorDetails::new(
-            &input.oauth_connector_details,
-            secret.as_ref().unwrap_or(&ClientSecret::default()),
-            client_id.as_ref(),
-        )
-        .map_err(|found| faults.extend(found))
-        .ok();
-        match (key, details, client_id, secret) {
-            (Some(key), Some(oauth_connector_details), Some(client_id), Some(_)) => Ok(Self {
-                key,
-                is_token_generated: input.is_token_generated,
-                oauth_connector_details,
-                client_id,
-                client_secret: Mask,
-            }),
-            _ => Err(in_published_order(faults)),
+impl Kind {
+    /// The `type` property.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Save => "SaveConnectorDetails.v1",
+            Self::Delete => "DeleteConnectorDetails.v1",
         }
     }
 
-    /// Decodes a message body: the mutation's input as JSON, with the same names.
+    /// The routing key at the commands' exchange.
+    #[must_use]
+    pub const fn routing_key(self) -> &'static str {
+        match self {
+            Self::Save => topology::SAVE,
+            Self::Delete => topology::DELETE,
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Save, Self::Delete]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+}
+
+/// A command that is valid and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Upserts a record.
+    Save(SaveConnectorDetails),
+    /// Ends a record.
+    Delete(DeleteConnectorDetails),
+}
+
+impl Command {
+    /// Decodes a message body.
     ///
     /// # Errors
-    /// One fault where the body is no JSON object or has a field that the input does not know
-    /// (an older worker must not drop what a newer publisher meant); else all missing fields and
-    /// wrong types; else all faults of values.
-    pub fn decode(body: &[u8]) -> Result<Self, Vec<Fault>> {
-        Self::new(Wire::read(body)?.into_input()?)
+    /// Those of the command of this kind.
+    pub fn decode(kind: Kind, body: &[u8]) -> Result<Self, Vec<Fault>> {
+        match kind {
+            Kind::Save => SaveConnectorDetails::decode(body).map(Self::Save),
+            Kind::Delete => DeleteConnectorDetails::decode(body).map(Self::Delete),
+        }
     }
 
     /// The body of the message.
@@ -119,38 +74,109 @@ impl SaveConnectorDetails {
     /// # Errors
     /// None that the types allow; the signature is the encoder's.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+        match self {
+            Self::Save(save) => serde_json::to_vec(save),
+            Self::Delete(delete) => serde_json::to_vec(delete),
+        }
     }
 
-    /// What the command says, for telling a repeat from another command under the same id.
+    /// What it asks for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Save(_) => Kind::Save,
+            Self::Delete(_) => Kind::Delete,
+        }
+    }
+
+    /// The record that it is about.
+    #[must_use]
+    pub fn key(&self) -> &RecordKey {
+        match self {
+            Self::Save(save) => &save.key,
+            Self::Delete(delete) => &delete.key,
+        }
+    }
+
+    /// The revision that the record has to have, where that matters.
+    #[must_use]
+    pub fn expected_revision(&self) -> Option<ExpectedRevision> {
+        match self {
+            Self::Save(save) => save.expected_revision,
+            Self::Delete(delete) => delete.expected_revision,
+        }
+    }
+
+    /// What it says, for telling a repeat from another command under the same id.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new();
-        for field in [
-            self.key.catalog_guid.as_str(),
-            self.key.integration_pack_instance_id.as_str(),
-            self.key.process_id.as_str(),
-            self.key.env_id.as_str(),
-            self.key.connection_id.as_str(),
-            if self.is_token_generated {
-                "true"
-            } else {
-                "false"
-            },
-            self.oauth_connector_details.as_str(),
-            self.client_id.as_str(),
-        ] {
-            // The length first, so that no two lists of fields run together to the same bytes.
-            hash.update((field.len() as u64).to_be_bytes());
-            hash.update(field);
+        match self {
+            Self::Save(save) => save.fingerprint(),
+            Self::Delete(delete) => delete.fingerprint(),
         }
-        Fingerprint(hash.finalize().into())
+    }
+}
+
+/// The revision that a record must have for a command to take effect; 0 where there must be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct ExpectedRevision(i64);
+
+impl ExpectedRevision {
+    /// The field's name in the API and on the wire.
+    pub const FIELD: &'static str = "expectedRevision";
+
+    /// Takes a number that a record's revision can be, or 0.
+    ///
+    /// # Errors
+    /// Negative.
+    pub fn new(revision: i64) -> Result<Self, Fault> {
+        if revision < 0 {
+            return Err(Fault::value(Self::FIELD, "must be 0 or more"));
+        }
+        Ok(Self(revision))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl JsonSchema for ExpectedRevision {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ExpectedRevision".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "integer",
+            "description": "The revision that the record must have, or 0 where there must be none; \
+                            else the command is refused with CONFLICT. Missing: whatever it is.",
+            "minimum": 0,
+        })
     }
 }
 
 /// SHA-256 of a command's validated and masked fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    fn of<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut hash = Sha256::new();
+        for field in fields {
+            // The length first, so that no two lists of fields run together to the same bytes.
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        Self(hash.finalize().into())
+    }
+}
 
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,12 +5,16 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
+    command::Kind,
     envelope::{self, PACK_REPLIES, SUBJECT},
     parked,
     reply::{self, Packed, Reply},
-    topology::{self, COMMANDS, QUEUE, SAVE},
-    wire::Wire,
+    topology::{self, COMMANDS, QUEUE},
+    wire::{DeleteWire, Wire},
 };
+
+const SAVE: &str = Kind::Save.as_str();
+const DELETE: &str = Kind::Delete.as_str();
 
 /// A file of the contract.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +32,8 @@ pub struct File {
 pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
     let mut files = Vec::new();
     for (name, schema) in [
-        (envelope::TYPE, schema::<Wire>(envelope::TYPE)),
+        (SAVE, schema::<Wire>(SAVE)),
+        (DELETE, schema::<DeleteWire>(DELETE)),
         (reply::TYPE, schema::<Reply>(reply::TYPE)),
         (
             reply::PACKED_TYPE,
@@ -59,6 +64,15 @@ fn schema<T: JsonSchema>(title: &str) -> Value {
 }
 
 fn document() -> Value {
+    let answered = |reply: &str| {
+        json!({
+            "channel": { "$ref": "#/channels/replies" },
+            "messages": [
+                { "$ref": format!("#/channels/replies/messages/{reply}") },
+                { "$ref": "#/channels/replies/messages/packed" },
+            ],
+        })
+    };
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -84,15 +98,16 @@ fn document() -> Value {
                 "action": "receive",
                 "summary": "Checks, masks and stores what is published, each command once, in the \
                             broker's order.",
-                "channel": { "$ref": "#/channels/commands" },
-                "messages": [{ "$ref": "#/channels/commands/messages/save" }],
-                "reply": {
-                    "channel": { "$ref": "#/channels/replies" },
-                    "messages": [
-                        { "$ref": "#/channels/replies/messages/reply" },
-                        { "$ref": "#/channels/replies/messages/packed" },
-                    ],
-                },
+                "channel": { "$ref": "#/channels/save" },
+                "messages": [{ "$ref": "#/channels/save/messages/save" }],
+                "reply": answered("reply"),
+            },
+            "delete": {
+                "action": "receive",
+                "summary": "Ends a record. Its history stays, and saving again begins another.",
+                "channel": { "$ref": "#/channels/delete" },
+                "messages": [{ "$ref": "#/channels/delete/messages/delete" }],
+                "reply": answered("deleteReply"),
             },
             "park": {
                 "action": "send",
@@ -105,8 +120,31 @@ fn document() -> Value {
     })
 }
 
+/// What a kind of command is published to.
+fn commands(kind: Kind, name: &str, message: &str) -> Value {
+    json!({
+        "address": kind.routing_key(),
+        "title": kind.as_str(),
+        "description": format!(
+            "The routing key at the exchange {COMMANDS}, which leads to the queue {QUEUE}: a quorum \
+             queue with one active consumer, and one order for all commands. Publish persistent and \
+             mandatory, and wait for the confirm: what was confirmed is decided, whatever dies. A full \
+             queue (1,000,000 commands or 1 GiB) refuses with a nack.",
+        ),
+        "messages": { name: { "$ref": format!("#/components/messages/{message}") } },
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": {
+                    "name": COMMANDS, "type": "direct", "durable": true, "autoDelete": false, "vhost": "/",
+                },
+                "bindingVersion": "0.3.0",
+            },
+        },
+    })
+}
+
 fn channels() -> Value {
-    let exchange = |name, kind| json!({ "name": name, "type": kind, "durable": true, "autoDelete": false, "vhost": "/" });
     let queue = |name: String, exclusive: bool| {
         json!({
             "is": "queue",
@@ -115,24 +153,8 @@ fn channels() -> Value {
         })
     };
     json!({
-        "commands": {
-            "address": SAVE,
-            "title": "Commands",
-            "description": format!(
-                "The routing key at the exchange {COMMANDS}, which leads to the queue {QUEUE}: a \
-                 quorum queue with one active consumer. Publish persistent and mandatory, and wait for \
-                 the confirm: what was confirmed is decided, whatever dies. A full queue (1,000,000 \
-                 commands or 1 GiB) refuses with a nack.",
-            ),
-            "messages": { "save": { "$ref": "#/components/messages/SaveConnectorDetails" } },
-            "bindings": {
-                "amqp": {
-                    "is": "routingKey",
-                    "exchange": exchange(COMMANDS, "direct"),
-                    "bindingVersion": "0.3.0",
-                },
-            },
-        },
+        "save": commands(Kind::Save, "save", "SaveConnectorDetails"),
+        "delete": commands(Kind::Delete, "delete", "DeleteConnectorDetails"),
         "replies": {
             "address": null,
             "title": "Replies",
@@ -144,6 +166,7 @@ fn channels() -> Value {
             ),
             "messages": {
                 "reply": { "$ref": "#/components/messages/SaveConnectorDetailsReply" },
+                "deleteReply": { "$ref": "#/components/messages/DeleteConnectorDetailsReply" },
                 "packed": { "$ref": "#/components/messages/SaveConnectorDetailsReplies" },
             },
             "bindings": { "amqp": queue(format!("{}*", envelope::REPLY_QUEUES), true) },
@@ -195,32 +218,37 @@ fn messages() -> Value {
     ] {
         kept[name] = json!({ "type": "integer", "description": description });
     }
+    let command = |name: &str, title: &str| {
+        let rest = json!({
+            "headers": { "type": "object", "properties": sent },
+            "payload": payload(name),
+            // AsyncAPI has no place of its own for AMQP's properties.
+            "x-amqp-properties": {
+                "type": name,
+                "content_type": envelope::CONTENT_TYPE,
+                "message_id": "The command's id, unique in its Space, 1 to 255 bytes: a repeat has \
+                               the same and changes nothing; other content under it is a CONFLICT.",
+                "correlation_id": "Echoed in the reply; missing: the message_id.",
+                "reply_to": "Where the reply goes; missing: nowhere.",
+                "delivery_mode": "2, persistent.",
+                "timestamp": "When it was published, in seconds since 1970 UTC.",
+                "user_id": "The broker user, checked by the broker.",
+                "app_id": "The publishing service.",
+            },
+        });
+        message(name, title, rest)
+    };
     json!({
-        "SaveConnectorDetails": message(
-            envelope::TYPE,
-            "Save connector details",
-            json!({
-                "headers": { "type": "object", "properties": sent },
-                "payload": payload(envelope::TYPE),
-                // AsyncAPI has no place of its own for AMQP's properties.
-                "x-amqp-properties": {
-                    "type": envelope::TYPE,
-                    "content_type": envelope::CONTENT_TYPE,
-                    "message_id": "The command's id, unique in its Space, 1 to 255 bytes: a repeat \
-                                   has the same and changes nothing; other content under it is a \
-                                   CONFLICT.",
-                    "correlation_id": "Echoed in the reply; missing: the message_id.",
-                    "reply_to": "Where the reply goes; missing: nowhere.",
-                    "delivery_mode": "2, persistent.",
-                    "timestamp": "When it was published, in seconds since 1970 UTC.",
-                    "user_id": "The broker user, checked by the broker.",
-                    "app_id": "The publishing service.",
-                },
-            }),
-        ),
+        "SaveConnectorDetails": command(SAVE, "Save connector details"),
+        "DeleteConnectorDetails": command(DELETE, "Delete connector details"),
         "SaveConnectorDetailsReply": message(
             reply::TYPE,
             "What became of a command",
+            json!({ "payload": payload(reply::TYPE) }),
+        ),
+        "DeleteConnectorDetailsReply": message(
+            reply::DELETE_TYPE,
+            "What became of a deletion",
             json!({ "payload": payload(reply::TYPE) }),
         ),
         "SaveConnectorDetailsReplies": message(
@@ -229,7 +257,7 @@ fn messages() -> Value {
             json!({ "payload": payload(reply::PACKED_TYPE) }),
         ),
         "Parked": message(
-            envelope::TYPE,
+            SAVE,
             "A command that nobody can apply",
             json!({
                 "headers": { "type": "object", "properties": kept },

@@ -7,10 +7,8 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use crate::{error::Fault, fields::CommandId};
+use crate::{command::Kind, error::Fault, fields::CommandId};
 
-/// The `type` property of a save.
-pub const TYPE: &str = "SaveConnectorDetails.v1";
 /// The content type of every body.
 pub const CONTENT_TYPE: &str = "application/json";
 /// How the names of exclusive reply queues begin.
@@ -59,13 +57,13 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of a new save.
+    /// The envelope of a new command.
     #[must_use]
-    pub fn of(command_id: CommandId) -> Self {
+    pub fn of(kind: Kind, command_id: CommandId) -> Self {
         Self {
             command_id: Some(command_id),
             timestamp: Some(since_epoch().as_secs()),
-            kind: Some(TYPE.to_owned()),
+            kind: Some(kind.as_str().to_owned()),
             content_type: Some(CONTENT_TYPE.to_owned()),
             ..Self::default()
         }
@@ -104,24 +102,26 @@ impl Envelope {
         }
     }
 
-    /// The id of a message that is a save, as its properties say.
+    /// Which command a message is, and its id, as its properties say.
     ///
     /// # Errors
     /// The first property that says otherwise.
-    pub fn check(&self) -> Result<&CommandId, Fault> {
-        if self.kind.as_deref() != Some(TYPE) {
-            let message = "type must be SaveConnectorDetails.v1; nothing was saved.";
-            return Err(Fault::undecodable(Some("type"), message));
-        }
+    pub fn check(&self) -> Result<(Kind, &CommandId), Fault> {
+        let kind = self.kind.as_deref().and_then(Kind::named).ok_or_else(|| {
+            let message = "type must be SaveConnectorDetails.v1 or DeleteConnectorDetails.v1; \
+                           nothing was saved.";
+            Fault::undecodable(Some("type"), message)
+        })?;
         if self.content_type.as_deref() != Some(CONTENT_TYPE) {
             let message = "content_type must be application/json; nothing was saved.";
             return Err(Fault::undecodable(Some("content_type"), message));
         }
-        self.command_id.as_ref().ok_or_else(|| {
+        let id = self.command_id.as_ref().ok_or_else(|| {
             let message = "message_id must hold the command's id: 1 to 255 bytes of UTF-8, not \
                            blank, no control characters; nothing was saved.";
             Fault::undecodable(Some("message_id"), message)
-        })
+        })?;
+        Ok((kind, id))
     }
 
     /// Who is written down as the author: the person, else the broker's word, else the

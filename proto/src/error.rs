@@ -5,6 +5,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::command::ExpectedRevision;
 
 /// The error codes of the gateway that a reply can carry too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +19,8 @@ pub enum ErrorCode {
     BadUserInput,
     /// The publisher may not write to this Space.
     Forbidden,
-    /// The command's id was used before, for other content.
+    /// The command's id was used before for other content, or the record has another revision
+    /// than the command expected.
     Conflict,
     /// The command is valid and could not be stored; a fault of the service, not of the command.
     InternalServerError,
@@ -47,6 +51,23 @@ pub struct Fault {
     pub field: Option<String>,
     /// One sentence for a person. It names the field and the rule, never the value.
     pub message: String,
+    /// Of a conflict about the record's revision: what the record was when that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Current>,
+}
+
+/// A record as a command found it that expected another revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Current {
+    /// Its revision; 0 where there was none.
+    pub revision: i64,
+    /// When it was saved last.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub updated_at: Option<OffsetDateTime>,
+    /// By whom.
+    pub updated_by: Option<String>,
 }
 
 impl Fault {
@@ -58,6 +79,7 @@ impl Fault {
             code: ErrorCode::BadUserInput,
             field: Some(field.to_owned()),
             message: format!("{field} {rule}."),
+            current: None,
         }
     }
 
@@ -68,6 +90,7 @@ impl Fault {
             code: ErrorCode::BadRequest,
             field: field.map(ToOwned::to_owned),
             message: message.to_owned(),
+            current: None,
         }
     }
 
@@ -80,6 +103,7 @@ impl Fault {
             message:
                 "catalogGuid is not a Space that this publisher may write to; nothing was saved."
                     .to_owned(),
+            current: None,
         }
     }
 
@@ -92,6 +116,21 @@ impl Fault {
             message: "This command id was used before with other content; nothing was saved. \
                       Send the changed content under a new id."
                 .to_owned(),
+            current: None,
+        }
+    }
+
+    /// A record whose revision is not the expected one.
+    #[must_use]
+    pub fn stale(current: Current) -> Self {
+        Self {
+            code: ErrorCode::Conflict,
+            field: Some(ExpectedRevision::FIELD.to_owned()),
+            message: "expectedRevision is not the record's revision: it was changed meanwhile. \
+                      Nothing was changed now. Read it again, and send what is still wanted under a \
+                      new id."
+                .to_owned(),
+            current: Some(current),
         }
     }
 
@@ -104,6 +143,7 @@ impl Fault {
             message: "The command could not be stored and was set aside for an operator; \
                       nothing was saved. Repeating it with the same id is safe."
                 .to_owned(),
+            current: None,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod details;
 pub mod envelope;
 pub mod error;
 pub mod fields;
+pub mod ledger;
 pub mod mask;
 pub mod parked;
 pub mod record;
@@ -23,10 +24,13 @@ mod json;
 mod urls;
 mod wire;
 
-pub use command::{Fingerprint, SaveConnectorDetails, SaveInput};
+pub use command::{
+    Command, DeleteConnectorDetails, ExpectedRevision, Fingerprint, Kind, SaveConnectorDetails,
+    SaveInput,
+};
 pub use details::OauthConnectorDetails;
 pub use envelope::Envelope;
-pub use error::{ErrorCode, Fault};
+pub use error::{Current, ErrorCode, Fault};
 pub use fields::{
     CatalogGuid, ClientId, CommandId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId,
 };

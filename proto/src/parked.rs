@@ -8,6 +8,7 @@ use lapin::{
 use serde_json::{Map, Value};
 
 use crate::{
+    command::ExpectedRevision,
     details::OauthConnectorDetails,
     envelope::{Envelope, since_epoch},
     error::Fault,
@@ -74,6 +75,9 @@ pub fn redacted(body: &[u8]) -> Vec<u8> {
     );
     if let Some(flag @ Value::Bool(_)) = wire.is_token_generated {
         kept.insert("isTokenGenerated".to_owned(), flag);
+    }
+    if let Some(revision @ Value::Number(_)) = wire.expected_revision {
+        kept.insert(ExpectedRevision::FIELD.to_owned(), revision);
     }
     serde_json::to_vec(&kept).unwrap_or_default()
 }

@@ -4,10 +4,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Fault, record::Record};
+use crate::{Envelope, Kind, error::Fault, record::Record};
 
 /// The `type` property of a reply.
 pub const TYPE: &str = "SaveConnectorDetailsReply.v1";
+
+/// The `type` property of a reply to a deletion. The body has the same form.
+pub const DELETE_TYPE: &str = "DeleteConnectorDetailsReply.v1";
+
+/// The `type` property of the reply to a message; what is no command is answered as a save is.
+#[must_use]
+pub fn kind_of(envelope: &Envelope) -> &'static str {
+    match envelope.kind.as_deref() {
+        Some(kind) if kind == Kind::Delete.as_str() => DELETE_TYPE,
+        _ => TYPE,
+    }
+}
 
 /// The `type` property of a message with several replies; its body is a list of [`Packed`].
 pub const PACKED_TYPE: &str = "SaveConnectorDetailsReplies.v1";
@@ -33,12 +45,8 @@ pub struct Reply {
     pub outcome: Outcome,
 }
 
-/// The two ends of a command. A command that can't be decided yet has no reply.
+/// The ends of a command. A command that can't be decided yet has no reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all outcomes are the large one"
-)]
 #[serde(tag = "outcome", rename_all = "camelCase")]
 pub enum Outcome {
     /// Committed. A repeat of the command is answered the same.
@@ -46,7 +54,12 @@ pub enum Outcome {
         /// The record as this command left it, whatever was saved after it.
         record: Record,
     },
-    /// Nothing was saved, and nothing will be.
+    /// Committed: the record is gone, and its history stays.
+    Deleted {
+        /// The record as it was; none where there was none.
+        record: Option<Record>,
+    },
+    /// Nothing was changed, and nothing will be.
     Refused {
         /// All that is wrong, at least one.
         errors: Vec<Fault>,
@@ -78,6 +91,7 @@ struct Flat {
 #[serde(rename_all = "camelCase")]
 enum End {
     Saved,
+    Deleted,
     Refused,
 }
 
@@ -88,6 +102,7 @@ impl TryFrom<Flat> for Reply {
         let outcome = match (flat.outcome, flat.record, flat.errors) {
             (End::Saved, Some(record), _) => Outcome::Saved { record },
             (End::Saved, None, _) => return Err("saved, and no record"),
+            (End::Deleted, record, _) => Outcome::Deleted { record },
             (End::Refused, _, Some(errors)) => Outcome::Refused { errors },
             (End::Refused, _, None) => return Err("refused, and no errors"),
         };

@@ -22,6 +22,8 @@ use lapin::{
 pub const COMMANDS: &str = "ipack.commands";
 /// Routes a save to [`QUEUE`].
 pub const SAVE: &str = "save-connector-details.v1";
+/// Routes a deletion to [`QUEUE`].
+pub const DELETE: &str = "delete-connector-details.v1";
 /// Every command about connector details, in the broker's order.
 pub const QUEUE: &str = "ipack.connector-details.v1";
 /// Takes what the broker gives up on.
@@ -102,7 +104,11 @@ pub async fn declare(channel: &Channel) -> Result<(), TopologyError> {
             .await
             .map_err(failed(name))?;
     }
-    for (queue, exchange, key) in [(DEAD, DEAD_LETTERS, DEAD_LETTER), (QUEUE, COMMANDS, SAVE)] {
+    for (queue, exchange, key) in [
+        (DEAD, DEAD_LETTERS, DEAD_LETTER),
+        (QUEUE, COMMANDS, SAVE),
+        (QUEUE, COMMANDS, DELETE),
+    ] {
         channel
             .queue_bind(
                 queue.into(),

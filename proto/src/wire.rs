@@ -1,14 +1,15 @@
 //! A command's body as it came, before any of its values was looked at.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    command::SaveInput,
+    command::{ExpectedRevision, SaveInput},
     details::OauthConnectorDetails,
     error::Fault,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
+    record::RecordKey,
     secret::ClientSecret,
 };
 
@@ -17,7 +18,7 @@ use crate::{
 #[schemars(
     rename = "SaveConnectorDetails.v1",
     title = "SaveConnectorDetails.v1",
-    description = "The body of the command: the input of the mutation, all nine fields and no others."
+    description = "The body of the command: the input of the mutation, all nine fields, and the revision that the record must have, where that matters."
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Wire {
@@ -42,23 +43,84 @@ pub(crate) struct Wire {
     pub(crate) client_id: Option<Value>,
     #[schemars(with = "ClientSecret")]
     pub(crate) client_secret: Option<Value>,
+    #[schemars(with = "Option<ExpectedRevision>")]
+    pub(crate) expected_revision: Option<Value>,
+}
+
+/// The same of a deletion.
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(
+    description = "The body of the command: the five ids of the record, and no other fields."
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DeleteWire {
+    #[schemars(with = "IntegrationPackInstanceId")]
+    integration_pack_instance_id: Option<Value>,
+    #[schemars(with = "ProcessId")]
+    process_id: Option<Value>,
+    #[schemars(with = "EnvId")]
+    env_id: Option<Value>,
+    #[schemars(with = "ConnectionId")]
+    connection_id: Option<Value>,
+    #[schemars(with = "CatalogGuid")]
+    catalog_guid: Option<Value>,
+    #[schemars(with = "Option<ExpectedRevision>")]
+    expected_revision: Option<Value>,
+}
+
+/// Reads an object with the fields of `T`.
+fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<Fault>> {
+    let fault = |message: &str| vec![Fault::undecodable(None, message)];
+    let wire = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => fault(shape),
+        _ => fault("The body must be valid JSON; nothing was saved."),
+    })?;
+    // A list of the values would be read as the fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'{') {
+        Ok(wire)
+    } else {
+        Err(fault(shape))
+    }
+}
+
+impl DeleteWire {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
+        const SHAPE: &str = "The body must be a JSON object with the five ids of the record, each \
+                             once and no others; nothing was deleted.";
+        read(body, SHAPE)
+    }
+
+    /// The key as far as it keeps its rules, and the expected revision.
+    #[expect(clippy::type_complexity, reason = "what the check of both takes")]
+    pub(crate) fn into_input(
+        self,
+    ) -> Result<(Result<RecordKey, Vec<Fault>>, Option<i64>), Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut text = |field, value| string(field, value, &mut faults).unwrap_or_default();
+        let key = RecordKey::new(
+            text(CatalogGuid::FIELD, self.catalog_guid),
+            text(
+                IntegrationPackInstanceId::FIELD,
+                self.integration_pack_instance_id,
+            ),
+            text(ProcessId::FIELD, self.process_id),
+            text(EnvId::FIELD, self.env_id),
+            text(ConnectionId::FIELD, self.connection_id),
+        );
+        let expected = number(self.expected_revision.as_ref(), &mut faults);
+        if faults.is_empty() {
+            Ok((key, expected))
+        } else {
+            Err(in_published_order(faults))
+        }
+    }
 }
 
 impl Wire {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
         const SHAPE: &str = "The body must be a JSON object with the nine fields of the input, each \
                              once and no others; nothing was saved.";
-        let fault = |message| vec![Fault::undecodable(None, message)];
-        let wire = serde_json::from_slice(body).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => fault(SHAPE),
-            _ => fault("The body must be valid JSON; nothing was saved."),
-        })?;
-        // A list of nine values would be read as the fields in their order.
-        if body.trim_ascii_start().first() == Some(&b'{') {
-            Ok(wire)
-        } else {
-            Err(fault(SHAPE))
-        }
+        read(body, SHAPE)
     }
 
     pub(crate) fn into_input(self) -> Result<SaveInput, Vec<Fault>> {
@@ -84,6 +146,7 @@ impl Wire {
                 self.is_token_generated.as_ref(),
                 &mut faults,
             ),
+            expected_revision: number(self.expected_revision.as_ref(), &mut faults),
         };
         if faults.is_empty() {
             Ok(input)
@@ -111,9 +174,21 @@ fn boolean(field: &'static str, value: Option<&Value>, faults: &mut Vec<Fault>) 
     false
 }
 
+/// A whole number that may be missing.
+fn number(value: Option<&Value>, faults: &mut Vec<Fault>) -> Option<i64> {
+    let value = value.filter(|value| !value.is_null())?;
+    if value.as_i64().is_none() {
+        faults.push(Fault::value(
+            ExpectedRevision::FIELD,
+            "must be a whole number",
+        ));
+    }
+    value.as_i64()
+}
+
 /// The order in which the fields are published, and faults are told.
 pub(crate) fn in_published_order(mut faults: Vec<Fault>) -> Vec<Fault> {
-    const ORDER: [&str; 9] = [
+    const ORDER: [&str; 10] = [
         IntegrationPackInstanceId::FIELD,
         "isTokenGenerated",
         OauthConnectorDetails::FIELD,
@@ -123,6 +198,7 @@ pub(crate) fn in_published_order(mut faults: Vec<Fault>) -> Vec<Fault> {
         CatalogGuid::FIELD,
         ClientId::FIELD,
         ClientSecret::FIELD,
+        ExpectedRevision::FIELD,
     ];
     let place = |fault: &Fault| {
         ORDER

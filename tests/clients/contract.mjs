@@ -17,19 +17,23 @@ for (const { code, message, severity, path } of diagnostics) {
   if (severity < 2) faults.push(`asyncapi.yaml ${path.join('.')}: ${code}: ${message}`)
 }
 const named = document?.allMessages().all().map(message => message.name()) ?? []
-for (const name of ['SaveConnectorDetails.v1', 'SaveConnectorDetailsReply.v1']) {
+for (const name of ['SaveConnectorDetails.v1', 'DeleteConnectorDetails.v1', 'SaveConnectorDetailsReply.v1']) {
   if (!named.includes(name)) faults.push(`asyncapi.yaml has no message ${name}`)
 }
 
 const ajv = formats(new Ajv({ strict: true, strictTypes: false, allErrors: true }))
 ajv.addFormat('int64', Number.isSafeInteger)
 const validator = name => ajv.compile(read(join(proto, 'schemas', `${name}.json`)))
-const command = validator('SaveConnectorDetails.v1')
+const commands = {
+  'SaveConnectorDetails.v1': validator('SaveConnectorDetails.v1'),
+  'DeleteConnectorDetails.v1': validator('DeleteConnectorDetails.v1')
+}
 const reply = validator('SaveConnectorDetailsReply.v1')
 const replies = validator('SaveConnectorDetailsReplies.v1')
 
 for (const { golden, answer } of read(messages)) {
   const expected = golden.schemaAccepts
+  const command = commands[golden.properties.type] ?? commands['SaveConnectorDetails.v1']
   if (expected !== undefined && command(golden.body) !== expected) {
     faults.push(`${golden.description} The schema ${expected ? 'refuses' : 'accepts'} it.`)
   }

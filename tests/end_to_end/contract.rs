@@ -8,6 +8,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
+use proto::Kind;
 use serde_json::{Value, json};
 use tests::{
     foreign::{node, output},
@@ -55,7 +56,12 @@ async fn answers(stack: &Stack) -> anyhow::Result<Vec<(Value, Value)>> {
             Value::String(raw) => raw.clone(),
             body => body.to_string(),
         };
-        let answer = publisher.ask(body, properties(&golden)).await?;
+        let properties = properties(&golden);
+        let answer = if golden["properties"]["type"] == Kind::Delete.as_str() {
+            publisher.delete(body, properties).await?
+        } else {
+            publisher.ask(body, properties).await?
+        };
         answers.push((golden, answer));
     }
     Ok(answers)

@@ -53,7 +53,7 @@ async fn the_worker_can_neither_alter_the_schema_nor_the_ledger() -> anyhow::Res
         "drop table connector_details",
         "create table public.mine (n int)",
         "truncate connector_details_changes",
-        "delete from connector_details",
+        "truncate connector_details",
         "update connector_details_changes set revision = 9",
         "delete from connector_details_changes",
     ] {

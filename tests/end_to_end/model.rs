@@ -1,5 +1,5 @@
-//! The real statement and a model of ten lines are given the same commands - duplicates, ids used
-//! twice, workers that crash at any moment and whose successor gets the same commands again - and
+//! The real statements and a model of twenty lines are given the same commands - saves, deletions,
+//! expected revisions, duplicates, ids used twice, workers that crash at any moment and whose successor gets the same commands again - and
 //! have to agree.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -9,9 +9,12 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
 };
-use proto::{CommandId, Envelope, Outcome};
+use proto::{CommandId, Envelope, Fault, Kind, Outcome};
 use sqlx::PgPool;
-use tests::{api::sample, stack::Stack};
+use tests::{
+    api::{key, sample},
+    stack::Stack,
+};
 use tokio::time::{sleep, timeout};
 use worker::{
     handler::{self, Message, Verdict},
@@ -19,54 +22,91 @@ use worker::{
     store::Store,
 };
 
-/// What is to become of a record or a command: the value that was saved, and as which revision.
-type Saved = (u8, i64);
+/// What a command asks for: a value to save, or a deletion where there is none; and the revision that
+/// it expects, if any.
+type Wish = (Option<u8>, Option<i64>);
 
-/// A command: its id, its record, the value to save.
-type Command = (u8, u8, u8);
+/// A command: its id, its record, what it asks for.
+type Command = (u8, u8, Wish);
 
 /// A batch, and how long each worker lives that tries it before the one that finishes it.
 type Batch = (Vec<Command>, Vec<Duration>);
 
+/// What a command is answered, with the revision that it speaks of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Answer {
+    Saved(i64),
+    Deleted(Option<i64>),
+    /// The record has another revision than the command expected.
+    Stale(i64),
+    /// The id stands for something else.
+    Clash,
+}
+
 #[derive(Debug, Default, PartialEq)]
 struct Model {
-    rows: BTreeMap<u8, Saved>,
-    ledger: BTreeMap<u8, (u8, Saved)>,
+    rows: BTreeMap<u8, (u8, i64)>,
+    ledger: BTreeMap<u8, (Command, Answer)>,
 }
 
 impl Model {
-    /// The revision that the command made, once; none for an id that means something else.
-    fn decide(&mut self, (id, record, value): Command) -> Option<i64> {
-        if let Some((known, saved)) = self.ledger.get(&id) {
-            return (*known == record && saved.0 == value).then_some(saved.1);
+    fn decide(&mut self, command: Command) -> Answer {
+        let (id, record, (value, expected)) = command;
+        if let Some((known, answer)) = self.ledger.get(&id) {
+            return if *known == command {
+                *answer
+            } else {
+                Answer::Clash
+            };
         }
-        let row = self.rows.entry(record).or_default();
-        *row = (value, row.1 + 1);
-        self.ledger.insert(id, (record, *row));
-        Some(row.1)
+        let seen = self.rows.get(&record).map(|(_, revision)| *revision);
+        let answer = if expected.is_some_and(|expected| expected != seen.unwrap_or(0)) {
+            Answer::Stale(seen.unwrap_or(0))
+        } else if let Some(value) = value {
+            let revision = seen.unwrap_or(0) + 1;
+            self.rows.insert(record, (value, revision));
+            Answer::Saved(revision)
+        } else {
+            self.rows.remove(&record);
+            Answer::Deleted(seen)
+        };
+        self.ledger.insert(id, (command, answer));
+        answer
     }
 }
 
 fn batches() -> impl Strategy<Value = Vec<Batch>> {
-    let command = (0..12_u8, 0..3_u8, 0..3_u8);
+    let value = prop_oneof![3 => (0..3_u8).prop_map(Some), 1 => Just(None)];
+    let expected = prop_oneof![3 => Just(None), 1 => (0..3_i64).prop_map(Some)];
+    let command = (0..16_u8, 0..3_u8, (value, expected));
     let life = (0..3000_u64).prop_map(Duration::from_micros);
     vec((vec(command, 1..8), vec(life, 0..3)), 1..6)
 }
 
-fn message(space: &str, (id, record, value): Command) -> anyhow::Result<Message> {
+fn message(space: &str, (id, record, wish): Command) -> anyhow::Result<Message> {
+    let (value, expected) = wish;
     let mut body = sample();
     body["catalogGuid"] = space.into();
     body["processId"] = record.to_string().into();
-    body["clientId"] = value.to_string().into();
+    let kind = if let Some(value) = value {
+        body["clientId"] = value.to_string().into();
+        Kind::Save
+    } else {
+        body = key(&body);
+        Kind::Delete
+    };
+    if let Some(expected) = expected {
+        body["expectedRevision"] = expected.into();
+    }
     let id = CommandId::new(id.to_string()).map_err(|fault| anyhow::anyhow!(fault.message))?;
     Ok(Message {
-        envelope: Envelope::of(id),
+        envelope: Envelope::of(kind, id),
         body: serde_json::to_vec(&body)?,
     })
 }
 
 /// What the real one decides, through crashes.
-async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec<Option<i64>>> {
+async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec<Answer>> {
     let (commands, lives) = batch;
     let messages: Vec<Message> = commands
         .iter()
@@ -79,7 +119,7 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
     }
     for _ in 0..50 {
         match handler::decide(store, &publishers, &messages).await {
-            Ok(verdicts) => return verdicts.into_iter().map(revision).collect(),
+            Ok(verdicts) => return verdicts.into_iter().map(answer).collect(),
             // As a worker does: what its predecessor left running may be in the way.
             Err(_) => sleep(Duration::from_millis(20)).await,
         }
@@ -87,40 +127,63 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
     anyhow::bail!("it never decides")
 }
 
-fn revision(verdict: Verdict) -> anyhow::Result<Option<i64>> {
-    match verdict.outcome {
-        Outcome::Saved { record } => Ok(Some(record.revision)),
-        Outcome::Refused { errors } if errors[0].code.as_str() == "CONFLICT" => Ok(None),
-        Outcome::Refused { errors } => anyhow::bail!("{errors:?}"),
-    }
+fn answer(verdict: Verdict) -> anyhow::Result<Answer> {
+    Ok(match verdict.outcome {
+        Outcome::Saved { record } => Answer::Saved(record.revision),
+        Outcome::Deleted { record } => Answer::Deleted(record.map(|record| record.revision)),
+        Outcome::Refused { errors } => match &errors[0] {
+            Fault {
+                current: Some(current),
+                ..
+            } => Answer::Stale(current.revision),
+            fault if fault.code.as_str() == "CONFLICT" => Answer::Clash,
+            fault => anyhow::bail!("{fault:?}"),
+        },
+    })
 }
 
-/// What is stored, in the model's terms.
-async fn stored(database: &PgPool, space: &str) -> anyhow::Result<Model> {
+/// What is stored, in the model's terms: the rows, and each id's kind and revision.
+type Stored = (BTreeMap<u8, (u8, i64)>, BTreeMap<u8, (&'static str, i64)>);
+
+fn as_stored(model: Model) -> Stored {
+    let ledger = model.ledger.into_iter().filter_map(|(id, (_, answer))| {
+        let entry = match answer {
+            Answer::Saved(revision) => ("saved", revision),
+            Answer::Deleted(revision) => ("deleted", revision.map_or(0, |last| last + 1)),
+            Answer::Stale(revision) => ("conflict", revision),
+            Answer::Clash => return None,
+        };
+        Some((id, entry))
+    });
+    (model.rows, ledger.collect())
+}
+
+async fn stored(database: &PgPool, space: &str) -> anyhow::Result<Stored> {
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
         "select process_id, client_id, revision from connector_details where catalog_guid = $1",
     )
     .bind(space)
     .fetch_all(database)
     .await?;
-    let ledger: Vec<(String, String, String, i64)> = sqlx::query_as(
-        "select command_id, process_id, client_id, revision from connector_details_changes
+    let ledger: Vec<(String, String, i64)> = sqlx::query_as(
+        "select command_id, kind::text, revision from connector_details_changes
          where catalog_guid = $1",
     )
     .bind(space)
     .fetch_all(database)
     .await?;
-    let mut model = Model::default();
+    let mut stored = Stored::default();
     for (record, value, revision) in rows {
-        model
-            .rows
-            .insert(record.parse()?, (value.parse()?, revision));
+        stored.0.insert(record.parse()?, (value.parse()?, revision));
     }
-    for (id, record, value, revision) in ledger {
-        let saved = (value.parse()?, revision);
-        model.ledger.insert(id.parse()?, (record.parse()?, saved));
+    for (id, kind, revision) in ledger {
+        let kinds = ["saved", "deleted", "conflict"];
+        let kind = kinds.into_iter().find(|known| *known == kind);
+        stored
+            .1
+            .insert(id.parse()?, (kind.unwrap_or("unknown"), revision));
     }
-    Ok(model)
+    Ok(stored)
 }
 
 async fn agree(store: &Store, database: &PgPool, batches: &[Batch]) -> anyhow::Result<()> {
@@ -132,12 +195,13 @@ async fn agree(store: &Store, database: &PgPool, batches: &[Batch]) -> anyhow::R
         anyhow::ensure!(decided == expected, "{decided:?}, but {expected:?}");
     }
     let stored = stored(database, &space).await?;
-    anyhow::ensure!(stored == model, "{stored:?}, but {model:?}");
+    let expected = as_stored(model);
+    anyhow::ensure!(stored == expected, "{stored:?}, but {expected:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_statement_and_a_model_of_it_agree() -> anyhow::Result<()> {
+async fn the_statements_and_a_model_of_them_agree() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let database = stack.database.clone();
     let store = Store::new(stack.logins.worker.parse()?);

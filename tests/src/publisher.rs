@@ -115,6 +115,15 @@ impl Publisher {
         body: impl AsRef<[u8]>,
         properties: BasicProperties,
     ) -> anyhow::Result<()> {
+        self.publish_by(topology::SAVE, body, properties).await
+    }
+
+    async fn publish_by(
+        &self,
+        routing_key: &str,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) -> anyhow::Result<()> {
         let options = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()
@@ -123,7 +132,7 @@ impl Publisher {
             .channel
             .basic_publish(
                 topology::COMMANDS.into(),
-                topology::SAVE.into(),
+                routing_key.into(),
                 options,
                 body.as_ref(),
                 properties,
@@ -143,9 +152,30 @@ impl Publisher {
         body: impl AsRef<[u8]>,
         properties: BasicProperties,
     ) -> anyhow::Result<Value> {
+        self.ask_by(topology::SAVE, body, properties).await
+    }
+
+    /// Publishes a deletion and waits for its reply.
+    ///
+    /// # Errors
+    /// As [`Publisher::ask`].
+    pub async fn delete(
+        &mut self,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) -> anyhow::Result<Value> {
+        self.ask_by(topology::DELETE, body, properties).await
+    }
+
+    async fn ask_by(
+        &mut self,
+        routing_key: &str,
+        body: impl AsRef<[u8]>,
+        properties: BasicProperties,
+    ) -> anyhow::Result<Value> {
         let correlation = Uuid::new_v4().to_string();
         let properties = properties.with_correlation_id(correlation.as_str().into());
-        self.publish(body, properties).await?;
+        self.publish_by(routing_key, body, properties).await?;
         self.reply(&correlation).await
     }
 
@@ -163,7 +193,8 @@ impl Publisher {
                 .as_ref()
                 .map(|kind| kind.as_str().to_owned());
             ensure!(
-                kind.as_deref() == Some("SaveConnectorDetailsReply.v1"),
+                kind.as_deref()
+                    .is_some_and(|kind| kind.ends_with("ConnectorDetailsReply.v1")),
                 "{kind:?}"
             );
             let id = delivery

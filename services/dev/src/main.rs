@@ -197,8 +197,11 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
     for source in [
-        "services/gateway/src/records.rs",
-        "services/worker/src/store.rs",
+        "services/gateway/src/records/find.rs",
+        "services/gateway/src/records/decision.rs",
+        "services/worker/src/store/save.rs",
+        "services/worker/src/store/change.rs",
+        "services/worker/src/store/decisions.rs",
     ] {
         // Cargo compiles what is newer than its last result.
         let file = std::fs::File::options()

@@ -12,7 +12,7 @@ use std::{
 };
 
 use lapin::uri::AMQPUri;
-use proto::{Envelope, Reply, SaveConnectorDetails};
+use proto::{Command, Envelope, Reply};
 use telemetry::traces::{self, Place as TracePlace, SpanExt as _, SpanKind};
 use tokio::{
     sync::{mpsc, watch},
@@ -121,10 +121,10 @@ impl Commands {
 
     /// Publishes a command and waits for its answer, until the deadline or until it is clear that
     /// no answer will come.
-    pub async fn save(
+    pub async fn send(
         &self,
         envelope: Envelope,
-        command: &SaveConnectorDetails,
+        command: &Command,
         deadline: Instant,
         trace: &TracePlace,
     ) -> Sent {
@@ -145,6 +145,7 @@ impl Commands {
             ..envelope
         };
         let job = Job {
+            kind: command.kind(),
             body,
             properties: envelope.properties(),
             teller: place.teller.clone(),

@@ -5,6 +5,7 @@
 
 use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
 use proto::{CommandId, Fault};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::code::Code;
 
@@ -94,10 +95,21 @@ impl Failure {
 
 fn fault(fault: Fault) -> Error {
     let mut error = simple(fault.code.as_str(), &fault.message, false);
-    if let (Some(field), Some(extensions)) = (fault.field, &mut error.extensions) {
-        extensions.set("field", field);
+    if let Some(extensions) = &mut error.extensions {
+        if let Some(field) = fault.field {
+            extensions.set("field", field);
+        }
+        if let Some(current) = fault.current {
+            extensions.set("currentRevision", current.revision);
+            extensions.set("currentUpdatedAt", current.updated_at.and_then(rfc3339));
+            extensions.set("currentUpdatedBy", current.updated_by);
+        }
     }
     error
+}
+
+fn rfc3339(time: OffsetDateTime) -> Option<String> {
+    time.format(&Rfc3339).ok()
 }
 
 fn undecided(code: Code, message: &str, id: &CommandId) -> Error {

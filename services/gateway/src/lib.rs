@@ -1,7 +1,7 @@
 //! The gateway: GraphQL in, command out, answer back; and reads.
 //!
 //! ```text
-//! http ──▶ auth ──▶ schema ──▶ saves ──▶ commands ──▶ RabbitMQ
+//! http ──▶ auth ──▶ schema ──▶ decide ─▶ commands ──▶ RabbitMQ
 //!                     │          └─────▶ records ───▶ Postgres (select only)
 //!                     └────────────────▶ records
 //! ```
@@ -14,6 +14,7 @@ pub mod code;
 pub mod command_id;
 pub mod commands;
 pub mod config;
+pub mod decide;
 pub mod document;
 pub mod failure;
 pub mod graphiql;
@@ -23,7 +24,6 @@ pub mod limits;
 mod link;
 pub mod metrics;
 pub mod records;
-pub mod saves;
 pub mod schema;
 pub mod token;
 mod validation;

@@ -18,7 +18,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use proto::{
-    Reply,
+    Kind, Reply,
     broker::{self, BrokerError, within_deadline},
     envelope::REPLY_QUEUES,
     reply::{self, Packed},
@@ -47,6 +47,7 @@ const JOBS: usize = 4096;
 /// A command on its way out.
 #[derive(Debug)]
 pub(crate) struct Job {
+    pub kind: Kind,
     pub body: Vec<u8>,
     pub properties: BasicProperties,
     /// Told what happens to the command.
@@ -307,7 +308,7 @@ async fn publish(channel: Channel, mut job: Job) -> End {
     let publish = async {
         let written = channel.basic_publish(
             topology::COMMANDS.into(),
-            topology::SAVE.into(),
+            job.kind.routing_key().into(),
             options,
             &job.body,
             job.properties,

@@ -1,16 +1,16 @@
-//! The one file with SQL: reads records and decisions, with a role that can only select.
+//! The one place with SQL: reads records and decisions, with a role that can only select.
+
+mod decision;
+mod find;
+mod statement;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use proto::{CatalogGuid, CommandId, Fingerprint, Record, RecordKey};
-use sqlx::{
-    Connection as _, PgConnection,
-    postgres::PgConnectOptions,
-    types::{Uuid, time::OffsetDateTime},
-};
+use proto::{CatalogGuid, CommandId, Record, RecordKey, ledger::Decision};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use telemetry::traces::{Place, SpanKind};
 use tokio::{
     runtime::Handle,
@@ -18,6 +18,11 @@ use tokio::{
     time::timeout,
 };
 
+use self::{
+    decision::DecisionOf,
+    find::Find,
+    statement::{Ping, Statement},
+};
 use crate::metrics;
 
 /// Reads that run at once; further ones wait for [`DEADLINE`] at most.
@@ -76,12 +81,10 @@ impl Records {
     /// # Errors
     /// [`Unreadable`], after a second at most.
     pub async fn find(&self, key: &RecordKey, trace: &Place) -> Result<Option<Record>, Unreadable> {
-        let _span = trace.span("select connector_details", SpanKind::Client);
-        Ok(self.0.read(Read::Record(key)).await?.map(Record::from))
+        self.traced(&Find(key), trace).await
     }
 
-    /// What was decided under a command's id in a Space, if anything: the fingerprint of the
-    /// command that was, and the record as it left it.
+    /// What was decided under a command's id in a Space, if anything.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
@@ -90,15 +93,17 @@ impl Records {
         space: &CatalogGuid,
         id: &CommandId,
         trace: &Place,
-    ) -> Result<Option<(Fingerprint, Record)>, Unreadable> {
-        let _span = trace.span("select connector_details_changes", SpanKind::Client);
-        let row = self.0.read(Read::Decision(space, id)).await?;
-        Ok(row.map(|mut row| {
-            // A fingerprint of another length equals none, which makes it a conflict.
-            let fingerprint = row.fingerprint.take().unwrap_or_default();
-            let fingerprint = Fingerprint(fingerprint.try_into().unwrap_or_default());
-            (fingerprint, row.into())
-        }))
+    ) -> Result<Option<Decision>, Unreadable> {
+        self.traced(&DecisionOf(space, id), trace).await
+    }
+
+    async fn traced<S: Statement>(
+        &self,
+        statement: &S,
+        trace: &Place,
+    ) -> Result<S::Answer, Unreadable> {
+        let _span = trace.span(S::NAME, SpanKind::Client);
+        self.0.read(statement).await
     }
 
     /// How many connections read at the moment, and how many are open and idle.
@@ -110,13 +115,13 @@ impl Records {
 
     /// Whether the database answers.
     pub async fn is_up(&self) -> bool {
-        self.0.read(Read::Nothing).await.is_ok()
+        self.0.read(&Ping).await.is_ok()
     }
 }
 
 impl Connections {
     /// Reads, within [`DEADLINE`].
-    async fn read(self: &Arc<Self>, what: Read<'_>) -> Result<Option<Row>, Unreadable> {
+    async fn read<S: Statement>(self: &Arc<Self>, what: &S) -> Result<S::Answer, Unreadable> {
         let started = Instant::now();
         let result = timeout(DEADLINE, self.read_twice(what)).await;
         metrics::read(matches!(result, Ok(Ok(_))), started.elapsed());
@@ -134,11 +139,11 @@ impl Connections {
     }
 
     /// On an idle connection, if there is one; and where that turns out to be dead, on a new one.
-    async fn read_twice(self: &Arc<Self>, what: Read<'_>) -> sqlx::Result<Option<Row>> {
+    async fn read_twice<S: Statement>(self: &Arc<Self>, what: &S) -> sqlx::Result<S::Answer> {
         let permit = self.permits.clone().acquire_owned().await;
         let idle = self.idle().pop();
         if let Some(mut connection) = idle {
-            match timeout(STATEMENT_DEADLINE, what.from(&mut connection)).await {
+            match timeout(STATEMENT_DEADLINE, what.run(&mut connection)).await {
                 Ok(Ok(row)) => {
                     self.idle().push(connection);
                     return Ok(row);
@@ -149,7 +154,7 @@ impl Connections {
             }
         }
         let (mut connection, _permit) = self.connect(permit.ok()).await?;
-        let row = what.from(&mut connection).await?;
+        let row = what.run(&mut connection).await?;
         self.idle().push(connection);
         Ok(row)
     }
@@ -178,92 +183,5 @@ impl Connections {
 
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What can be read.
-#[derive(Clone, Copy)]
-enum Read<'a> {
-    Record(&'a RecordKey),
-    Decision(&'a CatalogGuid, &'a CommandId),
-    /// Only whether the database answers.
-    Nothing,
-}
-
-impl Read<'_> {
-    async fn from(self, connection: &mut PgConnection) -> sqlx::Result<Option<Row>> {
-        match self {
-            Self::Record(key) => {
-                sqlx::query_as!(
-                    Row,
-                    "select id, integration_pack_instance_id, is_token_generated,
-                         oauth_connector_details, process_id, env_id, connection_id,
-                         catalog_guid, client_id, revision, updated_at, updated_by,
-                         null::bytea as fingerprint
-                     from connector_details
-                     where catalog_guid = $1 and integration_pack_instance_id = $2
-                         and process_id = $3 and env_id = $4 and connection_id = $5",
-                    key.catalog_guid.as_str(),
-                    key.integration_pack_instance_id.as_str(),
-                    key.process_id.as_str(),
-                    key.env_id.as_str(),
-                    key.connection_id.as_str(),
-                )
-                .fetch_optional(connection)
-                .await
-            }
-            Self::Decision(space, id) => {
-                sqlx::query_as!(
-                    Row,
-                    "select record_id as id, integration_pack_instance_id, is_token_generated,
-                         oauth_connector_details, process_id, env_id, connection_id,
-                         catalog_guid, client_id, revision, decided_at as updated_at,
-                         updated_by, fingerprint
-                     from connector_details_changes
-                     where catalog_guid = $1 and command_id = $2",
-                    space.as_str(),
-                    id.as_str(),
-                )
-                .fetch_optional(connection)
-                .await
-            }
-            Self::Nothing => connection.ping().await.map(|()| None),
-        }
-    }
-}
-
-struct Row {
-    id: Uuid,
-    integration_pack_instance_id: String,
-    is_token_generated: bool,
-    oauth_connector_details: String,
-    process_id: String,
-    env_id: String,
-    connection_id: String,
-    catalog_guid: String,
-    client_id: String,
-    revision: i64,
-    updated_at: OffsetDateTime,
-    updated_by: Option<String>,
-    /// Of the decision; a record has none.
-    fingerprint: Option<Vec<u8>>,
-}
-
-impl From<Row> for Record {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id.to_string(),
-            integration_pack_instance_id: row.integration_pack_instance_id,
-            is_token_generated: row.is_token_generated,
-            oauth_connector_details: row.oauth_connector_details,
-            process_id: row.process_id,
-            env_id: row.env_id,
-            connection_id: row.connection_id,
-            catalog_guid: row.catalog_guid,
-            client_id: row.client_id,
-            revision: row.revision,
-            updated_at: row.updated_at,
-            updated_by: row.updated_by,
-        }
     }
 }

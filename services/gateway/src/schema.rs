@@ -1,15 +1,18 @@
 //! The published GraphQL API, to the letter, the inconsistent capitals included.
 
 use async_graphql::{
-    Context, EmptySubscription, InputObject, Object, Schema, SchemaBuilder, SimpleObject,
+    Context, EmptySubscription, Enum, ID, InputObject, Object, Schema, SchemaBuilder, SimpleObject,
 };
-use proto::{CatalogGuid, CommandId, Fault, Record, RecordKey, SaveConnectorDetails, SaveInput};
+use proto::{
+    CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Outcome, Record, RecordKey,
+    SaveConnectorDetails, SaveInput,
+};
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 
 use crate::{
-    command_id, commands::Commands, document::DocumentArgs, failure::Failure, records::Records,
-    saves,
+    command_id, commands::Commands, decide, document::DocumentArgs, failure::Failure,
+    records::Records,
 };
 
 /// The schema with its resolvers.
@@ -155,6 +158,37 @@ impl From<Record> for ConnectorDetails {
     }
 }
 
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(name = "SaveCommandStatus")]
+pub enum CommandStatus {
+    /// It took effect.
+    Applied,
+    /// It was refused, and will not take effect.
+    Refused,
+    /// Nothing is known of it here yet: it waits, never arrived, or was decided longer ago than
+    /// decisions are kept.
+    Undecided,
+}
+
+/// What is known of a command.
+#[derive(SimpleObject)]
+#[graphql(name = "SaveCommand")]
+pub struct CommandState {
+    /// Its id, as SAVE_PENDING and SAVE_UNKNOWN name it.
+    id: ID,
+    /// What became of it.
+    status: CommandStatus,
+    /// The record as it left it, or as it was before a deletion, if it was applied.
+    record: Option<ConnectorDetails>,
+    /// Why it was refused: the code of the error that it was answered with.
+    code: Option<String>,
+    /// And its message.
+    message: Option<String>,
+    /// The revision that the record had then, where another was expected; 0 where there was none.
+    current_revision: Option<i64>,
+}
+
 /// Reads, straight from the database.
 #[derive(Debug)]
 pub struct Query;
@@ -171,6 +205,22 @@ impl Query {
     ) -> Option<ConnectorDetails> {
         match find(context, input).await {
             Ok(record) => record.map(ConnectorDetails::from),
+            Err(failure) => {
+                failure.report(context);
+                None
+            }
+        }
+    }
+
+    /// What became of a command of the header's Space: what to ask after SAVE_PENDING or
+    /// SAVE_UNKNOWN, with the commandId of that error.
+    async fn save_command(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The commandId.")] id: ID,
+    ) -> Option<CommandState> {
+        match state(context, id).await {
+            Ok(state) => Some(state),
             Err(failure) => {
                 failure.report(context);
                 None
@@ -194,36 +244,77 @@ impl Mutation {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "All nine fields are required.")] input: SaveDetailsInput,
+        #[graphql(
+            desc = "The revision that the record must have, or 0 where there must be none; else \
+                    CONFLICT, and nothing is saved. Missing: whatever it is."
+        )]
+        expected_revision: Option<i64>,
     ) -> Option<ConnectorDetails> {
-        match save(context, input).await {
-            Ok(record) => Some(record.into()),
-            Err(failure) => {
-                failure.report(context);
-                None
-            }
+        let saved = async {
+            let command = save(input, expected_revision)?;
+            decide(context, command).await
+        };
+        answered(context, saved.await)
+    }
+
+    /// Deletes connector details and answers with the record as it was, or null where there was none.
+    /// Its history stays; saving again under the same five ids begins a new record with a new id.
+    #[graphql(name = "deleteIPackInstanceOauthConnectorDetails")]
+    async fn delete_connector_details(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The five ids of the record.")] input: FindDetailsInput,
+        #[graphql(
+            desc = "The revision that the record must have; else CONFLICT, and nothing is deleted. \
+                    Missing: whatever it is."
+        )]
+        expected_revision: Option<i64>,
+    ) -> Option<ConnectorDetails> {
+        let deleted = async {
+            let command = DeleteConnectorDetails::new(input.key(), expected_revision)
+                .map_err(|faults| invalid(faults, "Nothing was deleted."))?;
+            decide(context, Command::Delete(command)).await
+        };
+        answered(context, deleted.await)
+    }
+}
+
+fn answered(
+    context: &Context<'_>,
+    decided: Result<Option<Record>, Failure>,
+) -> Option<ConnectorDetails> {
+    match decided {
+        Ok(record) => record.map(ConnectorDetails::from),
+        Err(failure) => {
+            failure.report(context);
+            None
         }
+    }
+}
+
+impl FindDetailsInput {
+    fn key(self) -> Result<RecordKey, Vec<Fault>> {
+        RecordKey::new(
+            self.catalog_guid,
+            self.integration_pack_instance_id,
+            self.process_id,
+            self.env_id,
+            self.connection_id,
+        )
     }
 }
 
 async fn find(context: &Context<'_>, input: FindDetailsInput) -> Result<Option<Record>, Failure> {
     let caller: &Caller = context.data_unchecked();
-    let key = RecordKey::new(
-        input.catalog_guid,
-        input.integration_pack_instance_id,
-        input.process_id,
-        input.env_id,
-        input.connection_id,
-    )
-    .map_err(Failure::Invalid)?;
+    let key = input.key().map_err(Failure::Invalid)?;
     own_space(caller, &key.catalog_guid)?;
     let records: &Records = context.data_unchecked();
     let found = records.find(&key, context.data_unchecked::<Place>());
     found.await.map_err(|_| Failure::Unreadable)
 }
 
-async fn save(context: &Context<'_>, input: SaveDetailsInput) -> Result<Record, Failure> {
-    let caller: &Caller = context.data_unchecked();
-    let command = SaveConnectorDetails::new(SaveInput {
+fn save(input: SaveDetailsInput, expected_revision: Option<i64>) -> Result<Command, Failure> {
+    SaveConnectorDetails::new(SaveInput {
         integration_pack_instance_id: input.integration_pack_instance_id,
         is_token_generated: input.is_token_generated,
         oauth_connector_details: input.oauth_connector_details,
@@ -233,10 +324,16 @@ async fn save(context: &Context<'_>, input: SaveDetailsInput) -> Result<Record, 
         catalog_guid: input.catalog_guid,
         client_id: input.client_id,
         client_secret: input.client_secret.into(),
+        expected_revision,
     })
-    .map_err(|faults| Failure::Invalid(faults.into_iter().map(nothing_saved).collect()))?;
-    own_space(caller, &command.key.catalog_guid)?;
-    saves::save(
+    .map(Command::Save)
+    .map_err(|faults| invalid(faults, "Nothing was saved."))
+}
+
+async fn decide(context: &Context<'_>, command: Command) -> Result<Option<Record>, Failure> {
+    let caller: &Caller = context.data_unchecked();
+    own_space(caller, &command.key().catalog_guid)?;
+    decide::decide(
         context.data_unchecked::<Commands>(),
         context.data_unchecked::<Records>(),
         name(caller).map_err(|_| Failure::Internal)?,
@@ -247,11 +344,58 @@ async fn save(context: &Context<'_>, input: SaveDetailsInput) -> Result<Record, 
     .await
 }
 
-fn nothing_saved(fault: Fault) -> Fault {
-    Fault {
-        message: format!("{} Nothing was saved.", fault.message),
-        ..fault
+async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, Failure> {
+    let caller: &Caller = context.data_unchecked();
+    let command_id = CommandId::new(id.as_str()).map_err(|fault| {
+        Failure::Invalid(vec![Fault {
+            field: Some("id".to_owned()),
+            message: fault.message.replace(CommandId::FIELD, "id"),
+            ..fault
+        }])
+    })?;
+    let records: &Records = context.data_unchecked();
+    let decision = records.decision(
+        &caller.space,
+        &command_id,
+        context.data_unchecked::<Place>(),
+    );
+    let decision = decision.await.map_err(|_| Failure::Unreadable)?;
+    let mut state = CommandState {
+        id,
+        status: CommandStatus::Undecided,
+        record: None,
+        code: None,
+        message: None,
+        current_revision: None,
+    };
+    match decision.map(|decision| decision.end.into()) {
+        None => {}
+        Some(Outcome::Saved { record }) => {
+            state.status = CommandStatus::Applied;
+            state.record = Some(record.into());
+        }
+        Some(Outcome::Deleted { record }) => {
+            state.status = CommandStatus::Applied;
+            state.record = record.map(ConnectorDetails::from);
+        }
+        Some(Outcome::Refused { errors }) => {
+            state.status = CommandStatus::Refused;
+            if let Some(fault) = errors.into_iter().next() {
+                state.code = Some(fault.code.as_str().to_owned());
+                state.message = Some(fault.message);
+                state.current_revision = fault.current.map(|current| current.revision);
+            }
+        }
     }
+    Ok(state)
+}
+
+fn invalid(faults: Vec<Fault>, consequence: &str) -> Failure {
+    let told = |fault: Fault| Fault {
+        message: format!("{} {consequence}", fault.message),
+        ..fault
+    };
+    Failure::Invalid(faults.into_iter().map(told).collect())
 }
 
 fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), Failure> {

@@ -45,6 +45,8 @@ pub struct Answers {
 #[derive(Debug)]
 struct Answer {
     to: String,
+    /// The `type` of a reply of its own.
+    kind: &'static str,
     /// Whether it may share a message with others to the same queue.
     pack: bool,
     packed: Packed,
@@ -82,6 +84,7 @@ impl Answers {
         };
         let answer = Answer {
             to,
+            kind: reply::kind_of(envelope),
             pack: envelope.pack_replies,
             packed: Packed {
                 correlation_id: envelope.correlation_id.clone(),
@@ -218,12 +221,22 @@ async fn send_all(
 ) -> Result<(), BrokerError> {
     let mut packs: HashMap<String, Vec<Packed>> = HashMap::new();
     let mut bytes = 0;
-    for Answer { to, pack, packed } in answers {
+    for Answer {
+        to,
+        kind,
+        pack,
+        packed,
+    } in answers
+    {
         if !pack {
-            send(channel, &to, packed).await?;
+            send(channel, &to, kind, packed).await?;
             continue;
         }
-        if let Outcome::Saved { record } = &packed.reply.outcome {
+        if let Outcome::Saved { record }
+        | Outcome::Deleted {
+            record: Some(record),
+        } = &packed.reply.outcome
+        {
             bytes += record.oauth_connector_details.len();
         }
         packs.entry(to).or_default().push(packed);
@@ -246,8 +259,13 @@ async fn send_packs(
     Ok(())
 }
 
-async fn send(channel: &Channel, to: &str, packed: Packed) -> Result<(), BrokerError> {
-    let mut properties = BasicProperties::default().with_type(reply::TYPE.into());
+async fn send(
+    channel: &Channel,
+    to: &str,
+    kind: &'static str,
+    packed: Packed,
+) -> Result<(), BrokerError> {
+    let mut properties = BasicProperties::default().with_type(kind.into());
     if let Some(id) = packed.correlation_id {
         properties = properties.with_correlation_id(id.into());
     }

@@ -4,12 +4,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use proto::{Envelope, Fault, Outcome, SaveConnectorDetails};
+use proto::{
+    Command, Envelope, Fault, Outcome,
+    ledger::{Decision, End},
+};
 
 use crate::{
     failpoint,
     publishers::Publishers,
-    store::{Decision, Save, Store, StoreError},
+    store::{Change, Store, StoreError},
 };
 
 /// A message as it was delivered.
@@ -38,9 +41,11 @@ pub struct Verdict {
 pub enum Kind {
     /// Stored now.
     Saved,
-    /// Stored before, and answered the same.
+    /// Deleted now, or there was nothing to delete.
+    Deleted,
+    /// Decided before, and answered the same.
     Repeated,
-    /// Its id stands for something else.
+    /// Its id stands for something else, or the record is not as it expected.
     Conflict,
     /// Nobody can apply it.
     Refused,
@@ -48,13 +53,20 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Saved, Self::Repeated, Self::Conflict, Self::Refused];
+    pub const ALL: [Self; 5] = [
+        Self::Saved,
+        Self::Deleted,
+        Self::Repeated,
+        Self::Conflict,
+        Self::Refused,
+    ];
 
     /// Its name in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Saved => "saved",
+            Self::Deleted => "deleted",
             Self::Repeated => "repeated",
             Self::Conflict => "conflict",
             Self::Refused => "refused",
@@ -63,11 +75,16 @@ impl Kind {
 }
 
 impl Verdict {
-    fn stored(kind: Kind, decision: Decision) -> Self {
+    /// What was decided, now or before.
+    fn decided(decision: Decision, before: bool) -> Self {
+        let kind = match &decision.end {
+            _ if before => Kind::Repeated,
+            End::Saved(_) => Kind::Saved,
+            End::Deleted(_) => Kind::Deleted,
+            End::Conflict(_) => Kind::Conflict,
+        };
         Self {
-            outcome: Outcome::Saved {
-                record: decision.record,
-            },
+            outcome: decision.end.into(),
             kind,
             park: None,
         }
@@ -106,14 +123,14 @@ pub async fn decide(
         .iter()
         .map(|message| check(message, publishers))
         .collect();
-    let saves: Vec<&Save> = checked
+    let changes: Vec<&Change> = checked
         .iter()
-        .filter_map(|save| save.as_ref().ok())
+        .filter_map(|change| change.as_ref().ok())
         .collect();
-    let mut decided = store_all(store, saves).await?.into_iter();
+    let mut decided = store_all(store, changes).await?.into_iter();
     checked
         .into_iter()
-        .map(|save| match save {
+        .map(|change| match change {
             Ok(_) => decided.next().ok_or(StoreError::Undecided),
             Err(faults) => Ok(Verdict::parked(faults)),
         })
@@ -121,13 +138,13 @@ pub async fn decide(
 }
 
 /// The door, once more: other services publish too.
-fn check(message: &Message, publishers: &Publishers) -> Result<Save, Vec<Fault>> {
+fn check(message: &Message, publishers: &Publishers) -> Result<Change, Vec<Fault>> {
     let envelope = &message.envelope;
-    let command_id = envelope.check().map_err(|fault| vec![fault])?;
-    let command = SaveConnectorDetails::decode(&message.body)?;
+    let (kind, command_id) = envelope.check().map_err(|fault| vec![fault])?;
+    let command = Command::decode(kind, &message.body)?;
     failpoint::pass(command_id);
     let user_id = envelope.user_id.as_deref();
-    if !publishers.allow(user_id, &command.key.catalog_guid) {
+    if !publishers.allow(user_id, &command.key().catalog_guid) {
         return Err(vec![Fault::forbidden()]);
     }
     let author = if publishers.may_name_authors(user_id) {
@@ -135,7 +152,7 @@ fn check(message: &Message, publishers: &Publishers) -> Result<Save, Vec<Fault>>
     } else {
         user_id
     };
-    Ok(Save {
+    Ok(Change {
         command_id: command_id.clone(),
         fingerprint: command.fingerprint(),
         command,
@@ -146,9 +163,9 @@ fn check(message: &Message, publishers: &Publishers) -> Result<Save, Vec<Fault>>
 }
 
 /// One statement for the whole batch, wherever no record and no id is named twice.
-async fn store_all(store: &Store, saves: Vec<&Save>) -> Result<Vec<Verdict>, StoreError> {
-    let mut verdicts: Vec<Option<Verdict>> = saves.iter().map(|_| None).collect();
-    let mut open: Vec<(usize, &Save)> = saves.into_iter().enumerate().collect();
+async fn store_all(store: &Store, changes: Vec<&Change>) -> Result<Vec<Verdict>, StoreError> {
+    let mut verdicts: Vec<Option<Verdict>> = changes.iter().map(|_| None).collect();
+    let mut open: Vec<(usize, &Change)> = changes.into_iter().enumerate().collect();
     while !open.is_empty() {
         let (statement, later) = without_repeats(open);
         for (index, verdict) in store_or_split(store, statement).await? {
@@ -160,35 +177,35 @@ async fn store_all(store: &Store, saves: Vec<&Save>) -> Result<Vec<Verdict>, Sto
     all.ok_or(StoreError::Undecided)
 }
 
-type Indexed<'a> = Vec<(usize, &'a Save)>;
+type Indexed<'a> = Vec<(usize, &'a Change)>;
 
-/// The saves that can go into one statement, and those that have to wait for the next: a record
+/// The changes that can go into one statement, and those that have to wait for the next: a record
 /// or an id that was seen before waits, and so does all that shares one with it, or order is lost.
 fn without_repeats(open: Indexed<'_>) -> (Indexed<'_>, Indexed<'_>) {
     let mut records = HashSet::new();
     let mut ids = HashSet::new();
-    open.into_iter().partition(|(_, save)| {
-        let new_record = records.insert(&save.command.key);
-        let new_id = ids.insert((&save.command.key.catalog_guid, &save.command_id));
+    open.into_iter().partition(|(_, change)| {
+        let new_record = records.insert(change.command.key());
+        let new_id = ids.insert((&change.command.key().catalog_guid, &change.command_id));
         new_record && new_id
     })
 }
 
-/// Stores saves that name no record and no id twice. Where the database refuses the content of one of them, the
+/// Stores changes that name no record and no id twice. Where the database refuses the content of one of them, the
 /// halves are stored by themselves until it stands alone: it must not take its neighbours with it.
 async fn store_or_split(
     store: &Store,
-    saves: Indexed<'_>,
+    changes: Indexed<'_>,
 ) -> Result<Vec<(usize, Verdict)>, StoreError> {
-    let mut verdicts = Vec::with_capacity(saves.len());
-    let mut parts = vec![saves];
+    let mut verdicts = Vec::with_capacity(changes.len());
+    let mut parts = vec![changes];
     while let Some(mut part) = parts.pop() {
         match store_once(store, &part).await {
             Ok(decided) => verdicts.extend(decided),
             Err(StoreError::Content(error)) if part.len() == 1 => {
-                let (index, save) = part[0];
+                let (index, change) = part[0];
                 tracing::error!(
-                    command.id = save.command_id.as_str(),
+                    command.id = change.command_id.as_str(),
                     sql_state = sql_state(&error),
                     "the database refuses the content of a valid command; it is parked"
                 );
@@ -211,23 +228,23 @@ fn sql_state(error: &sqlx::Error) -> Option<String> {
 
 async fn store_once(
     store: &Store,
-    saves: &[(usize, &Save)],
+    changes: &[(usize, &Change)],
 ) -> Result<Vec<(usize, Verdict)>, StoreError> {
-    let mut all: Vec<&Save> = saves.iter().map(|(_, save)| *save).collect();
-    let mut decided = by_command(store.save(&all).await?);
-    all.retain(|save| !decided.contains_key(&name(save)));
+    let mut all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
+    let mut decided = by_command(store.decide(&all).await?);
+    all.retain(|change| !decided.contains_key(&name(change)));
     let mut before = if all.is_empty() {
         HashMap::new()
     } else {
         by_command(store.decisions(&all).await?)
     };
-    saves
+    changes
         .iter()
-        .map(|(index, save)| {
-            let verdict = match (decided.remove(&name(save)), before.remove(&name(save))) {
-                (Some(decision), _) => Verdict::stored(Kind::Saved, decision),
-                (None, Some(decision)) if decision.fingerprint == save.fingerprint => {
-                    Verdict::stored(Kind::Repeated, decision)
+        .map(|(index, change)| {
+            let verdict = match (decided.remove(&name(change)), before.remove(&name(change))) {
+                (Some(decision), _) => Verdict::decided(decision, false),
+                (None, Some(decision)) if decision.fingerprint == change.fingerprint => {
+                    Verdict::decided(decision, true)
                 }
                 (None, Some(_)) => Verdict::conflict(),
                 (None, None) => return Err(StoreError::Undecided),
@@ -240,9 +257,9 @@ async fn store_once(
 /// What a command is known by: its Space and its id.
 type Name = (String, String);
 
-fn name(save: &Save) -> Name {
-    let space = save.command.key.catalog_guid.as_str();
-    (space.to_owned(), save.command_id.as_str().to_owned())
+fn name(change: &Change) -> Name {
+    let space = change.command.key().catalog_guid.as_str();
+    (space.to_owned(), change.command_id.as_str().to_owned())
 }
 
 fn by_command(decisions: Vec<Decision>) -> HashMap<Name, Decision> {

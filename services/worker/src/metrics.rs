@@ -20,7 +20,7 @@ pub fn describe() {
     queues::describe();
     describe_counter!(
         "connector_details_commands_total",
-        "Decided commands, by outcome: saved, repeated, conflict, refused"
+        "Decided commands, by outcome: saved, deleted, repeated, conflict, refused"
     );
     describe_histogram!("connector_details_batch_commands", "Commands in one batch");
     describe_histogram!(

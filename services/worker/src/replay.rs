@@ -13,6 +13,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use proto::{
+    Envelope, Kind,
     broker::{self, within_deadline},
     parked, topology,
 };
@@ -98,7 +99,7 @@ async fn replay_one(
         channel
             .basic_publish(
                 topology::COMMANDS.into(),
-                topology::SAVE.into(),
+                kind(message).routing_key().into(),
                 options,
                 &message.data,
                 original(&message.properties),
@@ -117,6 +118,12 @@ async fn replay_one(
         "the connection was lost; what was sent may be parked still"
     );
     Ok("sent")
+}
+
+/// What it asks for; of what is neither, the worker says so once more.
+fn kind(message: &BasicGetMessage) -> Kind {
+    let envelope = Envelope::read(&message.properties);
+    envelope.check().map_or(Kind::Save, |(kind, _)| kind)
 }
 
 /// The properties as the publisher set them, as far as they were kept.

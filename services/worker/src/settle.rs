@@ -186,11 +186,12 @@ impl Counts {
 
     /// One line for each batch, and its metrics.
     fn tell(&self, took: Duration, redelivered: usize, statements: &[Statement]) {
-        let Self([saved, repeated, conflicts, refused]) = self;
-        let commands = saved + repeated + conflicts + refused;
+        let Self([saved, deleted, repeated, conflicts, refused]) = self;
+        let commands = self.0.iter().sum();
         tracing::info!(
             commands,
             saved,
+            deleted,
             repeated,
             conflicts,
             refused,

@@ -1,19 +1,21 @@
-//! The one file with SQL: decides a batch of commands in one statement and one commit, or a large
+//! The one place with SQL: decides a batch of commands in one statement and one commit, or a large
 //! one in two halves at once.
+
+mod change;
+mod columns;
+mod decisions;
+mod save;
 
 use std::{
     sync::{self, Arc, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use proto::{CommandId, Fingerprint, Record, SaveConnectorDetails};
-use sqlx::{
-    Connection as _, PgConnection,
-    postgres::PgConnectOptions,
-    types::{Uuid, time::OffsetDateTime},
-};
+use proto::{Command, CommandId, Fingerprint, Kind, ledger::Decision};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
+use self::columns::Columns;
 use crate::{metrics, spans::Statement};
 
 /// No statement may take longer on the server; the client gives up a little later.
@@ -29,11 +31,11 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A checked command and what the ledger keeps about it.
 #[derive(Debug, Clone)]
-pub struct Save {
+pub struct Change {
     /// The command's id, unique in its Space.
     pub command_id: CommandId,
-    /// What to save.
-    pub command: SaveConnectorDetails,
+    /// What to do.
+    pub command: Command,
     /// Of `command`.
     pub fingerprint: Fingerprint,
     /// The author, as far as known.
@@ -44,17 +46,13 @@ pub struct Save {
     pub traceparent: Option<String>,
 }
 
-/// What the ledger says about a command.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    /// The Space of the command.
-    pub space: String,
-    /// Its id, unique in its Space.
-    pub command_id: String,
-    /// Of the command that was decided under this id.
-    pub fingerprint: Fingerprint,
-    /// The record as that command left it.
-    pub record: Record,
+impl Change {
+    /// Whether it takes effect whatever the record is: nearly all do, and their statement is the
+    /// cheaper one.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.command.kind() == Kind::Save && self.command.expected_revision().is_none()
+    }
 }
 
 /// Why a statement had no effect, as far as is known. Of a batch in two halves, the other may have
@@ -158,33 +156,61 @@ impl Store {
         .map(drop)
     }
 
-    /// Stores the saves that were not decided before, and returns their decisions. No record and no
-    /// command id may be named twice.
+    /// Decides the changes that were not decided before, and returns their decisions. No record and
+    /// no command id may be named twice.
     ///
-    /// It takes one statement; or two halves at once, where there are enough of them: one
-    /// connection keeps one processor of the database busy.
+    /// It takes one statement for those that take effect whatever the record is, or two halves at
+    /// once, where there are enough of them: one connection keeps one processor of the database
+    /// busy. And another statement for deletions and for what expects a revision.
     ///
     /// # Errors
-    /// Every [`StoreError`]. All of a half or nothing of it took effect.
-    pub async fn save(&self, saves: &[&Save]) -> Result<Vec<Decision>, StoreError> {
+    /// Every [`StoreError`]. All of a statement or nothing of it took effect.
+    pub async fn decide(&self, changes: &[&Change]) -> Result<Vec<Decision>, StoreError> {
         let [first, second] = &self.batch;
-        if saves.len() < ENOUGH_FOR_TWO {
-            return self.save_by(first, saves).await;
-        }
-        let (left, right) = saves.split_at(saves.len() / 2);
-        // Both to their end: what was begun is not given up because of the other.
+        let (plain, others): (Vec<_>, Vec<_>) = changes
+            .iter()
+            .partition::<Vec<&Change>, _>(|change| change.is_plain());
+        let half = if plain.len() < ENOUGH_FOR_TWO {
+            plain.len()
+        } else {
+            plain.len() / 2
+        };
+        let (left, right) = plain.split_at(half);
+        // All to their end: what was begun is not given up because of another.
         let (left, right) = tokio::join!(self.save_by(first, left), self.save_by(second, right));
         let mut decisions = left?;
         decisions.extend(right?);
+        if !others.is_empty() {
+            decisions.extend(self.change_by(first, &others).await?);
+        }
         Ok(decisions)
     }
 
-    async fn save_by(&self, slot: &Slot, saves: &[&Save]) -> Result<Vec<Decision>, StoreError> {
+    async fn change_by(
+        &self,
+        slot: &Slot,
+        changes: &[&Change],
+    ) -> Result<Vec<Decision>, StoreError> {
+        let columns = Columns::of(changes);
+        let started = SystemTime::now();
+        let decided = self
+            .run(slot, DEADLINE, async |connection| {
+                change::change(connection, &columns).await
+            })
+            .await;
+        self.ran("change connector_details", started, decided.is_ok());
+        decided
+    }
+
+    async fn save_by(&self, slot: &Slot, saves: &[&Change]) -> Result<Vec<Decision>, StoreError> {
+        if saves.is_empty() {
+            return Ok(Vec::new());
+        }
         let columns = Columns::of(saves);
         let started = SystemTime::now();
         let decided = self
             .run(slot, DEADLINE, async |connection| {
-                save(connection, &columns).await
+                save::save(connection, &columns).await
             })
             .await;
         self.ran("save connector_details", started, decided.is_ok());
@@ -214,16 +240,16 @@ impl Store {
     }
 
     /// What was decided before about these commands. A statement of its own, because a part of
-    /// [`Store::save`]'s would see the snapshot from before the other worker's commit.
+    /// [`Store::decide`]'s would see the snapshot from before the other worker's commit.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
-    pub async fn decisions(&self, saves: &[&Save]) -> Result<Vec<Decision>, StoreError> {
-        let columns = Columns::of(saves);
+    pub async fn decisions(&self, changes: &[&Change]) -> Result<Vec<Decision>, StoreError> {
+        let columns = Columns::of(changes);
         let started = SystemTime::now();
         let decided = self
             .run(&self.batch[0], DEADLINE, async |connection| {
-                decisions(connection, &columns).await
+                decisions::decisions(connection, &columns).await
             })
             .await;
         self.ran("select connector_details_changes", started, decided.is_ok());
@@ -251,217 +277,5 @@ impl Store {
             *slot = Some(connection);
         }
         result
-    }
-}
-
-/// The saves as `unnest` takes them: an array for each column.
-#[derive(Default)]
-struct Columns<'a> {
-    command_id: Vec<&'a str>,
-    fingerprint: Vec<&'a [u8]>,
-    catalog_guid: Vec<&'a str>,
-    integration_pack_instance_id: Vec<&'a str>,
-    process_id: Vec<&'a str>,
-    env_id: Vec<&'a str>,
-    connection_id: Vec<&'a str>,
-    is_token_generated: Vec<bool>,
-    oauth_connector_details: Vec<&'a str>,
-    client_id: Vec<&'a str>,
-    updated_by: Vec<Option<&'a str>>,
-    source: Vec<Option<&'a str>>,
-    traceparent: Vec<Option<&'a str>>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(saves: &[&'a Save]) -> Self {
-        let mut columns = Self::default();
-        for save in saves {
-            let SaveConnectorDetails { key, client_id, .. } = &save.command;
-            columns.command_id.push(save.command_id.as_str());
-            columns.fingerprint.push(&save.fingerprint.0);
-            columns.catalog_guid.push(key.catalog_guid.as_str());
-            columns
-                .integration_pack_instance_id
-                .push(key.integration_pack_instance_id.as_str());
-            columns.process_id.push(key.process_id.as_str());
-            columns.env_id.push(key.env_id.as_str());
-            columns.connection_id.push(key.connection_id.as_str());
-            columns
-                .is_token_generated
-                .push(save.command.is_token_generated);
-            columns
-                .oauth_connector_details
-                .push(save.command.oauth_connector_details.as_str());
-            columns.client_id.push(client_id.as_str());
-            columns.updated_by.push(save.updated_by.as_deref());
-            columns.source.push(save.source.as_deref());
-            columns.traceparent.push(save.traceparent.as_deref());
-        }
-        columns
-    }
-}
-
-async fn save(connection: &mut PgConnection, saves: &Columns<'_>) -> sqlx::Result<Vec<Decision>> {
-    // The ledger decides: a redelivered command finds itself in it and changes nothing. The rows
-    // go in by key, and then all decisions by id, so that two workers that overlap for a moment
-    // wait instead of deadlocking. The ledger is asked by a subquery for each command, because
-    // `not exists` becomes a join, and a plan that was made while the table was small would read
-    // all of it for every batch.
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
-        with fresh as materialized (
-            select i.*
-            from unnest(
-                $1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]
-            ) as i (
-                command_id, fingerprint, catalog_guid, integration_pack_instance_id, process_id,
-                env_id, connection_id, is_token_generated, oauth_connector_details, client_id,
-                updated_by, source, traceparent
-            )
-            where (
-                select c.revision from connector_details_changes c
-                where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
-            ) is null
-        ),
-        saved as (
-            insert into connector_details as t (
-                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
-                is_token_generated, oauth_connector_details, client_id, last_command_id, updated_by
-            )
-            select
-                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
-                is_token_generated, oauth_connector_details, client_id, command_id, updated_by
-            from fresh
-            order by catalog_guid collate "C", integration_pack_instance_id collate "C",
-                process_id collate "C", env_id collate "C", connection_id collate "C"
-            on conflict on constraint connector_details_key do update set
-                is_token_generated = excluded.is_token_generated,
-                oauth_connector_details = excluded.oauth_connector_details,
-                client_id = excluded.client_id,
-                revision = t.revision + 1,
-                last_command_id = excluded.last_command_id,
-                updated_at = excluded.updated_at,
-                updated_by = excluded.updated_by
-            returning t.*
-        ),
-        decided as (
-            select s.*, f.fingerprint, f.source, f.traceparent
-            from saved s
-            join fresh f
-                on (f.catalog_guid, f.command_id) = (s.catalog_guid, s.last_command_id)
-        ),
-        logged as (
-            insert into connector_details_changes (
-                catalog_guid, command_id, fingerprint, record_id, revision,
-                integration_pack_instance_id, process_id, env_id, connection_id,
-                is_token_generated, oauth_connector_details, client_id,
-                decided_at, updated_by, source, traceparent
-            )
-            select
-                catalog_guid, last_command_id, fingerprint, id, revision,
-                integration_pack_instance_id, process_id, env_id, connection_id,
-                is_token_generated, oauth_connector_details, client_id,
-                updated_at, updated_by, source, traceparent
-            from decided
-            order by catalog_guid, last_command_id
-        )
-        select
-            last_command_id as "command_id!", fingerprint as "fingerprint!", id as "record_id!",
-            revision as "revision!", catalog_guid as "catalog_guid!",
-            integration_pack_instance_id as "integration_pack_instance_id!",
-            process_id as "process_id!", env_id as "env_id!", connection_id as "connection_id!",
-            is_token_generated as "is_token_generated!",
-            oauth_connector_details as "oauth_connector_details!", client_id as "client_id!",
-            updated_at as "decided_at!", updated_by
-        from decided
-        "#,
-        &saves.command_id as _,
-        &saves.fingerprint as _,
-        &saves.catalog_guid as _,
-        &saves.integration_pack_instance_id as _,
-        &saves.process_id as _,
-        &saves.env_id as _,
-        &saves.connection_id as _,
-        &saves.is_token_generated,
-        &saves.oauth_connector_details as _,
-        &saves.client_id as _,
-        &saves.updated_by as _,
-        &saves.source as _,
-        &saves.traceparent as _,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(Decision::from).collect())
-}
-
-async fn decisions(
-    connection: &mut PgConnection,
-    saves: &Columns<'_>,
-) -> sqlx::Result<Vec<Decision>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
-        select
-            c.command_id, c.fingerprint, c.record_id, c.revision, c.catalog_guid,
-            c.integration_pack_instance_id, c.process_id, c.env_id, c.connection_id,
-            c.is_token_generated, c.oauth_connector_details, c.client_id, c.decided_at,
-            c.updated_by
-        from unnest($1::text[], $2::text[]) as i (catalog_guid, command_id)
-        cross join lateral (
-            select * from connector_details_changes c
-            where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
-            -- Keeps the planner from making a join of it: see `save`.
-            offset 0
-        ) c
-        "#,
-        &saves.catalog_guid as _,
-        &saves.command_id as _,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(Decision::from).collect())
-}
-
-struct Row {
-    command_id: String,
-    fingerprint: Vec<u8>,
-    record_id: Uuid,
-    revision: i64,
-    catalog_guid: String,
-    integration_pack_instance_id: String,
-    process_id: String,
-    env_id: String,
-    connection_id: String,
-    is_token_generated: bool,
-    oauth_connector_details: String,
-    client_id: String,
-    decided_at: OffsetDateTime,
-    updated_by: Option<String>,
-}
-
-impl From<Row> for Decision {
-    fn from(row: Row) -> Self {
-        Self {
-            space: row.catalog_guid.clone(),
-            command_id: row.command_id,
-            // A fingerprint of another length equals none, which makes it a conflict.
-            fingerprint: Fingerprint(row.fingerprint.try_into().unwrap_or_default()),
-            record: Record {
-                id: row.record_id.to_string(),
-                integration_pack_instance_id: row.integration_pack_instance_id,
-                is_token_generated: row.is_token_generated,
-                oauth_connector_details: row.oauth_connector_details,
-                process_id: row.process_id,
-                env_id: row.env_id,
-                connection_id: row.connection_id,
-                catalog_guid: row.catalog_guid,
-                client_id: row.client_id,
-                revision: row.revision,
-                updated_at: row.decided_at,
-                updated_by: row.updated_by,
-            },
-        }
     }
 }

@@ -1,9 +1,9 @@
-//! One save from the request's side: send it, wait for the answer, look it up, and only then say
+//! One command from the request's side: send it, wait for the answer, look it up, and only then say
 //! that it is not decided.
 
 use std::time::Duration;
 
-use proto::{CommandId, Envelope, Fault, Fingerprint, Outcome, Record, SaveConnectorDetails};
+use proto::{Command, CommandId, Envelope, Fault, Outcome, Record, ledger::Decision};
 use telemetry::traces::Place;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,41 +18,47 @@ use crate::{
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Saves, and returns the stored record. Takes at most the answer's and the read's deadline.
+/// Has a command decided. Returns the record as a save left it, or as it was before a deletion, if
+/// there was one. Takes at most the answer's and the read's deadline.
 ///
 /// # Errors
-/// The [`Failure`] says what the save leaves behind.
-pub async fn save(
+/// The [`Failure`] says what the command leaves behind.
+pub async fn decide(
     commands: &Commands,
     records: &Records,
     command_id: CommandId,
     subject: &str,
-    command: &SaveConnectorDetails,
+    command: &Command,
     trace: &Place,
-) -> Result<Record, Failure> {
+) -> Result<Option<Record>, Failure> {
     let envelope = Envelope {
         subject: Some(subject.to_owned()),
         app_id: Some("connector-details-gateway".to_owned()),
-        ..Envelope::of(command_id.clone())
+        ..Envelope::of(command.kind(), command_id.clone())
     };
     let deadline = Instant::now() + ANSWER_DEADLINE;
-    let confirmed = match commands.save(envelope, command, deadline, trace).await {
-        Sent::Answered(reply) => {
-            return match reply.outcome {
-                Outcome::Saved { record } => Ok(record),
-                Outcome::Refused { errors } => Err(Failure::Refused(errors)),
-            };
-        }
+    let confirmed = match commands.send(envelope, command, deadline, trace).await {
+        Sent::Answered(reply) => return record(reply.outcome),
         Sent::NotSent => return Err(Failure::Unavailable),
         Sent::QueueFull => return Err(Failure::QueueFull),
         Sent::Confirmed => true,
         Sent::Unconfirmed => false,
     };
     match decision(records, &command_id, command, deadline, trace).await {
-        Some((fingerprint, record)) if fingerprint == command.fingerprint() => Ok(record),
+        Some(decision) if decision.fingerprint == command.fingerprint() => {
+            record(decision.end.into())
+        }
         Some(_) => Err(Failure::Refused(vec![Fault::conflict()])),
         None if confirmed => Err(Failure::Pending(command_id)),
         None => Err(Failure::Unknown(command_id)),
+    }
+}
+
+fn record(outcome: Outcome) -> Result<Option<Record>, Failure> {
+    match outcome {
+        Outcome::Saved { record } => Ok(Some(record)),
+        Outcome::Deleted { record } => Ok(record),
+        Outcome::Refused { errors } => Err(Failure::Refused(errors)),
     }
 }
 
@@ -61,11 +67,11 @@ pub async fn save(
 async fn decision(
     records: &Records,
     command_id: &CommandId,
-    command: &SaveConnectorDetails,
+    command: &Command,
     deadline: Instant,
     trace: &Place,
-) -> Option<(Fingerprint, Record)> {
-    let space = &command.key.catalog_guid;
+) -> Option<Decision> {
+    let space = &command.key().catalog_guid;
     loop {
         let last = Instant::now() >= deadline;
         match records.decision(space, command_id, trace).await {

@@ -1,0 +1,143 @@
+//! The statement for deletions, and for saves that expect a revision.
+
+use proto::ledger::{Decision, Entry};
+use sqlx::PgConnection;
+
+use super::columns::Columns;
+
+/// Deletes records, and saves those that are as the command expected; and writes down which were not.
+///
+/// The revisions are those of the statement's snapshot. Another worker can't have changed a record
+/// since then without having decided these commands, too: they were the broker's to hand out first.
+/// Then the ledger's key fails this statement, and it is run again.
+#[expect(clippy::too_many_lines, reason = "one statement")]
+pub(super) async fn change(
+    connection: &mut PgConnection,
+    changes: &Columns<'_>,
+) -> sqlx::Result<Vec<Decision>> {
+    let rows = sqlx::query_as!(
+        Entry,
+        r#"
+        with fresh as materialized (
+            select i.*
+            from unnest(
+                $1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+                $14::text[], $15::bigint[]
+            ) as i (
+                command_id, fingerprint, catalog_guid, integration_pack_instance_id, process_id,
+                env_id, connection_id, is_token_generated, oauth_connector_details, client_id,
+                updated_by, source, traceparent, kind, expected_revision
+            )
+            where (
+                select c.revision from connector_details_changes c
+                where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
+            ) is null
+        ),
+        seen as materialized (
+            select
+                f.*, t.id as seen_id, coalesce(t.revision, 0) as seen_revision,
+                t.updated_at as seen_updated_at, t.updated_by as seen_updated_by,
+                t.is_token_generated as seen_is_token_generated,
+                t.oauth_connector_details as seen_oauth_connector_details,
+                t.client_id as seen_client_id,
+                f.expected_revision is null or f.expected_revision = coalesce(t.revision, 0)
+                    as is_expected
+            from fresh f
+            left join lateral (
+                select * from connector_details t
+                where (
+                    t.catalog_guid, t.integration_pack_instance_id, t.process_id, t.env_id,
+                    t.connection_id
+                ) = (
+                    f.catalog_guid, f.integration_pack_instance_id, f.process_id, f.env_id,
+                    f.connection_id
+                )
+                -- Keeps the planner from making a join of it: see `save`.
+                offset 0
+            ) t on true
+        ),
+        saved as (
+            insert into connector_details as t (
+                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id, last_command_id, updated_by
+            )
+            select
+                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id, command_id, updated_by
+            from seen
+            where kind = 'saved' and is_expected
+            order by catalog_guid collate "C", integration_pack_instance_id collate "C",
+                process_id collate "C", env_id collate "C", connection_id collate "C"
+            on conflict on constraint connector_details_key do update set
+                is_token_generated = excluded.is_token_generated,
+                oauth_connector_details = excluded.oauth_connector_details,
+                client_id = excluded.client_id,
+                revision = t.revision + 1,
+                last_command_id = excluded.last_command_id,
+                updated_at = excluded.updated_at,
+                updated_by = excluded.updated_by
+            returning t.*
+        ),
+        deleted as (
+            delete from connector_details
+            where id = any (
+                array(select seen_id from seen where kind = 'deleted' and is_expected)
+            )
+        ),
+        logged as (
+            insert into connector_details_changes (
+                catalog_guid, command_id, fingerprint, record_id, revision,
+                integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id,
+                decided_at, updated_by, source, traceparent,
+                kind, previous_updated_at, previous_updated_by
+            )
+            select
+                n.catalog_guid, n.command_id, n.fingerprint, coalesce(s.id, n.seen_id),
+                case
+                    when s.id is not null then s.revision
+                    when n.is_expected and n.seen_id is not null then n.seen_revision + 1
+                    else n.seen_revision
+                end,
+                n.integration_pack_instance_id, n.process_id, n.env_id, n.connection_id,
+                coalesce(s.is_token_generated, n.seen_is_token_generated),
+                coalesce(s.oauth_connector_details, n.seen_oauth_connector_details),
+                coalesce(s.client_id, n.seen_client_id),
+                coalesce(s.updated_at, now()), n.updated_by, n.source, n.traceparent,
+                case when n.is_expected then n.kind else 'conflict' end
+                    ::connector_details_decision,
+                n.seen_updated_at, n.seen_updated_by
+            from seen n
+            left join saved s
+                on (s.catalog_guid, s.last_command_id) = (n.catalog_guid, n.command_id)
+            order by n.catalog_guid, n.command_id
+            returning *
+        )
+        select
+            kind::text as "kind!", command_id, fingerprint, record_id, revision, catalog_guid,
+            integration_pack_instance_id, process_id, env_id, connection_id, is_token_generated,
+            oauth_connector_details, client_id, decided_at, updated_by, previous_updated_at,
+            previous_updated_by
+        from logged
+        "#,
+        &changes.command_id as _,
+        &changes.fingerprint as _,
+        &changes.catalog_guid as _,
+        &changes.integration_pack_instance_id as _,
+        &changes.process_id as _,
+        &changes.env_id as _,
+        &changes.connection_id as _,
+        &changes.is_token_generated,
+        &changes.oauth_connector_details as _,
+        &changes.client_id as _,
+        &changes.updated_by as _,
+        &changes.source as _,
+        &changes.traceparent as _,
+        &changes.kind as _,
+        &changes.expected_revision as _,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Decision::from).collect())
+}

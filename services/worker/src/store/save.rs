@@ -1,0 +1,104 @@
+//! The statement for saves that take effect whatever the record is.
+
+use proto::ledger::{Decision, Entry};
+use sqlx::PgConnection;
+
+use super::columns::Columns;
+
+pub(super) async fn save(
+    connection: &mut PgConnection,
+    saves: &Columns<'_>,
+) -> sqlx::Result<Vec<Decision>> {
+    // The ledger decides: a redelivered command finds itself in it and changes nothing. The rows
+    // go in by key, and then all decisions by id, so that two workers that overlap for a moment
+    // wait instead of deadlocking. The ledger is asked by a subquery for each command, because
+    // `not exists` becomes a join, and a plan that was made while the table was small would read
+    // all of it for every batch.
+    let rows = sqlx::query_as!(
+        Entry,
+        r#"
+        with fresh as materialized (
+            select i.*
+            from unnest(
+                $1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]
+            ) as i (
+                command_id, fingerprint, catalog_guid, integration_pack_instance_id, process_id,
+                env_id, connection_id, is_token_generated, oauth_connector_details, client_id,
+                updated_by, source, traceparent
+            )
+            where (
+                select c.revision from connector_details_changes c
+                where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
+            ) is null
+        ),
+        saved as (
+            insert into connector_details as t (
+                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id, last_command_id, updated_by
+            )
+            select
+                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id, command_id, updated_by
+            from fresh
+            order by catalog_guid collate "C", integration_pack_instance_id collate "C",
+                process_id collate "C", env_id collate "C", connection_id collate "C"
+            on conflict on constraint connector_details_key do update set
+                is_token_generated = excluded.is_token_generated,
+                oauth_connector_details = excluded.oauth_connector_details,
+                client_id = excluded.client_id,
+                revision = t.revision + 1,
+                last_command_id = excluded.last_command_id,
+                updated_at = excluded.updated_at,
+                updated_by = excluded.updated_by
+            returning t.*
+        ),
+        decided as (
+            select s.*, f.fingerprint, f.source, f.traceparent
+            from saved s
+            join fresh f
+                on (f.catalog_guid, f.command_id) = (s.catalog_guid, s.last_command_id)
+        ),
+        logged as (
+            insert into connector_details_changes (
+                catalog_guid, command_id, fingerprint, record_id, revision,
+                integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id,
+                decided_at, updated_by, source, traceparent
+            )
+            select
+                catalog_guid, last_command_id, fingerprint, id, revision,
+                integration_pack_instance_id, process_id, env_id, connection_id,
+                is_token_generated, oauth_connector_details, client_id,
+                updated_at, updated_by, source, traceparent
+            from decided
+            order by catalog_guid, last_command_id
+        )
+        select
+            'saved' as "kind!", last_command_id as "command_id!", fingerprint as "fingerprint!",
+            id as record_id, revision as "revision!", catalog_guid as "catalog_guid!",
+            integration_pack_instance_id as "integration_pack_instance_id!",
+            process_id as "process_id!", env_id as "env_id!", connection_id as "connection_id!",
+            is_token_generated, oauth_connector_details, client_id,
+            updated_at as "decided_at!", updated_by,
+            null::timestamptz as previous_updated_at, null::text as previous_updated_by
+        from decided
+        "#,
+        &saves.command_id as _,
+        &saves.fingerprint as _,
+        &saves.catalog_guid as _,
+        &saves.integration_pack_instance_id as _,
+        &saves.process_id as _,
+        &saves.env_id as _,
+        &saves.connection_id as _,
+        &saves.is_token_generated,
+        &saves.oauth_connector_details as _,
+        &saves.client_id as _,
+        &saves.updated_by as _,
+        &saves.source as _,
+        &saves.traceparent as _,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Decision::from).collect())
+}
