@@ -31,13 +31,18 @@ pub struct File {
 /// None that the types allow; the signature is the writers'.
 pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
     let mut files = Vec::new();
+    // What is read of a command, and what is written of a reply.
+    let (read, written) = (
+        SchemaSettings::draft07().for_deserialize(),
+        SchemaSettings::draft07().for_serialize(),
+    );
     for (name, schema) in [
-        (SAVE, schema::<Wire>(SAVE)),
-        (DELETE, schema::<DeleteWire>(DELETE)),
-        (reply::TYPE, schema::<Reply>(reply::TYPE)),
+        (SAVE, schema::<Wire>(SAVE, &read)),
+        (DELETE, schema::<DeleteWire>(DELETE, &read)),
+        (reply::TYPE, schema::<Reply>(reply::TYPE, &written)),
         (
             reply::PACKED_TYPE,
-            schema::<Vec<Packed>>(reply::PACKED_TYPE),
+            schema::<Vec<Packed>>(reply::PACKED_TYPE, &written),
         ),
     ] {
         files.push(File {
@@ -56,8 +61,8 @@ pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
 }
 
 /// Draft 7, which AsyncAPI's own schemas are a superset of.
-fn schema<T: JsonSchema>(title: &str) -> Value {
-    let generator = SchemaSettings::draft07().for_serialize().into_generator();
+fn schema<T: JsonSchema>(title: &str, settings: &SchemaSettings) -> Value {
+    let generator = settings.clone().into_generator();
     let mut schema = Value::from(generator.into_root_schema_for::<T>());
     schema["title"] = title.into();
     schema
