@@ -14,6 +14,7 @@ mod door;
 mod errors;
 mod http;
 mod limits;
+mod lists;
 mod managed;
 mod measured;
 mod model;

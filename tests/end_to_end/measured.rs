@@ -4,11 +4,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use tests::{
     api::{Api, SPACE, sample, sample_with},
     stack::Stack,
 };
 use tokio::task::JoinHandle;
+
+use crate::lists::page;
 
 /// How long a bearer waits who saves now and then.
 async fn calm(api: &Api, took: &mut Vec<Duration>) -> anyhow::Result<()> {
@@ -77,5 +80,64 @@ async fn one_bearer_at_full_speed_does_not_slow_another() -> anyhow::Result<()> 
     let (alone, beside) = (p99(&mut alone), p99(&mut beside));
     eprintln!("p99 of the calm one: {alone:?}, beside the greedy one {beside:?}");
     assert!(beside < alone * 3 / 2, "{beside:?} instead of {alone:?}");
+    Ok(())
+}
+
+/// Fills a Space with so many records, as the owner of the database, each with a change in the ledger.
+async fn filled(stack: &Stack, space: &str, records: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into connector_details (
+             catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
+             is_token_generated, oauth_connector_details, client_id, last_command_id
+         )
+         select $1, 'pack ' || n % 97, 'process ' || n % 89, 'env ' || n % 7, 'connection ' || n,
+             n % 1000 = 0, '{}', 'client', n::text
+         from generate_series(1, $2) n",
+    )
+    .bind(space)
+    .bind(records)
+    .execute(&stack.database)
+    .await?;
+    sqlx::query("analyze connector_details")
+        .execute(&stack.database)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "measures, and wants the machine for itself"]
+async fn a_page_of_a_million_records_reads_as_much_as_one_of_a_thousand() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let (few, many) = ("a small Space", "a large Space");
+    filled(&stack, few, 1_000).await?;
+    filled(&stack, many, 1_000_000).await?;
+    // Twice, for the first comes from the disk.
+    let mut slowest = [0.0; 2];
+    for filter in [
+        Value::Null,
+        json!({ "integrationPackInstanceId": "pack 5" }),
+        json!({ "processId": "process 5" }),
+        json!({ "envId": "env 5" }),
+        json!({ "connectionId": "connection 500" }),
+        json!({ "isTokenGenerated": true }),
+    ] {
+        for (index, space) in [few, many].into_iter().enumerate() {
+            let api = stack.api(space)?;
+            let first = page(&api, filter.clone(), 20, &Value::Null).await?;
+            let after = first["pageInfo"]["endCursor"].clone();
+            page(&api, filter.clone(), 20, &after).await?;
+            let started = Instant::now();
+            page(&api, filter.clone(), 20, &after).await?;
+            let took = started.elapsed().as_secs_f64() * 1e3;
+            if took > slowest[index] {
+                slowest[index] = took;
+            }
+        }
+    }
+    eprintln!(
+        "a page of 1,000 records takes {:.1} ms, of 1,000,000 {:.1} ms",
+        slowest[0], slowest[1]
+    );
+    assert!(slowest[1] < slowest[0] * 2.0, "{slowest:?}");
     Ok(())
 }

@@ -199,6 +199,7 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
     for source in [
         "services/gateway/src/records/find.rs",
         "services/gateway/src/records/decision.rs",
+        "services/gateway/src/records/history.rs",
         "services/worker/src/store/save.rs",
         "services/worker/src/store/change.rs",
         "services/worker/src/store/decisions.rs",

@@ -2,6 +2,8 @@
 
 mod decision;
 mod find;
+mod history;
+mod page;
 mod statement;
 
 use std::{
@@ -10,7 +12,7 @@ use std::{
 };
 
 use proto::{CatalogGuid, CommandId, Record, RecordKey, ledger::Decision};
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions, types::Uuid};
 use telemetry::traces::{Place, SpanKind};
 use tokio::{
     runtime::Handle,
@@ -21,9 +23,16 @@ use tokio::{
 use self::{
     decision::DecisionOf,
     find::Find,
+    history::History,
+    page::Page,
     statement::{Ping, Statement},
 };
 use crate::metrics;
+
+pub use self::{
+    history::Happened,
+    page::{Filter, Position, position},
+};
 
 /// Reads that run at once; further ones wait for [`DEADLINE`] at most.
 const CONNECTIONS: usize = 16;
@@ -95,6 +104,48 @@ impl Records {
         trace: &Place,
     ) -> Result<Option<Decision>, Unreadable> {
         self.traced(&DecisionOf(space, id), trace).await
+    }
+
+    /// So many records of a Space after a position, or from the first.
+    ///
+    /// # Errors
+    /// [`Unreadable`], after a second at most.
+    pub async fn page(
+        &self,
+        space: &CatalogGuid,
+        filter: &Filter,
+        after: Option<&Position>,
+        count: u32,
+        trace: &Place,
+    ) -> Result<Vec<Record>, Unreadable> {
+        let page = Page {
+            space,
+            filter,
+            after,
+            count,
+        };
+        self.traced(&page, trace).await
+    }
+
+    /// So many changes of a record of a Space before a revision, or from the newest.
+    ///
+    /// # Errors
+    /// [`Unreadable`], after a second at most.
+    pub async fn history(
+        &self,
+        space: &CatalogGuid,
+        id: Uuid,
+        before: Option<i64>,
+        count: u32,
+        trace: &Place,
+    ) -> Result<Vec<Happened>, Unreadable> {
+        let history = History {
+            space,
+            id,
+            before: before.unwrap_or(i64::MAX),
+            count,
+        };
+        self.traced(&history, trace).await
     }
 
     async fn traced<S: Statement>(

@@ -1,7 +1,10 @@
 //! The published GraphQL API, to the letter, the inconsistent capitals included.
 
+mod lists;
+
 use async_graphql::{
-    Context, EmptySubscription, Enum, ID, InputObject, Object, Schema, SchemaBuilder, SimpleObject,
+    Context, EmptySubscription, Enum, ID, InputObject, MergedObject, Object, Schema, SchemaBuilder,
+    SimpleObject,
 };
 use proto::{
     CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Outcome, Record, RecordKey,
@@ -10,6 +13,7 @@ use proto::{
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 
+use self::lists::Lists;
 use crate::{
     command_id, commands::Commands, decide, document::DocumentArgs, failure::Failure,
     records::Records,
@@ -59,7 +63,7 @@ pub fn sdl() -> String {
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query, Mutation, EmptySubscription)
+    Schema::build(Query::default(), Mutation, EmptySubscription)
 }
 
 /// What is saved for the connector of a process in an Integration Pack instance.
@@ -190,12 +194,16 @@ pub struct CommandState {
 }
 
 /// Reads, straight from the database.
-#[derive(Debug)]
-pub struct Query;
+#[derive(Debug, Default, MergedObject)]
+pub struct Query(Single, Lists);
 
-/// Reads, straight from the database.
+/// Single records and commands.
+#[derive(Debug, Default)]
+pub struct Single;
+
+/// Single records and commands.
 #[Object]
-impl Query {
+impl Single {
     /// The connector details as the last save left them, or null where none were saved.
     #[graphql(name = "IPackInstanceOAuthConnectorDetails")]
     async fn connector_details(

@@ -1,0 +1,105 @@
+//! A page of a Space's records, in the order of their ids.
+
+use proto::{CatalogGuid, Record};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+
+use super::{find::Row, statement::Statement};
+
+/// The columns of the order, which are those that can be filtered by, too.
+const ORDER: [&str; 4] = [
+    "integration_pack_instance_id",
+    "process_id",
+    "env_id",
+    "connection_id",
+];
+
+/// Where a record stands: its ids in the order of [`ORDER`].
+pub type Position = [String; 4];
+
+/// Which records are meant.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// A value for each of the ids that is to be that, in the order of a [`Position`].
+    pub ids: [Option<String>; 4],
+    /// Whether the access token has been generated.
+    pub is_token_generated: Option<bool>,
+}
+
+/// Where a record stands in its Space.
+#[must_use]
+pub fn position(record: &Record) -> Position {
+    [
+        record.integration_pack_instance_id.clone(),
+        record.process_id.clone(),
+        record.env_id.clone(),
+        record.connection_id.clone(),
+    ]
+}
+
+/// So many records after a position.
+pub(super) struct Page<'a> {
+    pub space: &'a CatalogGuid,
+    pub filter: &'a Filter,
+    pub after: Option<&'a Position>,
+    pub count: u32,
+}
+
+impl Statement for Page<'_> {
+    type Answer = Vec<Record>;
+
+    const NAME: &'static str = "select connector_details";
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Record>> {
+        let rows: Vec<Row> = self.query().build_query_as().fetch_all(connection).await?;
+        Ok(rows.into_iter().map(Record::from).collect())
+    }
+}
+
+impl Page<'_> {
+    /// Only what is asked for stands in the statement: a condition that may be none would keep the
+    /// planner from using an index. The columns that are fixed are left out of the comparison for the
+    /// same reason; what is left is the end of one of the indexes.
+    fn query(&self) -> QueryBuilder<Postgres> {
+        let mut query = QueryBuilder::new(
+            "select id, integration_pack_instance_id, is_token_generated,
+                 oauth_connector_details, process_id, env_id, connection_id,
+                 catalog_guid, client_id, revision, updated_at, updated_by
+             from connector_details where catalog_guid = ",
+        );
+        query.push_bind(self.space.as_str());
+        for (column, wanted) in ORDER.iter().zip(&self.filter.ids) {
+            if let Some(id) = wanted {
+                query.push(format_args!(" and {column} = "));
+                query.push_bind(id);
+            }
+        }
+        if let Some(flag) = self.filter.is_token_generated {
+            query.push(" and is_token_generated = ").push_bind(flag);
+        }
+        let open: Vec<usize> = (0..ORDER.len())
+            .filter(|index| self.filter.ids[*index].is_none())
+            .collect();
+        let columns: Vec<&str> = open.iter().map(|index| ORDER[*index]).collect();
+        let columns = columns.join(", ");
+        match self.after {
+            // All four ids are given: there is one such record, and none after it.
+            Some(_) if open.is_empty() => {
+                query.push(" and false");
+            }
+            Some(after) => {
+                query.push(format_args!(" and ({columns}) > ("));
+                let mut values = query.separated(", ");
+                for index in &open {
+                    values.push_bind(&after[*index]);
+                }
+                query.push(")");
+            }
+            None => {}
+        }
+        if !open.is_empty() {
+            query.push(format_args!(" order by {columns}"));
+        }
+        query.push(" limit ").push_bind(i64::from(self.count));
+        query
+    }
+}
