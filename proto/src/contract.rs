@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     command::Kind,
     envelope::{self, PACK_REPLIES, SUBJECT},
+    event::{self, ConnectorDetailsDeleted, ConnectorDetailsSaved},
     parked,
     reply::{self, Packed, Reply},
     topology::{self, COMMANDS, QUEUE},
@@ -40,6 +41,14 @@ pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
         (SAVE, schema::<Wire>(SAVE, &read)),
         (DELETE, schema::<DeleteWire>(DELETE, &read)),
         (reply::TYPE, schema::<Reply>(reply::TYPE, &written)),
+        (
+            event::SAVED_TYPE,
+            schema::<ConnectorDetailsSaved>(event::SAVED_TYPE, &written),
+        ),
+        (
+            event::DELETED_TYPE,
+            schema::<ConnectorDetailsDeleted>(event::DELETED_TYPE, &written),
+        ),
         (
             reply::PACKED_TYPE,
             schema::<Vec<Packed>>(reply::PACKED_TYPE, &written),
@@ -114,6 +123,16 @@ fn document() -> Value {
                 "messages": [{ "$ref": "#/channels/delete/messages/delete" }],
                 "reply": answered("deleteReply"),
             },
+            "announce": {
+                "action": "send",
+                "summary": "Tells of each change after its commit: at least once, and in order for each \
+                            record. A repeat has the same message_id.",
+                "channel": { "$ref": "#/channels/events" },
+                "messages": [
+                    { "$ref": "#/channels/events/messages/saved" },
+                    { "$ref": "#/channels/events/messages/deleted" },
+                ],
+            },
             "park": {
                 "action": "send",
                 "summary": "Keeps what nobody can apply, redacted, until an operator decides.",
@@ -176,6 +195,32 @@ fn channels() -> Value {
             },
             "bindings": { "amqp": queue(format!("{}*", envelope::REPLY_QUEUES), true) },
         },
+        "events": {
+            "address": "connector-details.{happened}.v1",
+            "title": "Events",
+            "description": format!(
+                "The routing key at the topic exchange {}. Bind a queue of your own: what happens while \
+                 it is bound comes to it.",
+                topology::EVENTS,
+            ),
+            "parameters": {
+                "happened": { "enum": ["saved", "deleted"], "description": "What happened." },
+            },
+            "messages": {
+                "saved": { "$ref": "#/components/messages/ConnectorDetailsSaved" },
+                "deleted": { "$ref": "#/components/messages/ConnectorDetailsDeleted" },
+            },
+            "bindings": {
+                "amqp": {
+                    "is": "routingKey",
+                    "exchange": {
+                        "name": topology::EVENTS, "type": "topic", "durable": true,
+                        "autoDelete": false, "vhost": "/",
+                    },
+                    "bindingVersion": "0.3.0",
+                },
+            },
+        },
         "parked": {
             "address": topology::PARKED,
             "title": "Parked commands",
@@ -187,21 +232,9 @@ fn channels() -> Value {
     })
 }
 
-fn messages() -> Value {
+/// The headers of a command, of an event, and of a parked command.
+fn headers() -> [Value; 3] {
     let text = |description: &str| json!({ "type": "string", "maxLength": 1024, "description": description });
-    let message = |name: &str, title: &str, rest: Value| {
-        let mut message = json!({
-            "name": name,
-            "title": title,
-            "contentType": envelope::CONTENT_TYPE,
-            "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
-        });
-        if let (Value::Object(message), Value::Object(rest)) = (&mut message, rest) {
-            message.extend(rest);
-        }
-        message
-    };
-    let payload = |name: &str| json!({ "$ref": format!("./schemas/{name}.json") });
     let trace = json!({
         "traceparent": text("W3C trace context of the publisher."),
         "tracestate": text("W3C trace state."),
@@ -209,6 +242,7 @@ fn messages() -> Value {
     let mut sent = trace.clone();
     sent[SUBJECT] = text("The person behind the save. Only the gateway's word counts.");
     sent[PACK_REPLIES] = json!({ "type": "boolean", "description": "Whether several replies may come in one message." });
+    let told = json!({ "traceparent": trace["traceparent"] });
     let mut kept = trace;
     for (name, description) in [
         (parked::REASON, "The code of the refusal."),
@@ -223,6 +257,24 @@ fn messages() -> Value {
     ] {
         kept[name] = json!({ "type": "integer", "description": description });
     }
+    [sent, told, kept]
+}
+
+fn messages() -> Value {
+    let message = |name: &str, title: &str, rest: Value| {
+        let mut message = json!({
+            "name": name,
+            "title": title,
+            "contentType": envelope::CONTENT_TYPE,
+            "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
+        });
+        if let (Value::Object(message), Value::Object(rest)) = (&mut message, rest) {
+            message.extend(rest);
+        }
+        message
+    };
+    let payload = |name: &str| json!({ "$ref": format!("./schemas/{name}.json") });
+    let [sent, told, kept] = headers();
     let command = |name: &str, title: &str| {
         let rest = json!({
             "headers": { "type": "object", "properties": sent },
@@ -239,6 +291,20 @@ fn messages() -> Value {
                 "timestamp": "When it was published, in seconds since 1970 UTC.",
                 "user_id": "The broker user, checked by the broker.",
                 "app_id": "The publishing service.",
+            },
+        });
+        message(name, title, rest)
+    };
+    let happened = |name: &str, title: &str| {
+        let rest = json!({
+            "headers": { "type": "object", "properties": told },
+            "payload": payload(name),
+            "x-amqp-properties": {
+                "type": name,
+                "message_id": "The record's id and the revision that came of it, ID:REVISION.",
+                "delivery_mode": "2, persistent.",
+                "timestamp": "When it was announced, in seconds since 1970 UTC.",
+                "app_id": "connector-details-worker",
             },
         });
         message(name, title, rest)
@@ -261,6 +327,8 @@ fn messages() -> Value {
             "What became of several commands",
             json!({ "payload": payload(reply::PACKED_TYPE) }),
         ),
+        "ConnectorDetailsSaved": happened(event::SAVED_TYPE, "A record was saved"),
+        "ConnectorDetailsDeleted": happened(event::DELETED_TYPE, "A record was deleted"),
         "Parked": message(
             SAVE,
             "A command that nobody can apply",

@@ -10,6 +10,7 @@ pub mod contract;
 pub mod details;
 pub mod envelope;
 pub mod error;
+pub mod event;
 pub mod fields;
 pub mod ledger;
 pub mod mask;
@@ -31,6 +32,7 @@ pub use command::{
 pub use details::OauthConnectorDetails;
 pub use envelope::Envelope;
 pub use error::{Current, ErrorCode, Fault};
+pub use event::Event;
 pub use fields::{
     CatalogGuid, ClientId, CommandId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId,
 };

@@ -34,8 +34,12 @@ pub const DEAD_LETTER: &str = "connector-details.v1";
 pub const DEAD: &str = "ipack.connector-details.v1.dead";
 /// What nobody can apply, redacted, with its reason, until an operator decides.
 pub const PARKED: &str = "ipack.connector-details.v1.parked";
-/// What happened to records, for other services.
+/// What happened to records, for other services. A topic exchange.
 pub const EVENTS: &str = "ipack.events";
+/// The routing key of a saved record's event.
+pub const SAVED: &str = "connector-details.saved.v1";
+/// The routing key of a deleted record's event.
+pub const DELETED: &str = "connector-details.deleted.v1";
 
 /// AMQP's `PRECONDITION_FAILED`: the object exists with other arguments.
 const PRECONDITION_FAILED: u16 = 406;

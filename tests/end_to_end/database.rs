@@ -88,6 +88,6 @@ async fn migrations_may_start_several_at_once() -> anyhow::Result<()> {
     )
     .fetch_one(&stack.database)
     .await?;
-    assert_eq!(tables, 2);
+    assert_eq!(tables, 3, "records, ledger, outbox");
     Ok(())
 }

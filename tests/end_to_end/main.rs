@@ -12,6 +12,7 @@ mod database;
 mod deployed;
 mod door;
 mod errors;
+mod events;
 mod http;
 mod limits;
 mod lists;

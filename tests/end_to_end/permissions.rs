@@ -95,10 +95,12 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
         ("JWT_SECRET", SECRET.to_owned()),
     ])?;
     gateway.becomes("ready").await?;
+    let operator = stack.publisher().await?.listening("test.events").await?;
     Api::new(&gateway.url, SPACE)?
         .save(&sample())
         .await?
         .record()?;
+    operator.take("test.events").await?;
 
     // Another service: one that is saved, and one that is refused and parked.
     let uri = urls["publisher"].parse().map_err(anyhow::Error::msg)?;
@@ -109,7 +111,6 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
         publisher.reply(id).await?;
     }
     // And one that the broker gave up on, from the broker's own hand.
-    let operator = stack.publisher().await?;
     let options = BasicPublishOptions::default();
     let (body, properties) = (sample().to_string(), Publisher::properties("dead"));
     let (exchange, key) = (topology::DEAD_LETTERS, topology::DEAD_LETTER);

@@ -1,6 +1,6 @@
 //! Workers that are killed, frozen and restarted, and commands that come again.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -26,6 +26,54 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
     report.tell("workers killed 12 times")?;
     let redelivered = rig.logged("redelivered=1")?;
     assert!(redelivered > before, "no command was ever redelivered");
+    rig.stop().await;
+    Ok(())
+}
+
+/// Every change is announced, in the order of its record's revisions, whatever dies between its commit
+/// and its announcement.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_others_listen() -> anyhow::Result<()> {
+    const QUEUE: &str = "test.events";
+    let rig = Rig::start(1, 2).await?;
+    let listener = rig.publisher().await?.listening(QUEUE).await?;
+    let load = rig.load(CLIENTS).await?;
+    for round in 0..8 {
+        seconds(0.5).await;
+        let _ = rig.workers[round % 2].signal(Signal::SIGKILL).await;
+    }
+    let database = rig.database().await?;
+    let report = load.finish(&database).await?;
+    eventually("an empty outbox", async || {
+        let waiting: i64 = sqlx::query_scalar("select count(*) from connector_details_outbox")
+            .fetch_one(&database)
+            .await?;
+        Ok((waiting == 0).then_some(()))
+    })
+    .await?;
+
+    let mut told: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut repeated = 0;
+    while let Some(event) = listener.get(QUEUE).await? {
+        let record = &event.body["record"];
+        let id = record["id"].as_str().context("no id")?.to_owned();
+        let revision = record["revision"].as_i64().context("no revision")?;
+        let revisions = told.entry(id).or_default();
+        if revisions.contains(&revision) {
+            repeated += 1;
+        } else {
+            revisions.push(revision);
+        }
+    }
+    let kept: Vec<(String, Vec<i64>)> = sqlx::query_as(
+        "select record_id::text, array_agg(revision order by revision)
+         from connector_details_changes group by record_id order by record_id::text",
+    )
+    .fetch_all(&database)
+    .await?;
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), kept);
+    report.tell("workers killed 8 times, others listening")?;
+    eprintln!("{repeated} events were told again");
     rig.stop().await;
     Ok(())
 }

@@ -9,7 +9,7 @@ use lapin::{
     message::BasicGetMessage,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-        ConfirmSelectOptions,
+        ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
     },
     types::{AMQPValue, FieldTable},
     uri::AMQPUri,
@@ -104,6 +104,30 @@ impl Publisher {
             .with_delivery_mode(2)
             .with_app_id("test".into())
             .with_reply_to("amq.rabbitmq.reply-to".into())
+    }
+
+    /// Listens to every event, by a queue of this name.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn listening(self, queue: &str) -> anyhow::Result<Self> {
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        self.channel
+            .queue_declare(queue.into(), durable, FieldTable::default())
+            .await?;
+        self.channel
+            .queue_bind(
+                queue.into(),
+                topology::EVENTS.into(),
+                "connector-details.*.v1".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(self)
     }
 
     /// Publishes a message to the commands' exchange and waits for the confirm.

@@ -1,11 +1,10 @@
-//! Everything that the worker publishes: replies, and commands that are parked.
+//! Everything that the worker publishes: replies, commands that are parked, and (by `events`) events.
 //!
 //! It has a connection of its own. A broker that raises an alarm stops reading from connections
 //! that publish, and acknowledgements on such a connection would be stuck behind the replies.
 
 use std::{
     collections::HashMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -40,6 +39,7 @@ const DEFAULT_EXCHANGE: &str = "";
 pub struct Answers {
     replies: mpsc::Sender<Answer>,
     parking: watch::Receiver<Option<Channel>>,
+    events: watch::Receiver<Option<Channel>>,
 }
 
 #[derive(Debug)]
@@ -73,8 +73,18 @@ impl Answers {
     pub fn start(uri: AMQPUri, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
         let (replies, waiting) = mpsc::channel(REPLIES);
         let (parking_sender, parking) = watch::channel(None);
-        let supervisor = tokio::spawn(supervise(uri, waiting, Arc::new(parking_sender), stop));
-        (Self { replies, parking }, supervisor)
+        let (events_sender, events) = watch::channel(None);
+        let channels = Channels {
+            parking: parking_sender,
+            events: events_sender,
+        };
+        let supervisor = tokio::spawn(supervise(uri, waiting, channels, stop));
+        let answers = Self {
+            replies,
+            parking,
+            events,
+        };
+        (answers, supervisor)
     }
 
     /// Hands over a reply, if the publisher wants one. Never waits.
@@ -142,6 +152,12 @@ impl Answers {
         }
     }
 
+    /// The channel for events, with confirms, while there is one.
+    #[must_use]
+    pub fn events(&self) -> Option<Channel> {
+        self.events.borrow().clone()
+    }
+
     /// Whether there is a connection to publish on.
     #[must_use]
     pub fn connected(&self) -> bool {
@@ -149,20 +165,28 @@ impl Answers {
     }
 }
 
+/// The channels with confirms, for as long as their connection lives.
+struct Channels {
+    parking: watch::Sender<Option<Channel>>,
+    events: watch::Sender<Option<Channel>>,
+}
+
 async fn supervise(
     uri: AMQPUri,
     mut waiting: mpsc::Receiver<Answer>,
-    parking: Arc<watch::Sender<Option<Channel>>>,
+    channels: Channels,
     stop: CancellationToken,
 ) {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
         match open(&uri).await {
-            Ok((connection, replies, parked)) => {
+            Ok((connection, replies, parked, events)) => {
                 let started = Instant::now();
-                parking.send_replace(Some(parked));
+                channels.parking.send_replace(Some(parked));
+                channels.events.send_replace(Some(events));
                 write(&connection, &replies, &mut waiting, &stop).await;
-                parking.send_replace(None);
+                channels.parking.send_replace(None);
+                channels.events.send_replace(None);
                 broker::close(&connection).await;
                 if started.elapsed() > broker::GOOD_SESSION {
                     pauses = broker::backoff();
@@ -175,12 +199,18 @@ async fn supervise(
     }
 }
 
-async fn open(uri: &AMQPUri) -> Result<(Connection, Channel, Channel), BrokerError> {
+async fn open(uri: &AMQPUri) -> Result<(Connection, Channel, Channel, Channel), BrokerError> {
     let connection = broker::connect(uri, "connector-details-worker answers").await?;
     let replies = within_deadline(connection.create_channel()).await?;
-    let parked = within_deadline(connection.create_channel()).await?;
-    within_deadline(parked.confirm_select(ConfirmSelectOptions::default())).await?;
-    Ok((connection, replies, parked))
+    let parked = confirming(&connection).await?;
+    let events = confirming(&connection).await?;
+    Ok((connection, replies, parked, events))
+}
+
+async fn confirming(connection: &Connection) -> Result<Channel, BrokerError> {
+    let channel = within_deadline(connection.create_channel()).await?;
+    within_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
 }
 
 /// Writes replies until the connection is lost, or until `stop` and nothing waits any more.

@@ -5,7 +5,10 @@
 //! both when they are dropped - the next worker would overtake the deliveries in hand. After a
 //! closed connection it gets them first, in their old order.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
@@ -20,7 +23,10 @@ use proto::{
     topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -60,6 +66,8 @@ pub struct Parts {
     pub connected: watch::Sender<bool>,
     /// Of the commands in hand.
     pub oldest: Oldest,
+    /// Told that there may be something to announce.
+    pub committed: Arc<Notify>,
     /// Where spans go.
     pub traces: Traces,
 }

@@ -1,7 +1,21 @@
 //! Lets a test find out what happens when handling a command kills the worker. In debug builds
 //! alone: a release has no such door.
 
-use proto::CommandId;
+use proto::{CommandId, Event};
+
+/// Aborts before the event of this command is announced: `abort-announcing:ID`.
+pub(crate) fn announce(event: &Event) {
+    let command_id = match event {
+        Event::Saved(saved) => &saved.command_id,
+        Event::Deleted(deleted) => &deleted.command_id,
+    };
+    if cfg!(debug_assertions)
+        && let Ok(failpoint) = std::env::var("FAILPOINT")
+        && failpoint.strip_prefix("abort-announcing:") == Some(command_id)
+    {
+        std::process::abort();
+    }
+}
 
 /// Does what `FAILPOINT` says, if it names this command: `panic:ID` or `abort:ID`.
 pub(crate) fn pass(id: &CommandId) {

@@ -3,7 +3,8 @@
 //! ```text
 //! consumer ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
 //!     │            └─▶ answers (replies, parked commands) ──▶ RabbitMQ
-//!     └── dead (what the broker gave up on) ──▶ answers
+//!     ├── dead (what the broker gave up on) ──▶ answers
+//!     └── events (what was committed) ──▶ answers
 //! ```
 //!
 //! `metrics` and `spans` name what is seen of it.
@@ -14,6 +15,7 @@ pub mod answers;
 pub mod config;
 pub mod consumer;
 mod dead;
+pub mod events;
 mod failpoint;
 pub mod handler;
 pub mod health;

@@ -1,6 +1,6 @@
 //! Configuration, database, broker, health, stop.
 
-use std::{io::Write as _, process::ExitCode, sync::Arc};
+use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -14,14 +14,15 @@ use telemetry::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use worker::{
     answers::Answers,
     config::{self, Command, Config, ConsumeArgs, Settings},
     consumer::{self, Parts},
-    health,
+    events, health,
     metrics::{self, Oldest},
     replay, schema,
     store::Store,
@@ -32,6 +33,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Measured: see docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// How long the last events may take. What is not announced by then, the next worker announces.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
 
 /// One thread: the work is one batch after the other, and handing it between threads costs more
 /// than it does.
@@ -113,6 +117,13 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let endpoints = health::router(needs).merge(telemetry::metrics::router(metrics_handle, look));
     tokio::spawn(async move { axum::serve(listener, endpoints).await });
 
+    let (committed, events_stop) = (Arc::<Notify>::default(), CancellationToken::new());
+    let announcing = tokio::spawn(events::announce(
+        store.clone(),
+        answers.clone(),
+        committed.clone(),
+        events_stop.clone(),
+    ));
     let result = consumer::run(&Parts {
         uri,
         store,
@@ -121,10 +132,14 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         stop,
         connected,
         oldest,
+        committed,
         traces: traces.clone(),
     })
     .await;
-    // After the last batch: its replies are still to be written.
+    // After the last batch: its events are still to be announced.
+    events_stop.cancel();
+    let _ = timeout(LAST_EVENTS, announcing).await;
+    // And its replies to be written.
     answers_stop.cancel();
     answering.await.context("the supervisor of the replies")?;
     tokio::task::spawn_blocking(move || traces.stop()).await?;

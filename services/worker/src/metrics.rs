@@ -48,6 +48,10 @@ pub fn describe() {
         "Commands that the broker gave up on, for they were delivered too often"
     );
     describe_counter!(
+        "connector_details_events_total",
+        "Events that were announced; more than there were changes: some again, after a crash"
+    );
+    describe_counter!(
         "connector_details_replies_total",
         "Replies, by outcome: sent, dropped"
     );
@@ -137,6 +141,10 @@ pub(crate) fn held() {
 
 pub(crate) fn parked(reason: &'static str) {
     counter!("connector_details_parked_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn announced(events: usize) {
+    counter!("connector_details_events_total").increment(events as u64);
 }
 
 pub(crate) fn dead_letter() {

@@ -97,6 +97,7 @@ impl Settler {
             }
         }
         parts.oldest.settle();
+        parts.committed.notify_one();
         let statements = parts.store.take_statements();
         counts.tell(started.elapsed(), redelivered, &statements);
         if let Some(spans) = spans {

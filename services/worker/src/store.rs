@@ -4,6 +4,7 @@
 mod change;
 mod columns;
 mod decisions;
+mod outbox;
 mod save;
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 use proto::{Command, CommandId, Fingerprint, Kind, ledger::Decision};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
+
+pub use self::outbox::Unannounced;
 
 use self::columns::Columns;
 use crate::{metrics, spans::Statement};
@@ -107,6 +110,8 @@ pub struct Store {
     options: Arc<PgConnectOptions>,
     batch: [Arc<Slot>; 2],
     health: Arc<Slot>,
+    /// It holds the lock of whoever announces.
+    outbox: Arc<Slot>,
     /// Since they were last asked for.
     statements: Arc<sync::Mutex<Vec<Statement>>>,
 }
@@ -138,6 +143,7 @@ impl Store {
             options: Arc::new(options),
             batch: Default::default(),
             health: Arc::default(),
+            outbox: Arc::default(),
             statements: Arc::default(),
         }
     }
@@ -254,6 +260,43 @@ impl Store {
             .await;
         self.ran("select connector_details_changes", started, decided.is_ok());
         decided
+    }
+
+    /// Takes the lock of whoever announces, if nobody else has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Transient`] or [`StoreError::Deadline`], as for all that follow.
+    pub async fn lock_outbox(&self) -> Result<bool, StoreError> {
+        let lock = async |connection: &mut PgConnection| outbox::lock(connection).await;
+        self.run(&self.outbox, DEADLINE, lock).await
+    }
+
+    /// Gives the lock back.
+    ///
+    /// # Errors
+    /// As [`Store::lock_outbox`].
+    pub async fn unlock_outbox(&self) -> Result<(), StoreError> {
+        let unlock = async |connection: &mut PgConnection| outbox::unlock(connection).await;
+        self.run(&self.outbox, DEADLINE, unlock).await
+    }
+
+    /// The oldest events that are not known to be announced.
+    ///
+    /// # Errors
+    /// As [`Store::lock_outbox`].
+    pub async fn unannounced(&self, count: i64) -> Result<Vec<Unannounced>, StoreError> {
+        let oldest = async |connection: &mut PgConnection| outbox::oldest(connection, count).await;
+        self.run(&self.outbox, DEADLINE, oldest).await
+    }
+
+    /// The broker has these.
+    ///
+    /// # Errors
+    /// As [`Store::lock_outbox`].
+    pub async fn announced(&self, seqs: &[i64]) -> Result<(), StoreError> {
+        let delete =
+            async |connection: &mut PgConnection| outbox::announced(connection, seqs).await;
+        self.run(&self.outbox, DEADLINE, delete).await
     }
 
     async fn run<T>(

@@ -113,6 +113,11 @@ pub(super) async fn change(
                 on (s.catalog_guid, s.last_command_id) = (n.catalog_guid, n.command_id)
             order by n.catalog_guid, n.command_id
             returning *
+        ),
+        announced as (
+            insert into connector_details_outbox (catalog_guid, command_id)
+            select catalog_guid, command_id from logged
+            where kind <> 'conflict' and record_id is not null
         )
         select
             kind::text as "kind!", command_id, fingerprint, record_id, revision, catalog_guid,

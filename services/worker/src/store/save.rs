@@ -73,6 +73,10 @@ pub(super) async fn save(
                 updated_at, updated_by, source, traceparent
             from decided
             order by catalog_guid, last_command_id
+        ),
+        announced as (
+            insert into connector_details_outbox (catalog_guid, command_id)
+            select catalog_guid, last_command_id from decided
         )
         select
             'saved' as "kind!", last_command_id as "command_id!", fingerprint as "fingerprint!",

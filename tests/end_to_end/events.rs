@@ -1,0 +1,116 @@
+//! What other services are told about records.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::{
+    api::{Api, SPACE, key, sample, sample_with},
+    eventually,
+    publisher::{Found, Publisher},
+    stack::Stack,
+};
+
+const QUEUE: &str = "test.events";
+const DELETE: &str = "mutation delete($input: IPackInstanceOAuthConnectorDetailsInput!) {
+    deleteIPackInstanceOauthConnectorDetails(input: $input) { id }
+}";
+
+fn kind(event: &Found) -> Option<String> {
+    event.properties.kind().as_ref().map(ToString::to_string)
+}
+
+fn id(event: &Found) -> Option<String> {
+    let id = event.properties.message_id().as_ref();
+    id.map(ToString::to_string)
+}
+
+#[tokio::test]
+async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let listener = stack.publisher().await?.listening(QUEUE).await?;
+    let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
+    let ann = Api::of(&gateway.unwrap_or_default(), SPACE, "ann")?;
+    let mut input = sample_with("clientSecret", "hunter2-hunter2");
+    input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"}}"#.into();
+
+    let first = ann.save(&input).await?.record()?;
+    let second = ann.save(&sample()).await?.record()?;
+    ann.execute(DELETE, json!({ "input": key(&sample()) }))
+        .await?;
+    // There is nothing to announce about nothing, nor about a conflict.
+    ann.execute(DELETE, json!({ "input": key(&sample()) }))
+        .await?;
+    let stale = "mutation save($input: SaveIPackInstanceOauthConnectorDetailsInput!) {
+        saveIPackInstanceOauthConnectorDetails(input: $input, expectedRevision: 9) { id }
+    }";
+    ann.execute(stale, json!({ "input": sample() })).await?;
+    let third = ann.save(&sample()).await?.record()?;
+
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(listener.take(QUEUE).await?);
+    }
+    let kinds: Vec<_> = told.iter().filter_map(kind).collect();
+    let (saved, deleted) = ("ConnectorDetailsSaved.v1", "ConnectorDetailsDeleted.v1");
+    assert_eq!(kinds, [saved, saved, deleted, saved]);
+    let of = |record: &Value, revision: i64| {
+        Some(format!(
+            "{}:{revision}",
+            record["id"].as_str().unwrap_or_default()
+        ))
+    };
+    let ids: Vec<_> = told.iter().map(id).collect();
+    assert_eq!(
+        ids,
+        [of(&first, 1), of(&first, 2), of(&first, 3), of(&third, 1)]
+    );
+    assert_eq!(told[0].body["record"], first);
+    assert_eq!(told[1].body["record"], second);
+    assert_eq!(told[2].body["record"], second);
+    assert_eq!(told[2].body["deletedBy"], "ann");
+    assert!(told[2].body["deletedAt"].is_string());
+    assert!(told[0].header("traceparent").is_some());
+    for event in &told {
+        assert!(!String::from_utf8_lossy(&event.raw).contains("hunter2"));
+    }
+    eventually("an empty outbox", async || {
+        let waiting: i64 = sqlx::query_scalar("select count(*) from connector_details_outbox")
+            .fetch_one(&stack.database)
+            .await?;
+        Ok((waiting == 0).then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(listener.get(QUEUE).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_crash_between_commit_and_publish_loses_no_event() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    let failpoint = ("FAILPOINT", "abort-announcing:second".to_owned());
+    let mut doomed = stack.worker_with(vec![failpoint])?;
+    doomed.becomes("ready").await?;
+    let mut listener = stack.publisher().await?.listening(QUEUE).await?;
+
+    for id in ["first", "second"] {
+        let answer = listener
+            .ask(sample().to_string(), Publisher::properties(id))
+            .await?;
+        assert_eq!(answer["outcome"], "saved", "{id}");
+    }
+    assert!(doomed.ends_within(Duration::from_secs(10)).await?);
+    let waiting: i64 = sqlx::query_scalar("select count(*) from connector_details_outbox")
+        .fetch_one(&stack.database)
+        .await?;
+    assert!(waiting >= 1, "it was committed, and not announced");
+    stack.start_worker().await?;
+
+    let mut revisions = Vec::new();
+    while revisions.last() != Some(&json!(2)) {
+        revisions.push(listener.take(QUEUE).await?.body["record"]["revision"].clone());
+    }
+    revisions.dedup();
+    assert_eq!(revisions, [1, 2]);
+    Ok(())
+}
