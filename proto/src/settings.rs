@@ -1,8 +1,8 @@
-//! Settings that are worth stealing, as both services read them: by the environment or from a
-//! file, and never as an argument, which everyone on the machine can read. No error shows what is
+//! Settings as both services read them. Those that are worth stealing come by the environment or from
+//! a file, and never as an argument, which everyone on the machine can read. No error shows what is
 //! in one.
 
-use std::{fs, io, str::FromStr};
+use std::{fs, io, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -57,4 +57,25 @@ pub fn parsed<T: FromStr>(name: &'static str) -> Result<T, SettingError> {
     let value = find(name)?.ok_or(SettingError::Missing(name))?;
     let parsed = value.expose_secret().parse().ok();
     parsed.ok_or(SettingError::Malformed(name))
+}
+
+/// Reads a duration such as `30s`, `5m`, `12h` or `1d`.
+///
+/// # Errors
+/// Another form.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be a number and s, m, h or d, such as 30s, 5m or 1d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
 }

@@ -590,3 +590,42 @@ async fn parked_commands_are_replayed_with_one_effect() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn the_ledger_forgets_what_is_older_than_its_retention_and_nothing_else() -> anyhow::Result<()>
+{
+    let mut stack = Stack::start().await?;
+    let mut publisher = stack.publisher().await?;
+    for id in ["old", "young"] {
+        publisher
+            .ask(sample().to_string(), Publisher::properties(id))
+            .await?;
+    }
+    sqlx::query(
+        "update connector_details_changes set decided_at = now() - interval '31 days'
+         where command_id = 'old'",
+    )
+    .execute(&stack.database)
+    .await?;
+    assert!(stack.workers.remove(0).stop().await?);
+
+    let retention = ("LEDGER_RETENTION", "30d".to_owned());
+    let worker = stack.worker_with(vec![retention])?;
+    worker.becomes("ready").await?;
+    eventually("the old decision to be forgotten", async || {
+        let kept: Vec<String> =
+            sqlx::query_scalar("select command_id from connector_details_changes")
+                .fetch_all(&stack.database)
+                .await?;
+        Ok((kept == ["young"]).then_some(()))
+    })
+    .await?;
+    let ask = async |publisher: &mut Publisher, id: &str| {
+        let answer = publisher.ask(sample().to_string(), Publisher::properties(id));
+        anyhow::Ok(answer.await?["record"]["revision"].clone())
+    };
+
+    assert_eq!(ask(&mut publisher, "young").await?, 2, "as it was decided");
+    assert_eq!(ask(&mut publisher, "old").await?, 3, "decided again");
+    Ok(())
+}

@@ -28,6 +28,7 @@ use dev::{
 };
 use gateway::token;
 use nix::sys::signal::Signal;
+use proto::settings;
 use reqwest::Url;
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -50,7 +51,7 @@ pub struct BenchArgs {
     grow: bool,
 
     /// Afterwards 256 callers for this long, to see whether memory grows: 10m.
-    #[arg(long, value_parser = token::duration)]
+    #[arg(long, value_parser = settings::duration)]
     soak: Option<Duration>,
 }
 

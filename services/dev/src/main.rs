@@ -21,6 +21,7 @@ use dev::{
     up::{self, UpArgs},
 };
 use gateway::token;
+use proto::settings;
 use tokio::process::Command;
 
 /// Starts Postgres, RabbitMQ, gateway and worker, and keeps them running until Ctrl-C.
@@ -48,7 +49,7 @@ enum Subcommands {
         space: String,
 
         /// How long it lives: 30s, 5m, 12h, 1d.
-        #[arg(long, default_value = "5m", value_parser = token::duration)]
+        #[arg(long, default_value = "5m", value_parser = settings::duration)]
         expires_in: Duration,
 
         /// Whom it stands for.
@@ -204,6 +205,7 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
         "services/worker/src/store/change.rs",
         "services/worker/src/store/decisions.rs",
         "services/worker/src/store/outbox.rs",
+        "services/worker/src/store/prune.rs",
     ] {
         // Cargo compiles what is newer than its last result.
         let file = std::fs::File::options()

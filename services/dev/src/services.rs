@@ -14,7 +14,7 @@ use crate::{
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours, but for
 /// OpenTelemetry's own: a collector is there for everything on the machine.
-const CONFIGURATION: [&str; 36] = [
+const CONFIGURATION: [&str; 37] = [
     "DATABASE_URL",
     "DATABASE_URL_FILE",
     "AMQP_URL",
@@ -24,6 +24,7 @@ const CONFIGURATION: [&str; 36] = [
     "LOG_FORMAT",
     "SHUTDOWN_DELAY",
     "PUBLISHERS",
+    "LEDGER_RETENTION",
     "GATEWAY_DATABASE_URL",
     "GATEWAY_DATABASE_URL_FILE",
     "WORKER_DATABASE_URL",

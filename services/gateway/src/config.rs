@@ -68,7 +68,7 @@ pub struct TokenArgs {
     pub space: String,
 
     /// How long it lives: 30s, 5m, 12h, 1d.
-    #[arg(long, default_value = "5m", value_parser = token::duration)]
+    #[arg(long, default_value = "5m", value_parser = settings::duration)]
     pub expires_in: Duration,
 
     /// Whom it stands for.
@@ -110,7 +110,7 @@ pub struct ServeArgs {
     /// How long, after SIGTERM, new requests are still served while /health/ready says 503 already,
     /// such as 3s. Shorter than a load balancer takes to notice, its clients are refused a
     /// connection. Ctrl-C does not wait.
-    #[arg(long, env = "SHUTDOWN_DELAY", default_value = "3s", value_parser = token::duration)]
+    #[arg(long, env = "SHUTDOWN_DELAY", default_value = "3s", value_parser = settings::duration)]
     pub shutdown_delay: Duration,
 
     /// A JWKS file with the keys of RS256, ES256 or EdDSA tokens.
@@ -123,13 +123,13 @@ pub struct ServeArgs {
 
     /// How often the keys may be read again because a token names one that is not known. Shorter:
     /// anyone can make the gateway ask. Longer: a new key is refused for so long.
-    #[arg(long, env = "JWKS_PAUSE", default_value = "1m", value_parser = token::duration)]
+    #[arg(long, env = "JWKS_PAUSE", default_value = "1m", value_parser = settings::duration)]
     jwks_pause: Duration,
 
     /// How old the keys may get while their source is away; they are read again long before.
     /// Longer: a key that was withdrawn is accepted for so long. Shorter: an outage of the source
     /// locks everyone out.
-    #[arg(long, env = "JWKS_MAX_AGE", default_value = "1d", value_parser = token::duration)]
+    #[arg(long, env = "JWKS_MAX_AGE", default_value = "1d", value_parser = settings::duration)]
     jwks_max_age: Duration,
 
     /// The issuer that tokens must name. Missing: any issuer that has a key.

@@ -1,7 +1,7 @@
 //! The worker's configuration: flags, or environment variables of the same meaning; and secrets,
 //! by the environment or from files alone.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::ensure;
 use clap::{Parser, Subcommand};
@@ -14,6 +14,8 @@ use telemetry::logs::LogFormat;
 use url::Url;
 
 use crate::{publishers::Publishers, replay::ReplayArgs, schema::Role};
+
+const A_DAY: Duration = Duration::from_hours(24);
 
 const SECRETS: &str = "\
 Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, by OTLP over HTTP; the other variables of
@@ -63,6 +65,12 @@ pub struct ConsumeArgs {
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: SocketAddr,
 
+    /// How long decisions are kept, such as 90d; a day at least. Shorter: the ledger is smaller, and a
+    /// command that comes again after it - a repeat, a restored backup of a publisher - is forgotten
+    /// and decided again; the history of records ends there. Longer: the ledger grows.
+    #[arg(long, env = "LEDGER_RETENTION", default_value = "400d", value_parser = retention)]
+    pub ledger_retention: Duration,
+
     /// How log lines look, on standard error.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "auto")]
     pub log_format: LogFormat,
@@ -73,6 +81,14 @@ pub struct ConsumeArgs {
     /// whoever the broker lets publish may write to every Space.
     #[arg(long, env = "PUBLISHERS")]
     publishers: Option<Publishers>,
+}
+
+fn retention(text: &str) -> Result<Duration, String> {
+    let retention = settings::duration(text)?;
+    if retention < A_DAY {
+        return Err("must be a day at least".to_owned());
+    }
+    Ok(retention)
 }
 
 /// A login as a URL names it.

@@ -22,6 +22,7 @@ pub mod health;
 pub mod metrics;
 pub mod publishers;
 pub mod replay;
+pub mod retention;
 pub mod schema;
 mod settle;
 mod spans;

@@ -24,7 +24,7 @@ use worker::{
     consumer::{self, Parts},
     events, health,
     metrics::{self, Oldest},
-    replay, schema,
+    replay, retention, schema,
     store::Store,
 };
 
@@ -117,6 +117,11 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let endpoints = health::router(needs).merge(telemetry::metrics::router(metrics_handle, look));
     tokio::spawn(async move { axum::serve(listener, endpoints).await });
 
+    tokio::spawn(retention::keep(
+        store.clone(),
+        args.ledger_retention,
+        stop.clone(),
+    ));
     let (committed, events_stop) = (Arc::<Notify>::default(), CancellationToken::new());
     let announcing = tokio::spawn(events::announce(
         store.clone(),

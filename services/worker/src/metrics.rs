@@ -52,6 +52,10 @@ pub fn describe() {
         "Events that were announced; more than there were changes: some again, after a crash"
     );
     describe_counter!(
+        "connector_details_pruned_total",
+        "Decisions that were forgotten, for they were older than LEDGER_RETENTION"
+    );
+    describe_counter!(
         "connector_details_replies_total",
         "Replies, by outcome: sent, dropped"
     );
@@ -145,6 +149,10 @@ pub(crate) fn parked(reason: &'static str) {
 
 pub(crate) fn announced(events: usize) {
     counter!("connector_details_events_total").increment(events as u64);
+}
+
+pub(crate) fn pruned(decisions: u64) {
+    counter!("connector_details_pruned_total").increment(decisions);
 }
 
 pub(crate) fn dead_letter() {

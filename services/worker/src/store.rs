@@ -5,6 +5,7 @@ mod change;
 mod columns;
 mod decisions;
 mod outbox;
+mod prune;
 mod save;
 
 use std::{
@@ -112,6 +113,7 @@ pub struct Store {
     health: Arc<Slot>,
     /// It holds the lock of whoever announces.
     outbox: Arc<Slot>,
+    pruning: Arc<Slot>,
     /// Since they were last asked for.
     statements: Arc<sync::Mutex<Vec<Statement>>>,
 }
@@ -144,6 +146,7 @@ impl Store {
             batch: Default::default(),
             health: Arc::default(),
             outbox: Arc::default(),
+            pruning: Arc::default(),
             statements: Arc::default(),
         }
     }
@@ -297,6 +300,17 @@ impl Store {
         let delete =
             async |connection: &mut PgConnection| outbox::announced(connection, seqs).await;
         self.run(&self.outbox, DEADLINE, delete).await
+    }
+
+    /// Forgets some decisions that are older, and says how many.
+    ///
+    /// # Errors
+    /// As [`Store::lock_outbox`].
+    pub async fn prune(&self, older_than: Duration, at_most: u32) -> Result<u64, StoreError> {
+        let prune = async |connection: &mut PgConnection| {
+            prune::prune(connection, older_than, at_most).await
+        };
+        self.run(&self.pruning, DEADLINE, prune).await
     }
 
     async fn run<T>(
