@@ -16,7 +16,7 @@ use proto::{
     envelope::{CONTENT_TYPE, since_epoch},
     topology,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,7 +26,9 @@ use crate::{
 };
 
 /// Events that are published before any is known to be confirmed, at most.
-const BATCH: i64 = 500;
+const BATCH: usize = 500;
+/// Between two announcements.
+const TOGETHER: Duration = Duration::from_millis(25);
 /// Between two looks at what others may have left behind.
 const PAUSE: Duration = Duration::from_secs(5);
 const PERSISTENT: u8 = 2;
@@ -64,11 +66,12 @@ pub async fn announce(
         if last {
             return;
         }
-        tokio::select! {
-            () = committed.notified() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-            () = stop.cancelled() => {}
-        }
+        let next = async {
+            // A little later, and together: announcing each batch by itself costs as much as storing it.
+            tokio::time::sleep(TOGETHER).await;
+            let _ = timeout(PAUSE, committed.notified()).await;
+        };
+        let _ = stop.run_until_cancelled(next).await;
     }
 }
 
@@ -76,19 +79,25 @@ async fn all(store: &Store, answers: &Answers) -> Result<(), NotAnnounced> {
     if !store.lock_outbox().await? {
         return Ok(());
     }
+    let mut announced = 0;
     loop {
         let batch = store.unannounced(BATCH).await?;
-        let Some(last) = batch.last().map(|event| event.seq) else {
+        if !batch.is_empty() {
+            let channel = answers.events().ok_or(NotAnnounced::Disconnected)?;
+            publish(&channel, &batch).await?;
+            let seqs: Vec<i64> = batch.iter().map(|event| event.seq).collect();
+            store.announced(&seqs).await?;
+            metrics::announced(batch.len());
+            announced += batch.len();
+        }
+        if batch.len() < BATCH {
             break;
-        };
-        let channel = answers.events().ok_or(NotAnnounced::Disconnected)?;
-        publish(&channel, &batch).await?;
-        let seqs: Vec<i64> = batch.iter().map(|event| event.seq).collect();
-        store.announced(&seqs).await?;
-        metrics::announced(batch.len());
-        tracing::debug!(events = batch.len(), last, "announced");
+        }
     }
-    store.unlock_outbox().await?;
+    // Whoever is busy keeps the lock; it is given back after a while without anything to do.
+    if announced == 0 {
+        store.unlock_outbox().await?;
+    }
     Ok(())
 }
 

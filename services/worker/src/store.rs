@@ -287,7 +287,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].
-    pub async fn unannounced(&self, count: i64) -> Result<Vec<Unannounced>, StoreError> {
+    pub async fn unannounced(&self, count: usize) -> Result<Vec<Unannounced>, StoreError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
         let oldest = async |connection: &mut PgConnection| outbox::oldest(connection, count).await;
         self.run(&self.outbox, DEADLINE, oldest).await
     }

@@ -21,15 +21,23 @@ pub struct Unannounced {
 }
 
 /// Only one may announce at a time, or order would be lost. Held until it is given back, or the
-/// connection ends.
+/// connection ends; taking it again is counted.
+///
+/// Nor has this connection to wait for the disk: what is taken out of the outbox and comes back after
+/// a crash is announced again.
 pub(super) async fn lock(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "locked!""#, LOCK)
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar!(
+        r#"select pg_try_advisory_lock($1) and
+               set_config('synchronous_commit', 'off', false) is not null as "locked!""#,
+        LOCK
+    )
+    .fetch_one(connection)
+    .await
 }
 
+/// However often it was taken.
 pub(super) async fn unlock(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query_scalar!("select pg_advisory_unlock($1)", LOCK)
+    sqlx::query_scalar!("select pg_advisory_unlock_all()")
         .fetch_one(connection)
         .await
         .map(drop)
