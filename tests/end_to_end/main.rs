@@ -23,4 +23,5 @@ mod permissions;
 mod promises;
 mod publishers;
 mod seen;
+mod subscriptions;
 mod worker;

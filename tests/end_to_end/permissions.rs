@@ -14,6 +14,7 @@ use tests::{
     api::{Api, SECRET, SPACE, sample, sample_with},
     eventually,
     publisher::Publisher,
+    sse::Subscription,
     stack::Stack,
 };
 use tokio::time::{sleep, timeout};
@@ -96,10 +97,9 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
     ])?;
     gateway.becomes("ready").await?;
     let operator = stack.publisher().await?.listening("test.events").await?;
-    Api::new(&gateway.url, SPACE)?
-        .save(&sample())
-        .await?
-        .record()?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    api.save(&sample()).await?.record()?;
+    Subscription::start(&api).await?;
     operator.take("test.events").await?;
 
     // Another service: one that is saved, and one that is refused and parked.

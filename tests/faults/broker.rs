@@ -12,6 +12,7 @@ use tests::{
     publisher::Publisher,
     report::Report,
     rig::Rig,
+    sse::Subscription,
 };
 
 use crate::{CLIENTS, command, seconds};
@@ -30,6 +31,33 @@ async fn killed() -> anyhow::Result<()> {
     report.tell("broker killed")?;
     assert!(report.refused > 0, "{report:?}");
     assert!(recovery < Duration::from_secs(30));
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_a_page_is_subscribed() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let api = rig.api()?;
+    let mut subscription = Subscription::start(&api).await?;
+
+    rig.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
+    rig.servers.wait().await?;
+    loop {
+        // It is told that there may have been changes.
+        if subscription.change().await?["kind"] == "MISSED" {
+            break;
+        }
+    }
+    rig.ready().await?;
+    let saved = api.save(&sample()).await?.record()?;
+    loop {
+        let told = subscription.change().await?;
+        if told["record"]["id"] == saved["id"] {
+            assert_eq!(told["kind"], "SAVED");
+            break;
+        }
+    }
     rig.stop().await;
     Ok(())
 }

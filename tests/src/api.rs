@@ -175,6 +175,25 @@ impl Api {
         other
     }
 
+    /// Opens a stream of what a subscription tells.
+    ///
+    /// # Errors
+    /// The gateway does not answer.
+    pub async fn stream(&self, body: Value) -> anyhow::Result<reqwest::Response> {
+        let mut request = self
+            .client
+            .post(format!("{}/stream", self.url))
+            .header("content-type", "application/json")
+            .header("accept", "text/event-stream")
+            .body(body.to_string());
+        for (name, value) in &self.headers {
+            if !["content-type", "accept"].contains(name) {
+                request = request.header(*name, value);
+            }
+        }
+        Ok(request.send().await?)
+    }
+
     /// Sends a body as it is.
     ///
     /// # Errors

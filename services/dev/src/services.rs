@@ -14,7 +14,7 @@ use crate::{
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours, but for
 /// OpenTelemetry's own: a collector is there for everything on the machine.
-const CONFIGURATION: [&str; 37] = [
+const CONFIGURATION: [&str; 38] = [
     "DATABASE_URL",
     "DATABASE_URL_FILE",
     "AMQP_URL",
@@ -49,6 +49,7 @@ const CONFIGURATION: [&str; 37] = [
     "MAX_DIRECTIVES",
     "MAX_SAVES",
     "MAX_IN_FLIGHT",
+    "MAX_SUBSCRIPTIONS",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "TOKIO_WORKER_THREADS",

@@ -87,6 +87,7 @@ impl Auth {
         Ok(Caller {
             space,
             subject: bearer.subject.clone(),
+            expires: bearer.expires,
             idempotency_key: idempotency_key(headers)?,
         })
     }

@@ -12,6 +12,7 @@ mod observed;
 mod params;
 mod refused;
 mod request_id;
+mod streams;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -80,7 +81,9 @@ pub struct App {
 /// All of the gateway's routes: for scripts of these origins, too, and with a page for developers
 /// where there is one.
 pub fn router(app: App, origins: &[Origin], page: Option<Graphiql>) -> Router {
-    let api = Router::new().route("/graphql", any(graphql));
+    let api = Router::new()
+        .route("/graphql", any(graphql))
+        .merge(streams::router());
     cors::allow(api, origins)
         .merge(health::router())
         .with_state(app)
@@ -142,11 +145,7 @@ async fn serve(
         return Err(Refused::method("GET, POST"));
     }
     if *method == Method::POST && !is_json(headers) {
-        return Err(Refused::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Code::UnsupportedMediaType,
-            "The body must be sent as Content-Type: application/json. Nothing was saved.",
-        ));
+        return Err(Refused::not_json());
     }
     let caller = app.auth.caller(headers).await?;
     let params = if *method == Method::GET {

@@ -6,10 +6,11 @@
 //!                     └────────────────▶ records
 //! ```
 //!
-//! A request goes down once and comes back once. Only `records` knows SQL, only `commands` and
-//! `link` know AMQP, only `http` and `health` know HTTP. `metrics` names what is counted.
+//! `changes` brings what others saved to those who subscribed. A request goes down once and comes back once. Only `records` knows SQL, only `commands`,
+//! `link` and `changes` know AMQP, only `http` and `health` know HTTP. `metrics` names what is counted.
 
 pub mod auth;
+pub mod changes;
 pub mod code;
 pub mod command_id;
 pub mod commands;

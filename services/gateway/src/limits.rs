@@ -50,6 +50,10 @@ pub struct LimitArgs {
     /// that the queue would have taken.
     #[arg(long, env = "MAX_IN_FLIGHT", default_value_t = 1024)]
     pub max_in_flight: usize,
+
+    /// Subscriptions that are open at once; one more is refused. Each takes a few KiB and a connection.
+    #[arg(long, env = "MAX_SUBSCRIPTIONS", default_value_t = 1000)]
+    pub max_subscriptions: usize,
 }
 
 /// What a document asks for, and is charged for.
@@ -77,6 +81,8 @@ pub struct Limits {
     reads: Limiter,
     in_flight: Arc<Semaphore>,
     most_in_flight: usize,
+    subscriptions: Arc<Semaphore>,
+    most_subscriptions: usize,
     /// Bearers are known by a hash that nobody outside can compute: two that share one share a
     /// rate, and none can be chosen to.
     bearers: RandomState,
@@ -94,6 +100,8 @@ impl Limits {
             reads: limiter(args.reads_per_second, args.reads_burst),
             in_flight: Arc::new(Semaphore::new(args.max_in_flight)),
             most_in_flight: args.max_in_flight,
+            subscriptions: Arc::new(Semaphore::new(args.max_subscriptions)),
+            most_subscriptions: args.max_subscriptions,
             bearers: RandomState::new(),
         });
         tokio::spawn(forget(Arc::downgrade(&limits)));
@@ -104,6 +112,18 @@ impl Limits {
     #[must_use]
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.in_flight.clone().try_acquire_owned().ok()
+    }
+
+    /// A place among the subscriptions, given back when it is dropped; none where all are taken.
+    #[must_use]
+    pub fn subscribe(&self) -> Option<OwnedSemaphorePermit> {
+        self.subscriptions.clone().try_acquire_owned().ok()
+    }
+
+    /// How many subscriptions are open.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.most_subscriptions - self.subscriptions.available_permits()
     }
 
     /// How many requests are in work.

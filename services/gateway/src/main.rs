@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use gateway::{
     auth::{Auth, Keys},
+    changes::Changes,
     commands::Commands,
     config::{Command, Config, ServeArgs, Settings},
     document::Documents,
@@ -96,6 +97,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         .then(|| Graphiql::load(args.graphiql_dir.as_deref(), &settings.keys))
         .transpose()?;
     let records = Records::new(settings.database);
+    let changes = Changes::start(settings.broker.clone(), stopping.close.clone());
     let (commands, link) = Commands::start(settings.broker, link_stop.clone());
     let auth = Auth::new(
         Keys::new(settings.keys, settings.fetching).await,
@@ -104,7 +106,13 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         args.jwt_spaces_claim,
     );
     let app = App {
-        schema: schema::build(commands.clone(), records.clone(), &args.document, args.dev),
+        schema: schema::build(
+            commands.clone(),
+            records.clone(),
+            changes,
+            &args.document,
+            args.dev,
+        ),
         auth: Arc::new(auth),
         commands,
         records,

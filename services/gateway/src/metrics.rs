@@ -44,6 +44,10 @@ pub fn describe() {
         "Requests in work; at MAX_IN_FLIGHT the next is refused"
     );
     describe_gauge!(
+        "connector_details_subscriptions",
+        "Open subscriptions; at MAX_SUBSCRIPTIONS the next is refused"
+    );
+    describe_gauge!(
         "connector_details_database_connections",
         "Connections to the database, by state: busy, idle"
     );
@@ -75,6 +79,10 @@ pub fn look(app: App) -> Look {
             set(
                 "connector_details_requests_in_flight",
                 app.limits.in_flight(),
+            );
+            set(
+                "connector_details_subscriptions",
+                app.limits.subscriptions(),
             );
             let database = app.records.is_up().await;
             let (busy, idle) = app.records.connections();

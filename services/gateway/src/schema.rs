@@ -1,10 +1,10 @@
 //! The published GraphQL API, to the letter, the inconsistent capitals included.
 
+mod changes;
 mod lists;
 
 use async_graphql::{
-    Context, EmptySubscription, Enum, ID, InputObject, MergedObject, Object, Schema, SchemaBuilder,
-    SimpleObject,
+    Context, Enum, ID, InputObject, MergedObject, Object, Schema, SchemaBuilder, SimpleObject,
 };
 use proto::{
     CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Outcome, Record, RecordKey,
@@ -13,14 +13,14 @@ use proto::{
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 
-use self::lists::Lists;
+use self::{changes::Subscriptions, lists::Lists};
 use crate::{
-    command_id, commands::Commands, decide, document::DocumentArgs, failure::Failure,
-    records::Records,
+    changes::Changes, command_id, commands::Commands, decide, document::DocumentArgs,
+    failure::Failure, records::Records,
 };
 
 /// The schema with its resolvers.
-pub type ConnectorDetailsSchema = Schema<Query, Mutation, EmptySubscription>;
+pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
 
 /// Who asks, as the request's headers proved.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Caller {
     pub space: CatalogGuid,
     /// The token's subject.
     pub subject: String,
+    /// When the token expires, in seconds since 1970 UTC.
+    pub expires: u64,
     /// The `Idempotency-Key`, if the client named its save.
     pub idempotency_key: Option<Vec<u8>>,
 }
@@ -38,6 +40,7 @@ pub struct Caller {
 pub fn build(
     commands: Commands,
     records: Records,
+    changes: Changes,
     limits: &DocumentArgs,
     dev: bool,
 ) -> ConnectorDetailsSchema {
@@ -45,7 +48,8 @@ pub fn build(
         .limit_depth(limits.max_depth)
         .limit_complexity(limits.max_complexity)
         .data(commands)
-        .data(records);
+        .data(records)
+        .data(changes);
     if dev {
         builder.finish()
     } else {
@@ -62,8 +66,8 @@ pub fn sdl() -> String {
     builder().finish().sdl()
 }
 
-fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query::default(), Mutation, EmptySubscription)
+fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
+    Schema::build(Query::default(), Mutation, Subscriptions)
 }
 
 /// What is saved for the connector of a process in an Integration Pack instance.

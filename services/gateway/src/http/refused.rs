@@ -56,6 +56,14 @@ impl Refused {
         )
     }
 
+    pub fn not_json() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::UnsupportedMediaType,
+            "The body must be sent as Content-Type: application/json. Nothing was saved.",
+        )
+    }
+
     pub fn method(allowed: &'static str) -> Self {
         Self {
             header: Some((ALLOW, allowed)),

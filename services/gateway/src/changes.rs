@@ -1,0 +1,141 @@
+//! What happens to records, as the worker's events tell it, for whoever listens here.
+//!
+//! One queue for the whole gateway, which lives as long as its connection: what happens while there is
+//! none is not told. Listeners are told that, and read again.
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::{Stream, StreamExt as _};
+use lapin::{
+    Consumer,
+    options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+    uri::AMQPUri,
+};
+use proto::{
+    CatalogGuid, Event,
+    broker::{self, BrokerError, within_deadline},
+    envelope::REPLY_QUEUES,
+    topology,
+};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Changes that a slow listener may be behind. One more, and it is told that it missed some.
+const BEHIND: usize = 1024;
+/// Both kinds of events.
+const BINDINGS: [&str; 2] = [topology::SAVED, topology::DELETED];
+
+/// Something to tell.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// An event.
+    Happened(Arc<Event>),
+    /// There may have been events that nobody here was told.
+    Missed,
+}
+
+/// Tells of changes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Changes(broadcast::Sender<Change>);
+
+impl Changes {
+    /// Starts to listen, until `stop`.
+    #[must_use]
+    pub fn start(uri: AMQPUri, stop: CancellationToken) -> Self {
+        let (sender, _) = broadcast::channel(BEHIND);
+        tokio::spawn(supervise(uri, sender.clone(), stop));
+        Self(sender)
+    }
+
+    /// The changes in a Space, from now on.
+    pub fn of(&self, space: CatalogGuid) -> impl Stream<Item = Change> + use<> {
+        let changes = self.0.subscribe();
+        let next = |mut changes: broadcast::Receiver<Change>| async {
+            match changes.recv().await {
+                Ok(change) => Some((change, changes)),
+                Err(RecvError::Lagged(_)) => Some((Change::Missed, changes)),
+                Err(RecvError::Closed) => None,
+            }
+        };
+        futures_util::stream::unfold(changes, next).filter(move |change| {
+            let is_ours = match change {
+                Change::Happened(event) => event.record().catalog_guid == space.as_str(),
+                Change::Missed => true,
+            };
+            std::future::ready(is_ours)
+        })
+    }
+}
+
+async fn supervise(uri: AMQPUri, changes: broadcast::Sender<Change>, stop: CancellationToken) {
+    let mut pauses = broker::backoff();
+    while !stop.is_cancelled() {
+        let started = Instant::now();
+        let listening = stop.run_until_cancelled(listen(&uri, &changes));
+        match listening.await {
+            Some(Err(error)) => {
+                tracing::warn!(%error, "changes are not told at the moment; trying again");
+            }
+            Some(Ok(())) => {}
+            None => return,
+        }
+        if started.elapsed() > broker::GOOD_SESSION {
+            pauses = broker::backoff();
+        }
+        let pause = pauses.next().unwrap_or(broker::DEADLINE);
+        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(), BrokerError> {
+    let connection = broker::connect(uri, "connector-details-gateway changes").await?;
+    let mut consumer = consumer(&connection).await?;
+    // To those who listened before this connection, if any.
+    let _ = changes.send(Change::Missed);
+    while let Some(delivery) = consumer.next().await {
+        let delivery = delivery?;
+        let kind = delivery.properties.kind().as_ref();
+        let kind = kind
+            .map(lapin::types::ShortString::as_str)
+            .unwrap_or_default();
+        match Event::decode(kind, &delivery.data) {
+            Ok(Some(event)) => {
+                let _ = changes.send(Change::Happened(Arc::new(event)));
+            }
+            // Of another version: not for us.
+            Ok(None) => {}
+            Err(_) => tracing::warn!("an event could not be read; it is not told"),
+        }
+    }
+    Ok(())
+}
+
+async fn consumer(connection: &lapin::Connection) -> Result<Consumer, BrokerError> {
+    let channel = within_deadline(connection.create_channel()).await?;
+    let queue = format!("{REPLY_QUEUES}changes.{}", Uuid::new_v4().simple());
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = queue.as_str();
+    within_deadline(channel.queue_declare(queue.into(), exclusive, FieldTable::default())).await?;
+    for key in BINDINGS {
+        within_deadline(channel.queue_bind(
+            queue.into(),
+            topology::EVENTS.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        ))
+        .await?;
+    }
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    within_deadline(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()))
+        .await
+}
