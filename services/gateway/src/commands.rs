@@ -13,7 +13,7 @@ use std::{
 
 use lapin::uri::AMQPUri;
 use proto::{Command, Envelope, Reply};
-use telemetry::traces::{self, Place as TracePlace, SpanExt as _, SpanKind};
+use telemetry::traces::{self, Place as TracePlace, SpanKind};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -140,8 +140,8 @@ impl Commands {
             pack_replies: true,
             reply_to: Some(link.reply_to().to_owned()),
             user_id: Some(self.user.to_string()),
-            traceparent: Some(traces::traceparent(sending.span_context())),
-            tracestate: traces::tracestate(sending.span_context()),
+            traceparent: Some(traces::traceparent(sending.context())),
+            tracestate: traces::tracestate(sending.context()),
             ..envelope
         };
         let job = Job {

@@ -24,10 +24,7 @@ use proto::{
     reply::{self, Packed},
     topology::{self, TopologyError},
 };
-use telemetry::{
-    queues,
-    traces::{Span, SpanExt as _, Status},
-};
+use telemetry::{queues, traces::Span};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -334,7 +331,7 @@ async fn publish(channel: Channel, mut job: Job) -> End {
     };
     metrics::published(outcome, started.elapsed());
     if progress.is_some() {
-        job.sending.set_status(Status::error(outcome));
+        job.sending.fail(outcome);
     }
     match progress {
         None => job.teller.confirm(),

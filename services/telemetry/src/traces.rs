@@ -3,26 +3,27 @@
 //! Without a collector no span is recorded; ids are still given out and passed on, so that a log
 //! line, an error and the ledger name the same trace.
 
-use std::{borrow::Cow, env};
+use std::{env, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator as _},
-    trace::{Link, TraceContextExt as _, Tracer as _, TracerProvider as _},
+    trace::{
+        Link, Span as _, Status, TraceContextExt as _, TraceFlags, Tracer as _, TracerProvider as _,
+    },
 };
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracer, SdkTracerProvider},
+    trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
 
 pub use opentelemetry::{
     KeyValue,
-    trace::{Span as SpanExt, SpanBuilder, SpanContext, SpanKind, Status},
+    trace::{SpanBuilder, SpanContext, SpanKind},
 };
-pub use opentelemetry_sdk::trace::Span;
 
 /// Any of them switches the export on. The other variables of OpenTelemetry's specification are
 /// read, too: headers, timeout, sampler, batches.
@@ -35,7 +36,10 @@ const MOST_LINKS: u32 = 512;
 
 /// Makes spans. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Traces {
+pub struct Traces(Option<Arc<Export>>);
+
+#[derive(Debug)]
+struct Export {
     tracer: SdkTracer,
     provider: SdkTracerProvider,
 }
@@ -47,52 +51,128 @@ impl Traces {
     /// The configuration of the export is malformed.
     pub fn start(service: &'static str, version: &'static str) -> anyhow::Result<Self> {
         let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        if !ENDPOINTS.iter().any(is_set) {
+            return Ok(Self(None));
+        }
         let resource = Resource::builder()
             .with_service_name(service)
             .with_attribute(KeyValue::new("service.version", version))
             .build();
-        let builder = SdkTracerProvider::builder()
+        let exporter = SpanExporter::builder().with_http().build();
+        let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_max_links_per_span(MOST_LINKS);
-        let provider = if ENDPOINTS.iter().any(is_set) {
-            let exporter = SpanExporter::builder().with_http().build();
-            builder.with_batch_exporter(exporter.context("the export of traces")?)
-        } else {
-            builder.with_sampler(Sampler::AlwaysOff)
-        }
-        .build();
-        Ok(Self {
+            .with_max_links_per_span(MOST_LINKS)
+            .with_batch_exporter(exporter.context("the export of traces")?)
+            .build();
+        Ok(Self(Some(Arc::new(Export {
             tracer: provider.tracer(service),
             provider,
-        })
+        }))))
+    }
+
+    /// Whether anybody collects spans.
+    #[must_use]
+    pub fn are_collected(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Begins a span in the trace of another, or in a new trace where that is not a valid one.
-    pub fn span(
-        &self,
-        name: impl Into<Cow<'static, str>>,
-        kind: SpanKind,
-        parent: &SpanContext,
-    ) -> Span {
-        self.build(self.tracer.span_builder(name).with_kind(kind), parent)
+    #[must_use]
+    pub fn span(&self, name: &'static str, kind: SpanKind, parent: &SpanContext) -> Span {
+        match &self.0 {
+            Some(export) => export.build(SpanBuilder::from_name(name).with_kind(kind), parent),
+            None => Span::unrecorded(parent),
+        }
     }
 
     /// A span that says when it began, or which others it has to do with.
     #[must_use]
     pub fn build(&self, span: SpanBuilder, parent: &SpanContext) -> Span {
+        match &self.0 {
+            Some(export) => export.build(span, parent),
+            None => Span::unrecorded(parent),
+        }
+    }
+
+    /// Writes out what was not exported yet. Blocks for seconds where nobody takes it.
+    pub fn stop(&self) {
+        let ended = self.0.as_ref().map(|export| export.provider.shutdown());
+        if let Some(Err(error)) = ended {
+            tracing::warn!(%error, "the last spans were not exported");
+        }
+    }
+}
+
+impl Export {
+    fn build(&self, span: SpanBuilder, parent: &SpanContext) -> Span {
         // An invalid parent would still be asked whether it is recorded, and say no.
         let context = if parent.is_valid() {
             Context::new().with_remote_span_context(parent.clone())
         } else {
             Context::new()
         };
-        self.tracer.build_with_context(span, &context)
+        let recorded = self.tracer.build_with_context(span, &context);
+        Span {
+            context: recorded.span_context().clone(),
+            recorded: Some(recorded),
+        }
+    }
+}
+
+/// Something that takes time, in a trace. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Span {
+    context: SpanContext,
+    /// None where nobody collects spans: then it is two numbers and nothing more.
+    recorded: Option<SdkSpan>,
+}
+
+impl Span {
+    fn unrecorded(parent: &SpanContext) -> Self {
+        let ids = RandomIdGenerator::default();
+        let trace = if parent.is_valid() {
+            parent.trace_id()
+        } else {
+            ids.new_trace_id()
+        };
+        let state = parent.trace_state().clone();
+        let context = SpanContext::new(
+            trace,
+            ids.new_span_id(),
+            TraceFlags::NOT_SAMPLED,
+            false,
+            state,
+        );
+        Self {
+            context,
+            recorded: None,
+        }
     }
 
-    /// Writes out what was not exported yet. Blocks for seconds where nobody takes it.
-    pub fn stop(&self) {
-        if let Err(error) = self.provider.shutdown() {
-            tracing::warn!(%error, "the last spans were not exported");
+    /// Where it is.
+    #[must_use]
+    pub fn context(&self) -> &SpanContext {
+        &self.context
+    }
+
+    /// Says more about it, where it is recorded.
+    pub fn set(&mut self, attributes: impl FnOnce() -> Vec<KeyValue>) {
+        if let Some(span) = self.recorded.as_mut().filter(|span| span.is_recording()) {
+            span.set_attributes(attributes());
+        }
+    }
+
+    /// Says that it failed.
+    pub fn fail(&mut self, why: &'static str) {
+        if let Some(span) = &mut self.recorded {
+            span.set_status(Status::error(why));
+        }
+    }
+
+    /// Says that it ended before now.
+    pub fn end_at(mut self, time: SystemTime) {
+        if let Some(span) = &mut self.recorded {
+            span.end_with_timestamp(time);
         }
     }
 }
@@ -110,7 +190,7 @@ impl Place {
     pub fn below(traces: Traces, span: &Span) -> Self {
         Self {
             traces,
-            context: span.span_context().clone(),
+            context: span.context().clone(),
         }
     }
 
@@ -195,10 +275,10 @@ mod tests {
         let joined = traces.span("joined", SpanKind::Server, &context);
         let begun = traces.span("begun", SpanKind::Server, &SpanContext::NONE);
 
-        assert_eq!(joined.span_context().trace_id(), context.trace_id());
-        assert_ne!(joined.span_context().span_id(), context.span_id());
-        assert!(begun.span_context().is_valid());
-        assert!(!joined.is_recording() && !begun.is_recording());
+        assert_eq!(joined.context().trace_id(), context.trace_id());
+        assert_ne!(joined.context().span_id(), context.span_id());
+        assert!(begun.context().is_valid());
+        assert!(joined.recorded.is_none() && begun.recorded.is_none());
         Ok(())
     }
 }

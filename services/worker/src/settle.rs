@@ -81,7 +81,7 @@ impl Settler {
         parts
             .oldest
             .take(envelopes().map(|envelope| envelope.timestamp));
-        let spans = BatchSpans::begin(envelopes());
+        let spans = BatchSpans::begin(&parts.traces, envelopes());
         // The statement is sent first, and what is owed is acknowledged while it runs.
         let (verdicts, acknowledged) =
             tokio::join!(biased; decide_each(parts, &messages), self.acknowledge_in_time(channel));

@@ -8,9 +8,7 @@
 use std::time::SystemTime;
 
 use proto::Envelope;
-use telemetry::traces::{
-    self, KeyValue, SpanBuilder, SpanContext, SpanExt as _, SpanKind, Status, Traces,
-};
+use telemetry::traces::{self, KeyValue, SpanBuilder, SpanContext, SpanKind, Traces};
 
 /// A statement, as it was run.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +27,13 @@ pub(crate) struct BatchSpans {
 
 impl BatchSpans {
     /// None where nobody records.
-    pub fn begin<'a>(envelopes: impl Iterator<Item = &'a Envelope>) -> Option<Self> {
+    pub fn begin<'a>(
+        traces: &Traces,
+        envelopes: impl Iterator<Item = &'a Envelope>,
+    ) -> Option<Self> {
+        if !traces.are_collected() {
+            return None;
+        }
         let commands: Vec<_> = envelopes
             .filter_map(|envelope| {
                 let traceparent = envelope.traceparent.as_deref()?;
@@ -54,19 +58,19 @@ impl BatchSpans {
             .with_attributes([KeyValue::new("messaging.batch.message_count", count)]);
         // A new trace: a batch has no one parent.
         let batch = traces.build(batch, &SpanContext::NONE);
-        below(traces, batch.span_context(), statements);
+        below(traces, batch.context(), statements);
         for (parent, id) in commands {
             let mut process = span(
                 "process ipack.connector-details.v1",
                 SpanKind::Consumer,
                 started,
             )
-            .with_links(vec![traces::link(batch.span_context())]);
+            .with_links(vec![traces::link(batch.context())]);
             if let Some(id) = id {
                 process = process.with_attributes([KeyValue::new("messaging.message.id", id)]);
             }
             let process = traces.build(process, &parent);
-            below(traces, process.span_context(), statements);
+            below(traces, process.context(), statements);
         }
     }
 }
@@ -77,9 +81,9 @@ fn below(traces: &Traces, parent: &SpanContext, statements: &[Statement]) {
             .with_attributes([KeyValue::new("db.system.name", "postgresql")]);
         let mut span = traces.build(span, parent);
         if !statement.ok {
-            span.set_status(Status::error("the statement had no effect"));
+            span.fail("the statement had no effect");
         }
-        span.end_with_timestamp(statement.ended);
+        span.end_at(statement.ended);
     }
 }
 

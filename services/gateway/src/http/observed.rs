@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, Method, StatusCode};
 use telemetry::{
     logs::milliseconds,
-    traces::{self, KeyValue, Place, Span, SpanExt as _, SpanKind, Status, Traces},
+    traces::{self, KeyValue, Place, Span, SpanKind, Traces},
 };
 
 use super::request_id::RequestId;
@@ -32,7 +32,7 @@ impl Observed {
         let span = traces.span(name, SpanKind::Server, &parent);
         Self {
             id: RequestId::of(headers),
-            trace_id: span.span_context().trace_id().to_string(),
+            trace_id: span.context().trace_id().to_string(),
             kind: "none",
             span,
             started: Instant::now(),
@@ -68,19 +68,19 @@ impl Observed {
             duration_ms = milliseconds(took),
             "answered"
         );
-        if self.span.is_recording() {
-            self.span.set_attributes([
+        let (kind, id) = (self.kind, &self.id);
+        self.span.set(|| {
+            let mut attributes = vec![
                 KeyValue::new("http.route", "/graphql"),
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
-                KeyValue::new("connector_details.kind", self.kind),
-                KeyValue::new("connector_details.request_id", self.id.as_str().to_owned()),
-            ]);
-            if first.is_some() {
-                self.span.set_attribute(KeyValue::new("error.type", code));
-            }
-            if first.is_some_and(Code::is_ours) {
-                self.span.set_status(Status::error(code));
-            }
+                KeyValue::new("connector_details.kind", kind),
+                KeyValue::new("connector_details.request_id", id.as_str().to_owned()),
+            ];
+            attributes.extend(first.map(|_| KeyValue::new("error.type", code)));
+            attributes
+        });
+        if first.is_some_and(Code::is_ours) {
+            self.span.fail(code);
         }
     }
 }
