@@ -17,8 +17,11 @@ begin
     if not pg_try_advisory_xact_lock(x'636f6e707275'::bigint) then
         return 0;
     end if;
-    with old as (
-        select c.catalog_guid, c.command_id
+    -- By their places and not by their names: a join might read all of the ledger, and a row of it
+    -- never moves.
+    delete from connector_details_changes
+    where ctid = any (array(
+        select c.ctid
         from connector_details_changes c
         where c.decided_at < now() - greatest(older_than, interval '1 day')
             and not exists (
@@ -26,10 +29,7 @@ begin
                 where (o.catalog_guid, o.command_id) = (c.catalog_guid, c.command_id)
             )
         limit at_most
-    )
-    delete from connector_details_changes c
-    using old
-    where (c.catalog_guid, c.command_id) = (old.catalog_guid, old.command_id);
+    ));
     get diagnostics pruned = row_count;
     return pruned;
 end
