@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use dev::paths::{self, free_port};
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 use tests::{
     api::{Api, SPACE, sample, sample_with},
@@ -73,6 +74,22 @@ async fn errors_log_lines_and_the_ledger_name_their_trace() -> anyhow::Result<()
         .find(|line| line["message"] == "a batch was decided")
         .context("no line for the batch")?;
     assert_eq!([&batch["commands"], &batch["saved"]], [1, 1]);
+
+    // Another service's command that nobody can apply: the worker names its trace, too.
+    let mut publisher = stack.publisher().await?;
+    let mut headers = FieldTable::default();
+    headers.insert(
+        "traceparent".into(),
+        AMQPValue::LongString(TRACEPARENT.into()),
+    );
+    let properties = Publisher::properties("bad").with_headers(headers);
+    publisher.ask("{}", properties).await?;
+    let lines = stack.workers[0].log_lines()?;
+    let parked = lines
+        .iter()
+        .find(|line| line["message"] == "a command is refused and parked")
+        .context("no line for what was parked")?;
+    assert_eq!([&parked["level"], &parked["trace.id"]], ["WARN", TRACE]);
     Ok(())
 }
 

@@ -220,6 +220,13 @@ pub fn traceparent(context: &SpanContext) -> String {
     format!("00-{trace}-{span}-{:02x}", context.trace_flags().to_u8())
 }
 
+/// The trace that a `traceparent` names, for a line of the log.
+#[must_use]
+pub fn trace_id(traceparent: Option<&str>) -> Option<String> {
+    let context = parent(traceparent, None);
+    context.is_valid().then(|| context.trace_id().to_string())
+}
+
 /// The `tracestate` beside it, where there is any.
 #[must_use]
 pub fn tracestate(context: &SpanContext) -> Option<String> {

@@ -14,6 +14,8 @@ use proto::{
     parked, topology,
 };
 
+use telemetry::traces::trace_id;
+
 use crate::{answers::Answers, metrics};
 
 /// Runs until the channel is gone; the session that owns the channel starts it again.
@@ -47,6 +49,7 @@ async fn move_one(delivery: &Delivery, answers: &Answers) -> Result<(), BrokerEr
     metrics::dead_letter();
     tracing::error!(
         command.id = envelope.command_id.as_ref().map(proto::CommandId::as_str),
+        trace.id = trace_id(envelope.traceparent.as_deref()),
         "a command was delivered too often and is parked"
     );
     within_deadline(delivery.ack(BasicAckOptions::default()))

@@ -206,6 +206,7 @@ async fn store_or_split(
                 let (index, change) = part[0];
                 tracing::error!(
                     command.id = change.command_id.as_str(),
+                    trace.id = telemetry::traces::trace_id(change.traceparent.as_deref()),
                     sql_state = sql_state(&error),
                     "the database refuses the content of a valid command; it is parked"
                 );

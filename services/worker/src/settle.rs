@@ -17,7 +17,7 @@ use proto::{
     broker::{self, BrokerError, within_deadline},
     parked,
 };
-use telemetry::logs::milliseconds;
+use telemetry::{logs::milliseconds, traces::trace_id};
 use tokio::{
     task::JoinSet,
     time::{sleep_until, timeout},
@@ -132,6 +132,7 @@ impl Settler {
     fn park(&mut self, answers: Answers, message: &Message, fault: &Fault, delivery: Delivery) {
         tracing::warn!(
             command.id = message.envelope.command_id.as_ref().map(CommandId::as_str),
+            trace.id = trace_id(message.envelope.traceparent.as_deref()),
             reason = fault.code.as_str(),
             field = fault.field,
             "a command is refused and parked"
