@@ -132,6 +132,6 @@ async fn a_fuzzer_of_the_schema_finds_nothing() -> anyhow::Result<()> {
 
     let printed = output(fuzzer).await?;
 
-    assert!(printed.contains("400 passed"), "{printed}");
+    assert!(printed.contains("Tested: 6"), "{printed}");
     Ok(())
 }

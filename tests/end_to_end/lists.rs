@@ -129,7 +129,22 @@ async fn what_cannot_be_a_page_is_named() -> anyhow::Result<()> {
         let answer = api.execute(PAGE, json!({ "first": first })).await?;
         assert_eq!(field(&answer), "first");
     }
-    for after in ["", "nonsense", "W10", "bnVsbA"] {
+    for (name, id) in [
+        ("envId", "a\0b"),
+        ("connectionId", " "),
+        ("processId", &"x".repeat(256)),
+    ] {
+        let answer = api.execute(PAGE, json!({ "filter": { name: id } })).await?;
+        assert_eq!(field(&answer), name);
+    }
+    // The last is a position with a NUL in it.
+    for after in [
+        "",
+        "nonsense",
+        "W10",
+        "bnVsbA",
+        "WyJhIiwiYiIsImMiLCJcdTAwMDAiXQ",
+    ] {
         let answer = api.execute(PAGE, json!({ "after": after })).await?;
         assert_eq!(field(&answer), "after", "{after}");
     }

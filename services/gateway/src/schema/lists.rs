@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::PageInfo};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use proto::Fault;
+use proto::{ConnectionId, EnvId, Fault, IntegrationPackInstanceId, ProcessId};
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -31,6 +31,38 @@ pub struct FilterInput {
     connection_id: Option<String>,
     /// Whether the access token has been generated.
     is_token_generated: Option<bool>,
+}
+
+impl FilterInput {
+    /// The ids keep the rules of ids, or there is nothing that could be found.
+    fn checked(self) -> Result<Filter, Failure> {
+        let mut faults = Vec::new();
+        let mut keep = |checked: Option<Result<String, Fault>>| {
+            checked?.map_err(|fault| faults.push(fault)).ok()
+        };
+        let ids = [
+            keep(
+                self.integration_pack_instance_id
+                    .map(|id| IntegrationPackInstanceId::new(id).map(String::from)),
+            ),
+            keep(
+                self.process_id
+                    .map(|id| ProcessId::new(id).map(String::from)),
+            ),
+            keep(self.env_id.map(|id| EnvId::new(id).map(String::from))),
+            keep(
+                self.connection_id
+                    .map(|id| ConnectionId::new(id).map(String::from)),
+            ),
+        ];
+        if !faults.is_empty() {
+            return Err(Failure::Invalid(faults));
+        }
+        Ok(Filter {
+            ids,
+            is_token_generated: self.is_token_generated,
+        })
+    }
 }
 
 /// A page of records, in the order of their ids: Integration Pack instance, process, environment,
@@ -145,16 +177,15 @@ async fn page(
     after: Option<String>,
 ) -> Result<ConnectorDetailsConnection, Failure> {
     let count = count(first)?;
-    let after: Option<Position> = after.as_deref().map(decoded).transpose()?;
-    let filter = Filter {
-        ids: [
-            filter.integration_pack_instance_id,
-            filter.process_id,
-            filter.env_id,
-            filter.connection_id,
-        ],
-        is_token_generated: filter.is_token_generated,
-    };
+    let after = after.as_deref().map(decoded).transpose()?;
+    // What can't be in a position can't have come from a page.
+    if after
+        .as_ref()
+        .is_some_and(|after: &Position| after.iter().any(|id| id.contains('\0')))
+    {
+        return Err(not_a_cursor());
+    }
+    let filter = filter.checked()?;
     let caller: &Caller = context.data_unchecked();
     let records: &Records = context.data_unchecked();
     let trace = context.data_unchecked::<Place>();
@@ -245,12 +276,14 @@ fn decoded<T: serde::de::DeserializeOwned>(cursor: &str) -> Result<T, Failure> {
     let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
     decoded
         .and_then(|position| serde_json::from_slice(&position).ok())
-        .ok_or_else(|| {
-            Failure::Invalid(vec![Fault::value(
-                "after",
-                "must be a cursor of an earlier page",
-            )])
-        })
+        .ok_or_else(not_a_cursor)
+}
+
+fn not_a_cursor() -> Failure {
+    Failure::Invalid(vec![Fault::value(
+        "after",
+        "must be a cursor of an earlier page",
+    )])
 }
 
 fn page_info<'a>(
