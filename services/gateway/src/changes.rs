@@ -1,7 +1,8 @@
 //! What happens to records, as the worker's events tell it, for whoever listens here.
 //!
-//! One queue for the whole gateway, which lives as long as its connection: what happens while there is
-//! none is not told. Listeners are told that, and read again.
+//! One queue for the whole gateway, while anybody listens; without listeners every event would be
+//! carried here for nothing. It lives as long as its connection: what happens while there is none is not
+//! told. Listeners are told that, and read again.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +19,10 @@ use proto::{
     envelope::REPLY_QUEUES,
     topology,
 };
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    Notify,
+    broadcast::{self, error::RecvError},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,20 +42,29 @@ pub enum Change {
 
 /// Tells of changes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Changes(broadcast::Sender<Change>);
+pub struct Changes {
+    changes: broadcast::Sender<Change>,
+    /// Somebody listens now.
+    wanted: Arc<Notify>,
+}
 
 impl Changes {
     /// Starts to listen, until `stop`.
     #[must_use]
     pub fn start(uri: AMQPUri, stop: CancellationToken) -> Self {
-        let (sender, _) = broadcast::channel(BEHIND);
-        tokio::spawn(supervise(uri, sender.clone(), stop));
-        Self(sender)
+        let (changes, _) = broadcast::channel(BEHIND);
+        let this = Self {
+            changes,
+            wanted: Arc::default(),
+        };
+        tokio::spawn(supervise(uri, this.clone(), stop));
+        this
     }
 
     /// The changes in a Space, from now on.
     pub fn of(&self, space: CatalogGuid) -> impl Stream<Item = Change> + use<> {
-        let changes = self.0.subscribe();
+        let changes = self.changes.subscribe();
+        self.wanted.notify_one();
         let next = |mut changes: broadcast::Receiver<Change>| async {
             match changes.recv().await {
                 Ok(change) => Some((change, changes)),
@@ -69,16 +82,20 @@ impl Changes {
     }
 }
 
-async fn supervise(uri: AMQPUri, changes: broadcast::Sender<Change>, stop: CancellationToken) {
+async fn supervise(uri: AMQPUri, changes: Changes, stop: CancellationToken) {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
+        if changes.changes.receiver_count() == 0 {
+            let _ = stop.run_until_cancelled(changes.wanted.notified()).await;
+            continue;
+        }
         let started = Instant::now();
-        let listening = stop.run_until_cancelled(listen(&uri, &changes));
+        let listening = stop.run_until_cancelled(listen(&uri, &changes.changes));
         match listening.await {
             Some(Err(error)) => {
                 tracing::warn!(%error, "changes are not told at the moment; trying again");
             }
-            Some(Ok(())) => {}
+            Some(Ok(())) => continue,
             None => return,
         }
         if started.elapsed() > broker::GOOD_SESSION {
@@ -89,13 +106,26 @@ async fn supervise(uri: AMQPUri, changes: broadcast::Sender<Change>, stop: Cance
     }
 }
 
-async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(), BrokerError> {
+#[derive(Debug, thiserror::Error)]
+enum NotTold {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error("the broker ended the consumer")]
+    Ended,
+}
+
+/// Listens until nobody wants to know.
+async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(), NotTold> {
     let connection = broker::connect(uri, "connector-details-gateway changes").await?;
     let mut consumer = consumer(&connection).await?;
     // To those who listened before this connection, if any.
     let _ = changes.send(Change::Missed);
     while let Some(delivery) = consumer.next().await {
-        let delivery = delivery?;
+        let delivery = delivery.map_err(BrokerError::from)?;
+        if changes.receiver_count() == 0 {
+            broker::close(&connection).await;
+            return Ok(());
+        }
         let kind = delivery.properties.kind().as_ref();
         let kind = kind
             .map(lapin::types::ShortString::as_str)
@@ -109,7 +139,7 @@ async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<()
             Err(_) => tracing::warn!("an event could not be read; it is not told"),
         }
     }
-    Ok(())
+    Err(NotTold::Ended)
 }
 
 async fn consumer(connection: &lapin::Connection) -> Result<Consumer, BrokerError> {
