@@ -95,7 +95,8 @@ async fn carry(
     let mut lost = false;
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let now = *mode.borrow();
-        lost |= now == loses;
+        // What comes while the connection is being cut must not slip through before it is.
+        lost |= now == loses || now == Mode::Cut;
         if let Mode::Delay(time) = now {
             tokio::time::sleep(time).await;
         }
