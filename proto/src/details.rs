@@ -40,11 +40,12 @@ impl OauthConnectorDetails {
         secret: &ClientSecret,
         client_id: Option<&ClientId>,
     ) -> Result<Self, Vec<Fault>> {
-        check(text).map_err(|rules| {
-            rules
-                .into_iter()
-                .map(|rule| Fault::value(Self::FIELD, rule))
-                .collect::<Vec<_>>()
+        check(text).map_err(|broken| {
+            let faults = broken.into_iter().map(|Broken { key, rule }| Fault {
+                key: key.map(ToOwned::to_owned),
+                ..Fault::value(Self::FIELD, rule)
+            });
+            faults.collect::<Vec<_>>()
         })?;
         let masked = mask::mask(text, secret, client_id.map_or("", ClientId::as_str));
         if masked.len() > MAX_BYTES {
@@ -100,45 +101,69 @@ impl fmt::Debug for OauthConnectorDetails {
     }
 }
 
-fn check(text: &str) -> Result<(), Vec<&'static str>> {
+/// A rule that the text breaks, as a whole or under one of its keys.
+struct Broken {
+    key: Option<&'static str>,
+    rule: &'static str,
+}
+
+fn check(text: &str) -> Result<(), Vec<Broken>> {
+    let whole = |rule| Err(vec![Broken { key: None, rule }]);
     if text.trim().is_empty() {
-        return Err(vec!["must not be empty or blank"]);
+        return whole("must not be empty or blank");
     }
     if text.len() > MAX_BYTES {
-        return Err(vec!["must be at most 65536 bytes of UTF-8"]);
+        return whole("must be at most 65536 bytes of UTF-8");
     }
     if json::depth(text) > MAX_DEPTH {
-        return Err(vec!["must not be nested more than 32 deep"]);
+        return whole("must not be nested more than 32 deep");
     }
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return Err(vec!["must be valid JSON"]);
+        return whole("must be valid JSON");
     }
     let Value::Object(members) = json::read(text) else {
-        return Err(vec!["must be a JSON object"]);
+        return whole("must be a JSON object");
     };
-    let rules: Vec<_> = members
+    let broken: Vec<_> = members
         .iter()
         .filter_map(|member| named_key(text, &member.key, &member.value))
+        .map(|(key, rule)| Broken {
+            key: Some(key),
+            rule,
+        })
         .collect();
-    if rules.is_empty() { Ok(()) } else { Err(rules) }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(broken)
+    }
 }
 
 /// The rule that one of the five named keys breaks.
-fn named_key(text: &str, key: &str, value: &Value) -> Option<&'static str> {
-    match (key, value) {
+fn named_key(text: &str, key: &str, value: &Value) -> Option<(&'static str, &'static str)> {
+    let (key, rule) = match (key, value) {
         ("baseURL", Value::String(place)) => {
-            (!is_web_url(&json::decode(&text[place.clone()]).text))
-                .then_some("must hold an absolute http or https URL as its baseURL")
+            if is_web_url(&json::decode(&text[place.clone()]).text) {
+                return None;
+            }
+            (
+                "baseURL",
+                "must hold an absolute http or https URL as its baseURL",
+            )
         }
         ("companyId" | "clientId", Value::String(_))
-        | ("authParams" | "accessTokenParams", Value::Object(_)) => None,
-        ("baseURL", _) => Some("must hold a string as its baseURL"),
-        ("companyId", _) => Some("must hold a string as its companyId"),
-        ("clientId", _) => Some("must hold a string as its clientId"),
-        ("authParams", _) => Some("must hold an object as its authParams"),
-        ("accessTokenParams", _) => Some("must hold an object as its accessTokenParams"),
-        _ => None,
-    }
+        | ("authParams" | "accessTokenParams", Value::Object(_)) => return None,
+        ("baseURL", _) => ("baseURL", "must hold a string as its baseURL"),
+        ("companyId", _) => ("companyId", "must hold a string as its companyId"),
+        ("clientId", _) => ("clientId", "must hold a string as its clientId"),
+        ("authParams", _) => ("authParams", "must hold an object as its authParams"),
+        ("accessTokenParams", _) => (
+            "accessTokenParams",
+            "must hold an object as its accessTokenParams",
+        ),
+        _ => return None,
+    };
+    Some((key, rule))
 }
 
 /// Parsers forgive much that a person did not mean (`https:host`, white space); the API does not.

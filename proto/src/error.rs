@@ -49,11 +49,15 @@ pub struct Fault {
     /// such as `message_id`; or none, where the message as a whole is at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// Of a fault inside of `oauthConnectorDetails`: the key of its object that has to change, such
+    /// as `baseURL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// One sentence for a person. It names the field and the rule, never the value.
     pub message: String,
     /// Of a conflict about the record's revision: what the record was when that was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub current: Option<Current>,
+    pub current: Option<Box<Current>>,
 }
 
 /// A record as a command found it that expected another revision.
@@ -79,6 +83,7 @@ impl Fault {
             code: ErrorCode::BadUserInput,
             field: Some(field.to_owned()),
             message: format!("{field} {rule}."),
+            key: None,
             current: None,
         }
     }
@@ -90,6 +95,7 @@ impl Fault {
             code: ErrorCode::BadRequest,
             field: field.map(ToOwned::to_owned),
             message: message.to_owned(),
+            key: None,
             current: None,
         }
     }
@@ -103,6 +109,7 @@ impl Fault {
             message:
                 "catalogGuid is not a Space that this publisher may write to; nothing was saved."
                     .to_owned(),
+            key: None,
             current: None,
         }
     }
@@ -116,6 +123,7 @@ impl Fault {
             message: "This command id was used before with other content; nothing was saved. \
                       Send the changed content under a new id."
                 .to_owned(),
+            key: None,
             current: None,
         }
     }
@@ -130,7 +138,8 @@ impl Fault {
                       Nothing was changed now. Read it again, and send what is still wanted under a \
                       new id."
                 .to_owned(),
-            current: Some(current),
+            key: None,
+            current: Some(current.into()),
         }
     }
 
@@ -143,6 +152,7 @@ impl Fault {
             message: "The command could not be stored and was set aside for an operator; \
                       nothing was saved. Repeating it with the same id is safe."
                 .to_owned(),
+            key: None,
             current: None,
         }
     }

@@ -3,7 +3,7 @@
 //! The text is scanned, never reserialised: only the content of string values is replaced, by
 //! [`MASK`], and everything around them stays byte for byte. Three rules find what to replace:
 //!
-//! 1. the value of a key whose name is a secret's ([`is_secret_name`]), at any depth, and the
+//! 1. the value of a key whose name is a secret's ([`SECRET_NAMES`]), at any depth, and the
 //!    `value` of a pair such as `{"key": "client_secret", "value": "..."}`;
 //! 2. in URLs, the password of the user info and parameters of those names;
 //! 3. the submitted client secret itself, in `authParams`, `accessTokenParams` and under keys
@@ -20,8 +20,8 @@ use crate::{
     urls,
 };
 
-/// Names of secrets, as [`is_secret_name`] compares them.
-const SECRET_NAMES: [&str; 10] = [
+/// Names of secrets, as they are compared: lower-cased, letters and digits only.
+pub const SECRET_NAMES: [&str; 10] = [
     "clientsecret",
     "secret",
     "password",
@@ -39,7 +39,7 @@ const SECRET_NAMES: [&str; 10] = [
 const SHOWN_KEYS: [&str; 3] = ["baseURL", "companyId", "clientId"];
 
 /// A shorter secret would be found by accident: one of `A` must not eat half of the details.
-const SHORTEST_SEARCHED_BYTES: usize = 8;
+pub const SHORTEST_SEARCHED_BYTES: usize = 8;
 
 /// Whether a key names a secret: lower-cased, letters and digits only, it is exactly one of the
 /// list. So `client_secret` and `Client-Secret` are, `accessTokenParams` and `tokenType` are not.

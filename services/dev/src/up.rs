@@ -310,6 +310,7 @@ impl Stack {
         println!(
             "\nConnector Details is ready.\n\n  \
                GraphQL  {gateway}/graphql\n  \
+               console  {gateway}/console#token={token}\n  \
                GraphiQL {gateway}/\n  \
                metrics  {}\n  \
                files    {}\n  \

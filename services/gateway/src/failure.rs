@@ -99,6 +99,9 @@ fn fault(fault: Fault) -> Error {
         if let Some(field) = fault.field {
             extensions.set("field", field);
         }
+        if let Some(key) = fault.key {
+            extensions.set("key", key);
+        }
         if let Some(current) = fault.current {
             extensions.set("currentRevision", current.revision);
             extensions.set("currentUpdatedAt", current.updated_at.and_then(rfc3339));

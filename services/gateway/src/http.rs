@@ -45,9 +45,9 @@ use crate::{
     commands::Commands,
     document::{self, DocumentArgs, Documents},
     failure::code,
-    graphiql::{self, Graphiql},
     health,
     limits::{Charge, Limits},
+    pages::{self, Page},
     records::Records,
     schema::ConnectorDetailsSchema,
 };
@@ -78,16 +78,16 @@ pub struct App {
     pub stop: CancellationToken,
 }
 
-/// All of the gateway's routes: for scripts of these origins, too, and with a page for developers
-/// where there is one.
-pub fn router(app: App, origins: &[Origin], page: Option<Graphiql>) -> Router {
+/// All of the gateway's routes: for scripts of these origins, too, and with pages for people.
+pub fn router(app: App, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {
     let api = Router::new()
         .route("/graphql", any(graphql))
         .merge(streams::router());
-    cors::allow(api, origins)
+    let routes = cors::allow(api, origins)
         .merge(health::router())
-        .with_state(app)
-        .merge(page.map(graphiql::router).unwrap_or_default())
+        .with_state(app);
+    let pages = pages.into_iter().map(pages::router);
+    pages.fold(routes, Router::merge)
 }
 
 async fn graphql(

@@ -6,8 +6,10 @@
 //!                     └────────────────▶ records
 //! ```
 //!
-//! `changes` brings what others saved to those who subscribed. A request goes down once and comes back once. Only `records` knows SQL, only `commands`,
-//! `link` and `changes` know AMQP, only `http` and `health` know HTTP. `metrics` names what is counted.
+//! `changes` brings what others saved to those who subscribed. A request goes down once and comes
+//! back once. Only `records` knows SQL, only `commands`, `link` and `changes` know AMQP, only `http`,
+//! `health` and `pages` know HTTP. `console` is the page for people, `graphiql` the one for
+//! developers. `metrics` names what is counted.
 
 pub mod auth;
 pub mod changes;
@@ -15,6 +17,7 @@ pub mod code;
 pub mod command_id;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod decide;
 pub mod document;
 pub mod failure;
@@ -24,6 +27,7 @@ pub mod http;
 pub mod limits;
 mod link;
 pub mod metrics;
+pub mod pages;
 pub mod records;
 pub mod schema;
 pub mod token;

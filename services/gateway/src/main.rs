@@ -9,9 +9,9 @@ use gateway::{
     changes::Changes,
     commands::Commands,
     config::{Command, Config, ServeArgs, Settings},
+    console,
     document::Documents,
-    graphiql::Graphiql,
-    health,
+    graphiql, health,
     http::{self, App},
     limits::Limits,
     metrics,
@@ -92,10 +92,13 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let traces = Traces::start("connector-details-gateway", VERSION)?;
     let stopping = stop_on_signal(args.shutdown_delay)?;
     let link_stop = CancellationToken::new();
-    let page = args
-        .dev
-        .then(|| Graphiql::load(args.graphiql_dir.as_deref(), &settings.keys))
-        .transpose()?;
+    let mut pages = vec![console::page(&args.jwt_spaces_claim)];
+    if args.dev {
+        pages.push(graphiql::page(
+            args.graphiql_dir.as_deref(),
+            &settings.keys,
+        )?);
+    }
     let records = Records::new(settings.database);
     let changes = Changes::start(settings.broker.clone(), stopping.close.clone());
     let (commands, link) = Commands::start(settings.broker, link_stop.clone());
@@ -127,7 +130,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(async move { axum::serve(listener, metrics).await });
     }
     tracing::info!(listen = %listener.local_addr()?, "serving");
-    let server = axum::serve(listener, http::router(app, &args.allowed_origins, page))
+    let server = axum::serve(listener, http::router(app, &args.allowed_origins, pages))
         .with_graceful_shutdown(stopping.close.clone().cancelled_owned())
         .into_future();
     tokio::select! {

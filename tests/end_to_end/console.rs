@@ -1,0 +1,126 @@
+//! `/console`, as a person uses it: a real Chromium, driven by playwright-core, before a real stack.
+
+use std::{process::Stdio, time::Duration};
+
+use anyhow::Context as _;
+use gateway::token;
+use nix::sys::signal::Signal;
+use tests::{
+    api::{SECRET, SPACE},
+    foreign,
+    rig::Rig,
+    stack::Stack,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::Command,
+    time::{sleep, timeout},
+};
+
+/// A newer one may want a newer Chromium than Debian has.
+const PACKAGES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
+const PATIENCE: Duration = Duration::from_mins(4);
+
+async fn person(scenario: &str, gateway_url: &str) -> anyhow::Result<Command> {
+    let program = dev::paths::repository().join("tests/clients/console.mjs");
+    let token = |subject, expires_in| token::sign(SECRET, SPACE, subject, expires_in);
+    let mut command = foreign::node(&program, &PACKAGES).await?;
+    command
+        .arg(scenario)
+        .env("GATEWAY_URL", gateway_url)
+        .env("SPACE_GUID", SPACE)
+        .env("TOKEN", token("a person", Duration::from_mins(10))?)
+        .env(
+            "OTHER_TOKEN",
+            token("another person", Duration::from_mins(10))?,
+        )
+        .env("SHORT_TOKEN", token("a person", Duration::from_secs(15))?)
+        .env(
+            "CHROMIUM",
+            std::env::var("CHROMIUM").unwrap_or("/usr/bin/chromium".into()),
+        )
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+async fn plays(scenario: &str) -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let gateway = stack.gateway.as_ref().context("no gateway")?;
+    let command = person(scenario, &gateway.url).await?;
+    let printed = timeout(PATIENCE, foreign::output(command)).await??;
+    assert_eq!(printed.trim(), "done");
+    Ok(())
+}
+
+macro_rules! scenarios {
+    ($($(#[doc = $doc:literal])* $test:ident plays $scenario:literal;)*) => {$(
+        $(#[doc = $doc])*
+        #[tokio::test]
+        #[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
+        async fn $test() -> anyhow::Result<()> {
+            plays($scenario).await
+        }
+    )*};
+}
+
+scenarios! {
+    a_connector_is_configured_and_deleted plays "configures";
+    what_is_not_changed_stays_byte_for_byte plays "preserves";
+    what_is_typed_outlives_refresh_and_tab_and_the_secret_does_not plays "keeps";
+    a_save_made_elsewhere_appears_and_overwrites_nothing plays "follows";
+    an_expired_token_costs_nothing_that_was_typed plays "renews";
+    connectors_are_found plays "searches";
+    the_keyboard_is_enough_and_axe_finds_nothing plays "reads";
+}
+
+/// Gateway, worker, RabbitMQ and Postgres are killed in the middle of typing, and a save that is
+/// begun while they are away takes effect once they are back, once.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
+async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let mut command = person("survives", &rig.gateway_urls[0]).await?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut says = child.stdin.take().context("no standard input")?;
+    let asks = child.stdout.take().context("no standard output")?;
+    let mut asks = BufReader::new(asks).lines();
+    let play = async {
+        let mut away = None;
+        while let Some(line) = asks.next_line().await? {
+            match line.as_str() {
+                "kill" => {
+                    rig.kill_all().await;
+                    away = Some(tokio::spawn(stay_away(rig.gateways.clone())));
+                }
+                "start" => {
+                    if let Some(away) = away.take() {
+                        away.abort();
+                    }
+                    rig.ready().await?;
+                }
+                "done" => return Ok(true),
+                other => anyhow::bail!("{other}"),
+            }
+            says.write_all(b"\n").await?;
+        }
+        Ok(false)
+    };
+    let is_done = timeout(PATIENCE, play).await??;
+
+    assert!(is_done && child.wait().await?.success());
+    rig.stop().await;
+    Ok(())
+}
+
+/// What is kept is started again as soon as it dies; the page is to find nobody for a while.
+async fn stay_away(gateways: Vec<dev::kept::Kept>) {
+    loop {
+        for gateway in &gateways {
+            let _ = gateway.signal(Signal::SIGKILL).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
