@@ -1,6 +1,6 @@
 //! `/console`, as a person uses it: a real Chromium, driven by playwright-core, before a real stack.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 use gateway::token;
@@ -14,18 +14,23 @@ use tests::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::Command,
+    sync::OnceCell,
     time::{sleep, timeout},
 };
 
 /// A newer one may want a newer Chromium than Debian has.
 const PACKAGES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
+/// Installed once, for all tests.
+static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
 const PATIENCE: Duration = Duration::from_mins(4);
 
 async fn person(scenario: &str, gateway_url: &str) -> anyhow::Result<Command> {
     let program = dev::paths::repository().join("tests/clients/console.mjs");
     let token = |subject, expires_in| token::sign(SECRET, SPACE, subject, expires_in);
-    let mut command = foreign::node(&program, &PACKAGES).await?;
+    let installing = PROGRAM.get_or_try_init(|| foreign::beside_packages(&program, &PACKAGES));
+    let mut command = Command::new("node");
     command
+        .arg(installing.await?)
         .arg(scenario)
         .env("GATEWAY_URL", gateway_url)
         .env("SPACE_GUID", SPACE)

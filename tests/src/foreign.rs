@@ -10,6 +10,16 @@ use tokio::process::Command;
 /// # Errors
 /// The packages can't be installed.
 pub async fn node(program: &Path, packages: &[&str]) -> anyhow::Result<Command> {
+    let mut node = Command::new("node");
+    node.arg(beside_packages(program, packages).await?);
+    Ok(node)
+}
+
+/// Installs packages of npm, and a copy of the program that uses them beside them.
+///
+/// # Errors
+/// The packages can't be installed.
+pub async fn beside_packages(program: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = folder("node", program)?;
     let mut npm = Command::new("npm");
     npm.args([
@@ -26,9 +36,7 @@ pub async fn node(program: &Path, packages: &[&str]) -> anyhow::Result<Command> 
     // Node looks for packages beside the program.
     let copy = folder.join(program.file_name().context("no name")?);
     std::fs::copy(program, &copy)?;
-    let mut node = Command::new("node");
-    node.arg(copy);
-    Ok(node)
+    Ok(copy)
 }
 
 /// A program for Python, with packages of PyPI.

@@ -1,10 +1,6 @@
 //! A stack for one test: gateway and worker as processes, a database and a virtual host.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use dev::{database, paths::free_port, services};
@@ -246,7 +242,7 @@ impl Stack {
         database_url: &str,
         variables: Variables,
     ) -> anyhow::Result<Process> {
-        let port = next_port()?;
+        let port = free_port(None)?;
         let mut all = vec![
             ("DATABASE_URL", database_url.to_owned()),
             ("AMQP_URL", self.amqp_url.clone()),
@@ -256,7 +252,7 @@ impl Stack {
         // Whatever collects traces on this machine is not for tests.
         all.push(("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()));
         let metrics_port = if program == "gateway" {
-            let port = next_port()?;
+            let port = free_port(None)?;
             all.push(("METRICS_LISTEN", format!("127.0.0.1:{port}")));
             port
         } else {
@@ -324,17 +320,5 @@ impl Stack {
         let url = format!("{}/api/{path}", self.servers.management_url);
         let answer = reqwest::get(url).await?.error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
-    }
-}
-
-/// Tests run in parallel in one process: each port is tried once.
-fn next_port() -> anyhow::Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + u16::try_from(std::process::id() % 8_000)?;
-    loop {
-        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
-        if free_port(Some(port))? == port {
-            return Ok(port);
-        }
     }
 }
