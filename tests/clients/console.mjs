@@ -237,6 +237,35 @@ const scenarios = {
     assert.equal(await field(page, "Company id").inputValue(), "7");
   },
 
+  /** The browser keeps of what is typed what the service keeps of it, letter by letter. */
+  async masks() {
+    const nested = '{"deep":[{"Client-Secret":"x","n":12345678901234567890}],"note":"y"}';
+    await saveElsewhere({ details: `{"authParams":{"nested":${nested.replace('"x"', '"z"')}}}` });
+    const page = await visit();
+    await open(page);
+    await field(page, "JSON value: Authorization parameters, row 1").fill(nested);
+    const rows = {
+      "PASS-word": "one", "empty": "", "tokenType": "bearer", "api_key": SECRET, "note": `${SECRET} and ${SECRET}`,
+      "url": `https://u:p@ss@host/x?a=1&Access%5FToken=t;id_token=i#secret=s`, "short": "https://u:@host",
+      "jdbc": "jdbc:postgresql://u:pw@host/db", "key": "client_secret", "value": "in a pair", "unicode": "ünïcode",
+    };
+    let row = 0;
+    for (const [name, value] of Object.entries(rows)) await addParameter(page, "Access token parameters", row += 1, name, value);
+    await field(page, "Base URL").fill("https://u:pw@host?password=p&q=1");
+    await field(page, "Company id").fill(`not hidden here: ${SECRET}`.slice(0, 17));
+    await field(page, "Client secret").fill(SECRET);
+    const draft = await page.evaluate(() => JSON.parse(Object.entries(localStorage).find(([name]) => name.includes("draft"))[1]).values);
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await saved(page, 2);
+    const details = JSON.parse((await stored()).oauthConnectorDetails);
+    const params = Object.fromEntries(draft.accessTokenParams.map(({ name, value }) => [name, value]));
+    assert.deepEqual(params, details.accessTokenParams);
+    assert.equal(draft.baseURL, details.baseURL);
+    assert.match((await stored()).oauthConnectorDetails, /"n":12345678901234567890/);
+    assert.equal(draft.authParams[0].value, '{"deep":[{"Client-Secret":"dummyClientSecret","n":12345678901234567890}],"note":"y"}');
+    assert.ok(JSON.stringify(details).split("dummyClientSecret").length > 10, JSON.stringify(details));
+  },
+
   /** Saves made elsewhere appear, and never over what is being typed. */
   async follows() {
     await saveElsewhere();

@@ -72,6 +72,7 @@ scenarios! {
     a_connector_is_configured_and_deleted plays "configures";
     what_is_not_changed_stays_byte_for_byte plays "preserves";
     what_is_typed_outlives_refresh_and_tab_and_the_secret_does_not plays "keeps";
+    a_draft_is_masked_as_the_service_masks plays "masks";
     a_save_made_elsewhere_appears_and_overwrites_nothing plays "follows";
     an_expired_token_costs_nothing_that_was_typed plays "renews";
     connectors_are_found plays "searches";

@@ -99,6 +99,51 @@ async fn only_pages_of_configured_origins_may_ask() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_console_lets_nothing_in_from_elsewhere() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack.gate(&[("JWT_SPACES_CLAIM", "my-spaces")]).await?;
+    let http = reqwest::Client::new();
+    let get = |path: &str| http.get(format!("{}{path}", gateway.url));
+
+    let answer = get("/console").send().await?.error_for_status()?;
+    let policy = answer.headers()["content-security-policy"].to_str()?;
+    for rule in [
+        "default-src 'none'",
+        "script-src 'self';",
+        "style-src 'self';",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let page = answer.text().await?;
+    for attribute in ["href=\"", "src=\""] {
+        let values = page.split(attribute).skip(1);
+        let from_here = |value: &str| {
+            ["/console/", "#", "data:,"]
+                .iter()
+                .any(|here| value.starts_with(here))
+        };
+        assert!(values.into_iter().all(from_here), "{page}");
+    }
+    for part in page.split('"').filter(|part| part.starts_with("/console/")) {
+        let answer = get(part).send().await?.error_for_status()?;
+        let tag = answer.headers()["etag"].clone();
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        assert!(!answer.bytes().await?.is_empty(), "{part}");
+        let again = get(part).header("if-none-match", tag).send().await?;
+        assert_eq!(again.status(), 304, "{part}");
+    }
+    let settings = get("/console/settings.js").send().await?.text().await?;
+    assert!(
+        settings.contains(r#""spacesClaim":"my-spaces""#),
+        "{settings}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn developers_get_to_see_more() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let files = stack.servers.logs.join(format!("{}-graphiql", stack.vhost));

@@ -6,6 +6,15 @@ use tests::{
     stack::Stack,
 };
 
+/// The keys of the details that the API names.
+const KEYS: [&str; 5] = [
+    "baseURL",
+    "companyId",
+    "clientId",
+    "authParams",
+    "accessTokenParams",
+];
+
 fn faults(code: &str, fields: &[&str]) -> Vec<(String, String)> {
     fields
         .iter()
@@ -118,6 +127,11 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
             faults("BAD_USER_INPUT", &[field]),
             "{field} {value:.40}"
         );
+        let key = KEYS
+            .iter()
+            .find(|key| value.starts_with(&format!("{{\"{key}\"")));
+        let told = &answer.body["errors"][0]["extensions"]["key"];
+        assert_eq!(told.as_str(), key.copied(), "{value:.40}");
     }
     assert!(nothing_is_saved(&stack).await?);
     for (field, value) in accepted {

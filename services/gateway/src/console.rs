@@ -19,7 +19,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 15] = files![
+const FILES: [(&str, &str, &str); 16] = files![
     "console.css" CSS,
     "main.js" JAVASCRIPT,
     "api.js" JAVASCRIPT,
@@ -30,6 +30,7 @@ const FILES: [(&str, &str, &str); 15] = files![
     "form.js" JAVASCRIPT,
     "history.js" JAVASCRIPT,
     "ids.js" JAVASCRIPT,
+    "json.js" JAVASCRIPT,
     "list.js" JAVASCRIPT,
     "masking.js" JAVASCRIPT,
     "params.js" JAVASCRIPT,

@@ -3,6 +3,7 @@
 // What the form does not show is kept, and a text in which nothing was changed stays byte for
 // byte: saving what was read changes nothing.
 
+import { parse } from "./json.js";
 import { masked } from "./masking.js";
 
 const TEXTS = { baseURL: "baseURL", companyId: "companyId", detailsClientId: "clientId" };
@@ -59,14 +60,6 @@ export function write(text, before, values) {
     details.set(table, Object.fromEntries(rows));
   }
   return JSON.stringify(Object.fromEntries(details));
-}
-
-/** JSON, with numbers that a script can't hold kept as they stand, where the browser can. */
-function parse(text) {
-  return JSON.parse(text, (_, value, context) => {
-    const lossy = typeof value === "number" && context?.source && String(value) !== context.source;
-    return lossy && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
-  });
 }
 
 /** What is wrong with the rows of a table that the gateway could not know, by row. */
