@@ -2,18 +2,19 @@
 
 mod changes;
 mod lists;
+mod state;
 
 use async_graphql::{
-    Context, Enum, ID, InputObject, MergedObject, Object, Schema, SchemaBuilder, SimpleObject,
+    Context, InputObject, MergedObject, Object, Schema, SchemaBuilder, SimpleObject,
 };
 use proto::{
-    CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Outcome, Record, RecordKey,
+    CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, RecordKey,
     SaveConnectorDetails, SaveInput,
 };
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 
-use self::{changes::Subscriptions, lists::Lists};
+use self::{changes::Subscriptions, lists::Lists, state::States};
 use crate::{
     changes::Changes, command_id, commands::Commands, decide, document::DocumentArgs,
     failure::Failure, records::Records,
@@ -166,46 +167,15 @@ impl From<Record> for ConnectorDetails {
     }
 }
 
-/// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-#[graphql(name = "SaveCommandStatus")]
-pub enum CommandStatus {
-    /// It took effect.
-    Applied,
-    /// It was refused, and will not take effect.
-    Refused,
-    /// Nothing is known of it here yet: it waits, never arrived, or was decided longer ago than
-    /// decisions are kept.
-    Undecided,
-}
-
-/// What is known of a command.
-#[derive(SimpleObject)]
-#[graphql(name = "SaveCommand")]
-pub struct CommandState {
-    /// Its id, as SAVE_PENDING and SAVE_UNKNOWN name it.
-    id: ID,
-    /// What became of it.
-    status: CommandStatus,
-    /// The record as it left it, or as it was before a deletion, if it was applied.
-    record: Option<ConnectorDetails>,
-    /// Why it was refused: the code of the error that it was answered with.
-    code: Option<String>,
-    /// And its message.
-    message: Option<String>,
-    /// The revision that the record had then, where another was expected; 0 where there was none.
-    current_revision: Option<i64>,
-}
-
 /// Reads, straight from the database.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(Single, Lists);
+pub struct Query(Single, States, Lists);
 
-/// Single records and commands.
+/// Single records.
 #[derive(Debug, Default)]
 pub struct Single;
 
-/// Single records and commands.
+/// Single records.
 #[Object]
 impl Single {
     /// The connector details as the last save left them, or null where none were saved.
@@ -217,22 +187,6 @@ impl Single {
     ) -> Option<ConnectorDetails> {
         match find(context, input).await {
             Ok(record) => record.map(ConnectorDetails::from),
-            Err(failure) => {
-                failure.report(context);
-                None
-            }
-        }
-    }
-
-    /// What became of a command of the header's Space: what to ask after SAVE_PENDING or
-    /// SAVE_UNKNOWN, with the commandId of that error.
-    async fn save_command(
-        &self,
-        context: &Context<'_>,
-        #[graphql(desc = "The commandId.")] id: ID,
-    ) -> Option<CommandState> {
-        match state(context, id).await {
-            Ok(state) => Some(state),
             Err(failure) => {
                 failure.report(context);
                 None
@@ -354,52 +308,6 @@ async fn decide(context: &Context<'_>, command: Command) -> Result<Option<Record
         context.data_unchecked::<Place>(),
     )
     .await
-}
-
-async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, Failure> {
-    let caller: &Caller = context.data_unchecked();
-    let command_id = CommandId::new(id.as_str()).map_err(|fault| {
-        Failure::Invalid(vec![Fault {
-            field: Some("id".to_owned()),
-            message: fault.message.replace(CommandId::FIELD, "id"),
-            ..fault
-        }])
-    })?;
-    let records: &Records = context.data_unchecked();
-    let decision = records.decision(
-        &caller.space,
-        &command_id,
-        context.data_unchecked::<Place>(),
-    );
-    let decision = decision.await.map_err(|_| Failure::Unreadable)?;
-    let mut state = CommandState {
-        id,
-        status: CommandStatus::Undecided,
-        record: None,
-        code: None,
-        message: None,
-        current_revision: None,
-    };
-    match decision.map(|decision| decision.end.into()) {
-        None => {}
-        Some(Outcome::Saved { record }) => {
-            state.status = CommandStatus::Applied;
-            state.record = Some(record.into());
-        }
-        Some(Outcome::Deleted { record }) => {
-            state.status = CommandStatus::Applied;
-            state.record = record.map(ConnectorDetails::from);
-        }
-        Some(Outcome::Refused { errors }) => {
-            state.status = CommandStatus::Refused;
-            if let Some(fault) = errors.into_iter().next() {
-                state.code = Some(fault.code.as_str().to_owned());
-                state.message = Some(fault.message);
-                state.current_revision = fault.current.map(|current| current.revision);
-            }
-        }
-    }
-    Ok(state)
 }
 
 fn invalid(faults: Vec<Fault>, consequence: &str) -> Failure {
