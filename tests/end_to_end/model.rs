@@ -113,12 +113,17 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
         .map(|command| message(space, *command))
         .collect::<anyhow::Result<_>>()?;
     let publishers = Publishers::default();
+    let checked: Vec<_> = messages
+        .iter()
+        .map(|message| handler::check(message, &publishers))
+        .collect();
+    let checked: Vec<_> = checked.iter().collect();
     for life in lives {
         // Dropped wherever it stands. Its statement may go on, and commit after all.
-        let _ = timeout(*life, handler::decide(store, &publishers, &messages)).await;
+        let _ = timeout(*life, handler::decide(store, &checked)).await;
     }
     for _ in 0..50 {
-        match handler::decide(store, &publishers, &messages).await {
+        match handler::decide(store, &checked).await {
             Ok(verdicts) => return verdicts.into_iter().map(answer).collect(),
             // As a worker does: what its predecessor left running may be in the way.
             Err(_) => sleep(Duration::from_millis(20)).await,
@@ -204,7 +209,7 @@ async fn agree(store: &Store, database: &PgPool, batches: &[Batch]) -> anyhow::R
 async fn the_statements_and_a_model_of_them_agree() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let database = stack.database.clone();
-    let store = Store::new(stack.logins.worker.parse()?);
+    let (store, _news) = Store::new(stack.logins.worker.parse()?);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         let config = Config {

@@ -6,7 +6,8 @@
 //! closed connection it gets them first, in their old order.
 
 use std::{
-    sync::Arc,
+    collections::VecDeque,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -23,10 +24,7 @@ use proto::{
     topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,7 +32,7 @@ use crate::{
     dead,
     metrics::Oldest,
     publishers::Publishers,
-    settle::{Settler, Unsettled},
+    settle::{Settler, Taken, Unsettled},
     store::Store,
 };
 
@@ -66,8 +64,6 @@ pub struct Parts {
     pub connected: watch::Sender<bool>,
     /// Of the commands in hand.
     pub oldest: Oldest,
-    /// Told that there may be something to announce.
-    pub committed: Arc<Notify>,
     /// Where spans go.
     pub traces: Traces,
 }
@@ -153,6 +149,8 @@ async fn session(parts: &Parts, prefetch: u16) -> Result<End, SessionError> {
 struct Session {
     channel: Channel,
     consumer: Consumer,
+    /// Taken and checked, and not settled yet.
+    ahead: VecDeque<Taken>,
     settler: Settler,
     /// Moves dead letters; ends with the session, and the session with it.
     dead: JoinSet<()>,
@@ -188,6 +186,7 @@ impl Session {
         Ok(Self {
             channel,
             consumer,
+            ahead: VecDeque::new(),
             settler: Settler::default(),
             dead,
             prefetch,
@@ -202,20 +201,22 @@ impl Session {
             "connected; taking commands as the active worker, or standing by"
         );
         let end = loop {
-            let batch = tokio::select! {
-                biased;
-                () = parts.stop.cancelled() => break End::Stopped,
-                Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
-                batch = next_batch(&mut self.consumer) => batch?,
-                () = self.settler.due() => {
-                    self.settler.acknowledge(&self.channel).await?;
-                    continue;
-                }
-            };
-            let all_new = batch.iter().all(|delivery| !delivery.redelivered);
-            for batch in apart(batch) {
-                self.settler.settle(&self.channel, parts, batch).await?;
+            if self.ahead.is_empty() {
+                let delivery = tokio::select! {
+                    biased;
+                    () = parts.stop.cancelled() => break End::Stopped,
+                    Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
+                    delivery = self.consumer.next() => delivery,
+                    () = self.settler.due() => {
+                        self.settler.acknowledge(&self.channel).await?;
+                        continue;
+                    }
+                };
+                take(&mut self.ahead, &mut self.consumer, parts, delivery)?;
             }
+            let batch = next_batch(&mut self.ahead);
+            let all_new = batch.iter().all(|taken| !taken.is_redelivered());
+            self.settle(parts, batch).await?;
             if self.prefetch == PROBATION {
                 if all_new {
                     break End::Trusted;
@@ -223,35 +224,63 @@ impl Session {
                 // None follows before.
                 self.settler.acknowledge(&self.channel).await?;
             }
+            if parts.stop.is_cancelled() {
+                break End::Stopped;
+            }
+            if self.dead.try_join_next().is_some() {
+                return Err(SessionError::Ended);
+            }
         };
         self.settler.finish(&self.channel).await;
         Ok(end)
     }
+
+    /// Settles a batch, and checks what is delivered while the database has it.
+    async fn settle(&mut self, parts: &Parts, batch: Vec<Taken>) -> Result<(), SessionError> {
+        let mut settling = pin!(self.settler.settle(&self.channel, parts, batch));
+        loop {
+            tokio::select! {
+                biased;
+                settled = &mut settling => break settled?,
+                delivery = self.consumer.next(), if self.ahead.len() < BATCH => {
+                    let taken = take(&mut self.ahead, &mut self.consumer, parts, delivery);
+                    if taken.is_err() {
+                        // What is being decided is answered, however the connection is.
+                        settling.await?;
+                        return taken;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Every delivery that is ready, at least one.
-async fn next_batch(consumer: &mut Consumer) -> Result<Vec<Delivery>, SessionError> {
-    let first = consumer.next().await.ok_or(SessionError::Ended)?;
-    let mut batch = vec![first.map_err(BrokerError::from)?];
-    while batch.len() < BATCH {
-        match consumer.next().now_or_never() {
-            Some(Some(delivery)) => batch.push(delivery.map_err(BrokerError::from)?),
-            Some(None) => return Err(SessionError::Ended),
-            None => break,
-        }
+/// Takes a delivery, and every other one that is ready, as far as there is room.
+fn take(
+    ahead: &mut VecDeque<Taken>,
+    consumer: &mut Consumer,
+    parts: &Parts,
+    first: Option<Result<Delivery, lapin::Error>>,
+) -> Result<(), SessionError> {
+    let mut next = Some(first);
+    while let Some(delivery) = next {
+        let delivery = delivery.ok_or(SessionError::Ended)?;
+        let delivery = delivery.map_err(BrokerError::from)?;
+        ahead.push_back(Taken::check(delivery, &parts.publishers));
+        next = if ahead.len() < BATCH {
+            consumer.next().now_or_never()
+        } else {
+            None
+        };
     }
-    Ok(batch)
+    Ok(())
 }
 
-/// The batch in its order, with every command that was delivered before by itself: it may be what
-/// killed the worker then, and must not take its neighbours with it again.
-fn apart(batch: Vec<Delivery>) -> Vec<Vec<Delivery>> {
-    let mut parts: Vec<Vec<Delivery>> = Vec::new();
-    for delivery in batch {
-        match parts.last_mut() {
-            Some(part) if !part[0].redelivered && !delivery.redelivered => part.push(delivery),
-            _ => parts.push(vec![delivery]),
-        }
-    }
-    parts
+/// What is to be settled next: all in order up to a command that was delivered before; or that one by
+/// itself: it may be what killed the worker then, and must not take its neighbours with it again.
+fn next_batch(ahead: &mut VecDeque<Taken>) -> Vec<Taken> {
+    let new = ahead.iter().take_while(|taken| !taken.is_redelivered());
+    let count = new.count().max(1).min(ahead.len());
+    ahead.drain(..count).collect()
 }

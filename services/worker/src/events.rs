@@ -1,9 +1,13 @@
-//! Announces what was committed, from the outbox: at least once, and in order for each record.
+//! Announces what was committed: at least once, and in order for each record.
 //!
-//! The worker that has just committed something announces it. What a worker left behind is announced
-//! by any other, a moment later; a lock in the database keeps two from doing it at once.
+//! The worker that commits announces, by what its store tells it. What it was not told of, or another
+//! worker left behind, is read from the outbox. A lock in the database keeps two from announcing at
+//! once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::try_join_all;
 use lapin::{
@@ -16,19 +20,23 @@ use proto::{
     envelope::{CONTENT_TYPE, since_epoch},
     topology,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     answers::Answers,
     failpoint, metrics,
-    store::{Store, StoreError, Unannounced},
+    store::{Announcement, Committed, News, Store, StoreError},
 };
 
-/// Events that are published before any is known to be confirmed, at most.
-const BATCH: usize = 500;
+/// Statements that are read from the outbox at once: some hundreds of events.
+const STATEMENTS: i64 = 8;
+/// Events that are published before any is known to be confirmed.
+const AT_ONCE: usize = 500;
 /// Between two announcements.
 const TOGETHER: Duration = Duration::from_millis(25);
+/// How long somebody who has nothing to announce keeps the lock from the others.
+const IDLE: Duration = Duration::from_millis(250);
 /// Between two looks at what others may have left behind.
 const PAUSE: Duration = Duration::from_secs(5);
 const PERSISTENT: u8 = 2;
@@ -47,90 +55,149 @@ enum NotAnnounced {
     Unwritable(#[from] serde_json::Error),
 }
 
-/// Announces whatever there is whenever `committed` says so, and from time to time, until `stop`; and
-/// then once more.
-pub async fn announce(
-    store: Store,
-    answers: Answers,
-    committed: Arc<Notify>,
-    stop: CancellationToken,
-) {
+/// Announces whatever there is until `stop`; and then once more.
+pub async fn announce(store: Store, answers: Answers, news: News, stop: CancellationToken) {
+    let mut announcer = Announcer {
+        store,
+        answers,
+        news,
+        place: Place::Behind,
+    };
+    let mut first = None;
     loop {
         let last = stop.is_cancelled();
-        if let Err(error) = all(&store, &answers).await {
+        if let Err(error) = announcer.round(first.take()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "events are not announced at the moment; they are kept"
             );
+            announcer.place = Place::Waiting;
         }
         if last {
             return;
         }
         let next = async {
-            // A little later, and together: announcing each batch by itself costs as much as storing it.
-            tokio::time::sleep(TOGETHER).await;
-            let _ = timeout(PAUSE, committed.notified()).await;
+            // A little later, and together: announcing each batch by itself costs as much as
+            // storing it.
+            sleep(TOGETHER).await;
+            announcer.next().await
         };
-        let _ = stop.run_until_cancelled(next).await;
+        first = stop.run_until_cancelled(next).await.flatten();
     }
 }
 
-async fn all(store: &Store, answers: &Answers) -> Result<(), NotAnnounced> {
-    if !store.lock_outbox().await? {
-        return Ok(());
+struct Announcer {
+    store: Store,
+    answers: Answers,
+    news: News,
+    place: Place,
+}
+
+/// Where whoever announces stands.
+enum Place {
+    /// There may be something in the outbox, one day.
+    Behind,
+    /// There is something in the outbox, and it could not be announced.
+    Waiting,
+    /// The lock is held, and what was committed before is announced; the news are enough.
+    Current {
+        since: Instant,
+        /// What was read from the outbox, and may come as news, too.
+        read: HashSet<i64>,
+    },
+}
+
+impl Announcer {
+    /// Ends when there is something to do, with the news, if that is what it is.
+    async fn next(&mut self) -> Option<Committed> {
+        let pause = match self.place {
+            Place::Behind => PAUSE,
+            Place::Waiting | Place::Current { .. } => IDLE,
+        };
+        let News { committed, missed } = &mut self.news;
+        let news = timeout(pause, async {
+            tokio::select! {
+                committed = committed.recv() => committed,
+                () = missed.notified() => {
+                    self.place = Place::Waiting;
+                    None
+                }
+            }
+        });
+        news.await.ok().flatten()
     }
-    let mut announced = 0;
-    loop {
-        let batch = store.unannounced(BATCH).await?;
-        if !batch.is_empty() {
-            let channel = answers.events().ok_or(NotAnnounced::Disconnected)?;
-            publish(&channel, &batch).await?;
-            let seqs: Vec<i64> = batch.iter().map(|event| event.seq).collect();
-            store.announced(&seqs).await?;
-            metrics::announced(batch.len());
-            announced += batch.len();
+
+    async fn round(&mut self, first: Option<Committed>) -> Result<(), NotAnnounced> {
+        let mut news = Vec::from_iter(first);
+        while let Ok(committed) = self.news.committed.try_recv() {
+            news.push(committed);
         }
-        if batch.len() < BATCH {
-            break;
+        match &self.place {
+            Place::Current { since, read } if !news.is_empty() && since.elapsed() < PAUSE => {
+                news.retain(|committed| !read.contains(&committed.seq));
+                self.announce(&news).await
+            }
+            // What is news now stands in the outbox, too.
+            _ => self.catch_up(!news.is_empty()).await,
         }
     }
-    // Whoever is busy keeps the lock; it is given back after a while without anything to do.
-    if announced == 0 {
-        store.unlock_outbox().await?;
+
+    /// Announces what the outbox has, and goes on with the news if there was anything.
+    async fn catch_up(&mut self, mut any: bool) -> Result<(), NotAnnounced> {
+        let mut read = HashSet::new();
+        if !self.store.lock_outbox().await? {
+            self.place = if any { Place::Waiting } else { Place::Behind };
+            return Ok(());
+        }
+        loop {
+            let batch = self.store.unannounced(STATEMENTS).await?;
+            if batch.is_empty() {
+                break;
+            }
+            any = true;
+            self.announce(&batch).await?;
+            read.extend(batch.iter().map(|committed| committed.seq));
+        }
+        if any {
+            let since = Instant::now();
+            self.place = Place::Current { since, read };
+        } else {
+            self.place = Place::Behind;
+            self.store.unlock_outbox().await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn announce(&self, batch: &[Committed]) -> Result<(), NotAnnounced> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let channel = self.answers.events().ok_or(NotAnnounced::Disconnected)?;
+        let all = batch.iter().flat_map(|committed| &committed.announcements);
+        let all: Vec<&Announcement> = all.collect();
+        for some in all.chunks(AT_ONCE) {
+            publish(&channel, some).await?;
+        }
+        let seqs: Vec<i64> = batch.iter().map(|committed| committed.seq).collect();
+        self.store.announced(&seqs).await?;
+        metrics::announced(all.len());
+        Ok(())
+    }
 }
 
 /// Writes all of them, and waits until the broker has all of them.
-async fn publish(channel: &Channel, batch: &[Unannounced]) -> Result<(), NotAnnounced> {
-    let mut confirms = Vec::with_capacity(batch.len());
-    for Unannounced {
-        event, traceparent, ..
-    } in batch
-    {
-        let Some(event) = event else { continue };
-        failpoint::announce(event);
-        let mut headers = FieldTable::default();
-        if let Some(traceparent) = traceparent {
-            let value = AMQPValue::LongString(traceparent.as_str().into());
-            headers.insert("traceparent".into(), value);
-        }
-        let properties = BasicProperties::default()
-            .with_delivery_mode(PERSISTENT)
-            .with_message_id(event.id().into())
-            .with_type(event.kind().into())
-            .with_content_type(CONTENT_TYPE.into())
-            .with_timestamp(since_epoch().as_secs())
-            .with_app_id("connector-details-worker".into())
-            .with_headers(headers);
-        let body = event.encode()?;
+async fn publish(channel: &Channel, all: &[&Announcement]) -> Result<(), NotAnnounced> {
+    let mut confirms = Vec::with_capacity(all.len());
+    for announcement in all {
+        failpoint::announce(&announcement.event);
+        let body = announcement.event.encode()?;
         // Not mandatory: nobody has to listen.
         let written = channel.basic_publish(
             topology::EVENTS.into(),
-            event.routing_key().into(),
+            announcement.event.routing_key().into(),
             BasicPublishOptions::default(),
             &body,
-            properties,
+            properties(announcement),
         );
         confirms.push(within_deadline(written).await?);
     }
@@ -141,4 +208,20 @@ async fn publish(channel: &Channel, batch: &[Unannounced]) -> Result<(), NotAnno
     } else {
         Err(NotAnnounced::Refused)
     }
+}
+
+fn properties(Announcement { event, traceparent }: &Announcement) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    if let Some(traceparent) = traceparent {
+        let value = AMQPValue::LongString(traceparent.as_str().into());
+        headers.insert("traceparent".into(), value);
+    }
+    BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(event.id().into())
+        .with_type(event.kind().into())
+        .with_content_type(CONTENT_TYPE.into())
+        .with_timestamp(since_epoch().as_secs())
+        .with_app_id("connector-details-worker".into())
+        .with_headers(headers)
 }

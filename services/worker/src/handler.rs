@@ -2,12 +2,9 @@
 //!
 //! A refusal is an answer, not an error. The only error is that nothing could be decided now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use proto::{
-    Command, Envelope, Fault, Outcome,
-    ledger::{Decision, End},
-};
+use proto::{Command, Envelope, Fault, Outcome, ledger::End};
 
 use crate::{
     failpoint,
@@ -76,15 +73,15 @@ impl Kind {
 
 impl Verdict {
     /// What was decided, now or before.
-    fn decided(decision: Decision, before: bool) -> Self {
-        let kind = match &decision.end {
+    fn decided(end: End, before: bool) -> Self {
+        let kind = match &end {
             _ if before => Kind::Repeated,
             End::Saved(_) => Kind::Saved,
             End::Deleted(_) => Kind::Deleted,
             End::Conflict(_) => Kind::Conflict,
         };
         Self {
-            outcome: decision.end.into(),
+            outcome: end.into(),
             kind,
             park: None,
         }
@@ -109,36 +106,34 @@ impl Verdict {
     }
 }
 
+/// A message that was checked: what it wants, or all that is wrong with it.
+pub type Checked = Result<Change, Vec<Fault>>;
+
 /// Decides every message, in order; the verdicts stand in the order of the messages.
 ///
 /// # Errors
 /// The database can't decide now. Some messages may have been decided; deciding all of them again
 /// gives the same verdicts.
-pub async fn decide(
-    store: &Store,
-    publishers: &Publishers,
-    messages: &[Message],
-) -> Result<Vec<Verdict>, StoreError> {
-    let checked: Vec<_> = messages
-        .iter()
-        .map(|message| check(message, publishers))
-        .collect();
+pub async fn decide(store: &Store, checked: &[&Checked]) -> Result<Vec<Verdict>, StoreError> {
     let changes: Vec<&Change> = checked
         .iter()
         .filter_map(|change| change.as_ref().ok())
         .collect();
     let mut decided = store_all(store, changes).await?.into_iter();
     checked
-        .into_iter()
+        .iter()
         .map(|change| match change {
             Ok(_) => decided.next().ok_or(StoreError::Undecided),
-            Err(faults) => Ok(Verdict::parked(faults)),
+            Err(faults) => Ok(Verdict::parked(faults.clone())),
         })
         .collect()
 }
 
 /// The door, once more: other services publish too.
-fn check(message: &Message, publishers: &Publishers) -> Result<Change, Vec<Fault>> {
+///
+/// # Errors
+/// All that is wrong with the message.
+pub fn check(message: &Message, publishers: &Publishers) -> Checked {
     let envelope = &message.envelope;
     let (kind, command_id) = envelope.check().map_err(|fault| vec![fault])?;
     let command = Command::decode(kind, &message.body)?;
@@ -231,42 +226,26 @@ async fn store_once(
     store: &Store,
     changes: &[(usize, &Change)],
 ) -> Result<Vec<(usize, Verdict)>, StoreError> {
-    let mut all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
-    let mut decided = by_command(store.decide(&all).await?);
-    all.retain(|change| !decided.contains_key(&name(change)));
-    let mut before = if all.is_empty() {
-        HashMap::new()
-    } else {
-        by_command(store.decisions(&all).await?)
-    };
+    let all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
+    let ends = store.decide(&all).await?;
+    let undecided = all.iter().zip(&ends).filter(|(_, end)| end.is_none());
+    let undecided: Vec<&Change> = undecided.map(|(change, _)| *change).collect();
+    let mut before = store.decisions(&undecided).await?.into_iter();
     changes
         .iter()
-        .map(|(index, change)| {
-            let verdict = match (decided.remove(&name(change)), before.remove(&name(change))) {
-                (Some(decision), _) => Verdict::decided(decision, false),
-                (None, Some(decision)) if decision.fingerprint == change.fingerprint => {
-                    Verdict::decided(decision, true)
-                }
-                (None, Some(_)) => Verdict::conflict(),
-                (None, None) => return Err(StoreError::Undecided),
+        .zip(ends)
+        .map(|((index, change), end)| {
+            let verdict = match end {
+                Some(end) => Verdict::decided(end, false),
+                None => match before.next().flatten() {
+                    Some(decision) if decision.fingerprint == change.fingerprint => {
+                        Verdict::decided(decision.end, true)
+                    }
+                    Some(_) => Verdict::conflict(),
+                    None => return Err(StoreError::Undecided),
+                },
             };
             Ok((*index, verdict))
         })
         .collect()
-}
-
-/// What a command is known by: its Space and its id.
-type Name = (String, String);
-
-fn name(change: &Change) -> Name {
-    let space = change.command.key().catalog_guid.as_str();
-    (space.to_owned(), change.command_id.as_str().to_owned())
-}
-
-fn by_command(decisions: Vec<Decision>) -> HashMap<Name, Decision> {
-    let named = |decision: Decision| {
-        let name = (decision.space.clone(), decision.command_id.clone());
-        (name, decision)
-    };
-    decisions.into_iter().map(named).collect()
 }

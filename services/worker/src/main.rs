@@ -14,7 +14,7 @@ use telemetry::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::watch,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -93,7 +93,8 @@ async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
 }
 
 async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
-    let (uri, store) = (settings.broker, Store::new(settings.database));
+    let uri = settings.broker;
+    let (store, news) = Store::new(settings.database);
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
@@ -122,11 +123,11 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         args.ledger_retention,
         stop.clone(),
     ));
-    let (committed, events_stop) = (Arc::<Notify>::default(), CancellationToken::new());
+    let events_stop = CancellationToken::new();
     let announcing = tokio::spawn(events::announce(
         store.clone(),
         answers.clone(),
-        committed.clone(),
+        news,
         events_stop.clone(),
     ));
     let result = consumer::run(&Parts {
@@ -137,7 +138,6 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         stop,
         connected,
         oldest,
-        committed,
         traces: traces.clone(),
     })
     .await;

@@ -6,7 +6,7 @@
 //! saves one after the other would have to wait for it.
 
 use std::{
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
@@ -26,8 +26,9 @@ use tokio::{
 use crate::{
     answers::Answers,
     consumer::Parts,
-    handler::{self, Kind, Message, Verdict},
+    handler::{self, Checked, Kind, Message, Verdict},
     metrics,
+    publishers::Publishers,
     spans::{BatchSpans, Statement},
     store::StoreError,
 };
@@ -71,39 +72,37 @@ impl Settler {
         &mut self,
         channel: &Channel,
         parts: &Parts,
-        batch: Vec<Delivery>,
+        batch: Vec<Taken>,
     ) -> Result<(), Unsettled> {
         let started = Instant::now();
-        let redelivered = batch.iter().filter(|delivery| delivery.redelivered).count();
-        let (messages, mut deliveries): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(taken_apart).unzip();
-        let envelopes = || messages.iter().map(|message| &message.envelope);
+        let redelivered = batch.iter().filter(|taken| taken.is_redelivered()).count();
+        let envelopes = || batch.iter().map(|taken| &taken.message.envelope);
         parts
             .oldest
             .take(envelopes().map(|envelope| envelope.timestamp));
         let spans = BatchSpans::begin(&parts.traces, envelopes());
         // The statement is sent first, and what is owed is acknowledged while it runs.
         let (verdicts, acknowledged) =
-            tokio::join!(biased; decide_each(parts, &messages), self.acknowledge_in_time(channel));
+            tokio::join!(biased; decide_each(parts, &batch), self.acknowledge_in_time(channel));
         let verdicts = verdicts?;
         let mut counts = Counts::default();
-        for ((message, delivery), verdict) in messages.iter().zip(&mut deliveries).zip(verdicts) {
+        for (taken, verdict) in batch.into_iter().zip(verdicts) {
+            let Taken {
+                message, delivery, ..
+            } = taken;
             counts.add(verdict.kind);
             parts.answers.reply(&message.envelope, verdict.outcome);
-            if let Some(fault) = verdict.park
-                && let Some(delivery) = delivery.take()
-            {
-                self.park(parts.answers.clone(), message, &fault, delivery);
+            match verdict.park {
+                Some(fault) => self.park(parts.answers.clone(), &message, &fault, delivery),
+                None => self.answered.push(delivery),
             }
         }
         parts.oldest.settle();
-        parts.committed.notify_one();
         let statements = parts.store.take_statements();
         counts.tell(started.elapsed(), redelivered, &statements);
         if let Some(spans) = spans {
             spans.end(&parts.traces, &statements);
         }
-        self.answered.extend(deliveries.into_iter().flatten());
         if !self.answered.is_empty() {
             self.due.get_or_insert_with(|| Instant::now() + OWED);
         }
@@ -209,26 +208,47 @@ impl Counts {
     }
 }
 
-/// The message, and what is left of the delivery to acknowledge it with.
-fn taken_apart(mut delivery: Delivery) -> (Message, Option<Delivery>) {
-    let message = Message {
-        envelope: Envelope::read(&delivery.properties),
-        body: std::mem::take(&mut delivery.data),
-    };
-    (message, Some(delivery))
+/// A delivery that was taken and looked at, and that nothing came of yet.
+pub(crate) struct Taken {
+    /// What is left of it to acknowledge it with.
+    delivery: Delivery,
+    message: Message,
+    checked: Checked,
+}
+
+impl Taken {
+    /// Checks the message. One that panics is parked like one that breaks a rule.
+    pub fn check(mut delivery: Delivery, publishers: &Publishers) -> Self {
+        let message = Message {
+            envelope: Envelope::read(&delivery.properties),
+            body: std::mem::take(&mut delivery.data),
+        };
+        let check = AssertUnwindSafe(|| handler::check(&message, publishers));
+        let checked = catch_unwind(check).unwrap_or_else(|_| Err(vec![Fault::internal()]));
+        Self {
+            delivery,
+            message,
+            checked,
+        }
+    }
+
+    pub fn is_redelivered(&self) -> bool {
+        self.delivery.redelivered
+    }
 }
 
 /// Decides the messages together; or, if that panics, each by itself, and parks the one that did.
-async fn decide_each(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>, Unsettled> {
-    if let Ok(verdicts) = AssertUnwindSafe(decide(parts, messages))
+async fn decide_each(parts: &Parts, batch: &[Taken]) -> Result<Vec<Verdict>, Unsettled> {
+    let checked: Vec<&Checked> = batch.iter().map(|taken| &taken.checked).collect();
+    if let Ok(verdicts) = AssertUnwindSafe(decide(parts, &checked))
         .catch_unwind()
         .await
     {
         return verdicts;
     }
-    let mut verdicts = Vec::with_capacity(messages.len());
-    for message in messages {
-        let alone = decide(parts, std::slice::from_ref(message));
+    let mut verdicts = Vec::with_capacity(checked.len());
+    for one in &checked {
+        let alone = decide(parts, std::slice::from_ref(one));
         match AssertUnwindSafe(alone).catch_unwind().await {
             Ok(decided) => verdicts.extend(decided?),
             Err(_) => verdicts.push(Verdict::parked(vec![Fault::internal()])),
@@ -238,11 +258,11 @@ async fn decide_each(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>
 }
 
 /// Decides the messages, and holds them while the database can't.
-async fn decide(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>, Unsettled> {
+async fn decide(parts: &Parts, checked: &[&Checked]) -> Result<Vec<Verdict>, Unsettled> {
     let started = Instant::now();
     let mut pauses = broker::backoff();
     loop {
-        let error = match handler::decide(&parts.store, &parts.publishers, messages).await {
+        let error = match handler::decide(&parts.store, checked).await {
             Ok(verdicts) => return Ok(verdicts),
             Err(error) => error,
         };
@@ -253,7 +273,7 @@ async fn decide(parts: &Parts, messages: &[Message]) -> Result<Vec<Verdict>, Uns
         metrics::held();
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            commands = messages.len(),
+            commands = checked.len(),
             "the database can't decide now; holding the commands and trying again"
         );
         tokio::time::sleep(pauses.next().unwrap_or(broker::DEADLINE)).await;

@@ -9,17 +9,21 @@ mod prune;
 mod save;
 
 use std::{
+    collections::HashMap,
     sync::{self, Arc, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use proto::{Command, CommandId, Fingerprint, Kind, ledger::Decision};
+use proto::{
+    Command, CommandId, Fingerprint, Kind, Record, SaveConnectorDetails,
+    ledger::{Decision, End},
+};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
-pub use self::outbox::Unannounced;
+pub use self::outbox::{Announcement, Committed, News};
 
-use self::columns::Columns;
+use self::{columns::Columns, outbox::Teller, save::Saved};
 use crate::{metrics, spans::Statement};
 
 /// No statement may take longer on the server; the client gives up a little later.
@@ -56,6 +60,46 @@ impl Change {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.command.kind() == Kind::Save && self.command.expected_revision().is_none()
+    }
+}
+
+/// Changes with their places in the batch.
+type Indexed<'a> = Vec<(usize, &'a Change)>;
+
+/// What a command is known by: its Space and its id.
+type Name = (String, String);
+
+fn name(change: &Change) -> Name {
+    let space = change.command.key().catalog_guid.as_str();
+    (space.to_owned(), change.command_id.as_str().to_owned())
+}
+
+fn by_name(decisions: Vec<Decision>) -> HashMap<Name, Decision> {
+    let named = |decision: Decision| {
+        let name = (decision.space.clone(), decision.command_id.clone());
+        (name, decision)
+    };
+    decisions.into_iter().map(named).collect()
+}
+
+impl Saved {
+    /// The record as the save left it.
+    fn record(&self, save: &SaveConnectorDetails, updated_by: Option<String>) -> Record {
+        let key = &save.key;
+        Record {
+            id: self.record_id.to_string(),
+            integration_pack_instance_id: key.integration_pack_instance_id.as_str().to_owned(),
+            is_token_generated: save.is_token_generated,
+            oauth_connector_details: save.oauth_connector_details.as_str().to_owned(),
+            process_id: key.process_id.as_str().to_owned(),
+            env_id: key.env_id.as_str().to_owned(),
+            connection_id: key.connection_id.as_str().to_owned(),
+            catalog_guid: key.catalog_guid.as_str().to_owned(),
+            client_id: save.client_id.as_str().to_owned(),
+            revision: self.revision,
+            updated_at: self.updated_at,
+            updated_by,
+        }
     }
 }
 
@@ -114,6 +158,7 @@ pub struct Store {
     /// It holds the lock of whoever announces.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
+    teller: Teller,
     /// Since they were last asked for.
     statements: Arc<sync::Mutex<Vec<Statement>>>,
 }
@@ -123,9 +168,9 @@ pub struct Store {
 type Slot = Mutex<Option<PgConnection>>;
 
 impl Store {
-    /// Nothing is opened before it is needed.
+    /// The store, and where it tells of what it committed. Nothing is opened before it is needed.
     #[must_use]
-    pub fn new(options: PgConnectOptions) -> Self {
+    pub fn new(options: PgConnectOptions) -> (Self, News) {
         let options = options
             .application_name("connector-details-worker")
             .options([
@@ -141,14 +186,17 @@ impl Store {
                 // enormous, and would compile the statement for half a second.
                 ("jit", "off"),
             ]);
-        Self {
+        let (teller, news) = outbox::channel();
+        let store = Self {
             options: Arc::new(options),
             batch: Default::default(),
             health: Arc::default(),
             outbox: Arc::default(),
             pruning: Arc::default(),
+            teller,
             statements: Arc::default(),
-        }
+        };
+        (store, news)
     }
 
     /// Whether the database answers and has the schema.
@@ -165,8 +213,8 @@ impl Store {
         .map(drop)
     }
 
-    /// Decides the changes that were not decided before, and returns their decisions. No record and
-    /// no command id may be named twice.
+    /// Decides the changes that were not decided before: what became of each, in their order; none
+    /// where it was. No record and no command id may be named twice.
     ///
     /// It takes one statement for those that take effect whatever the record is, or two halves at
     /// once, where there are enough of them: one connection keeps one processor of the database
@@ -174,11 +222,13 @@ impl Store {
     ///
     /// # Errors
     /// Every [`StoreError`]. All of a statement or nothing of it took effect.
-    pub async fn decide(&self, changes: &[&Change]) -> Result<Vec<Decision>, StoreError> {
+    pub async fn decide(&self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
         let [first, second] = &self.batch;
-        let (plain, others): (Vec<_>, Vec<_>) = changes
+        let (plain, others): (Indexed<'_>, Indexed<'_>) = changes
             .iter()
-            .partition::<Vec<&Change>, _>(|change| change.is_plain());
+            .copied()
+            .enumerate()
+            .partition(|(_, change)| change.is_plain());
         let half = if plain.len() < ENOUGH_FOR_TWO {
             plain.len()
         } else {
@@ -187,43 +237,84 @@ impl Store {
         let (left, right) = plain.split_at(half);
         // All to their end: what was begun is not given up because of another.
         let (left, right) = tokio::join!(self.save_by(first, left), self.save_by(second, right));
-        let mut decisions = left?;
-        decisions.extend(right?);
-        if !others.is_empty() {
-            decisions.extend(self.change_by(first, &others).await?);
+        let mut decided = left?;
+        decided.extend(right?);
+        decided.extend(self.change_by(first, &others).await?);
+        let mut ends: Vec<Option<End>> = changes.iter().map(|_| None).collect();
+        for (index, end) in decided {
+            ends[index] = Some(end);
         }
-        Ok(decisions)
+        Ok(ends)
+    }
+
+    async fn save_by(
+        &self,
+        slot: &Slot,
+        changes: &[(usize, &Change)],
+    ) -> Result<Vec<(usize, End)>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let columns = Columns::of(changes.iter().map(|(_, change)| *change));
+        let started = SystemTime::now();
+        let saved = self
+            .run(slot, DEADLINE, async |connection| {
+                save::save(connection, &columns).await
+            })
+            .await;
+        self.ran("save connector_details", started, saved.is_ok());
+        let saved = saved.inspect_err(|_| self.teller.miss())?;
+        let seq = saved.first().map(|saved| saved.seq);
+        let mut announcements = Vec::with_capacity(saved.len());
+        let mut decided = Vec::with_capacity(saved.len());
+        for saved in saved {
+            let place = usize::try_from(saved.place - 1).ok();
+            let (index, change) = place
+                .and_then(|place| changes.get(place))
+                .ok_or(StoreError::Undecided)?;
+            let Command::Save(save) = &change.command else {
+                return Err(StoreError::Undecided);
+            };
+            let at = saved.updated_at;
+            let end = End::Saved(saved.record(save, change.updated_by.clone()));
+            announcements.extend(Announcement::of(
+                change.command_id.as_str(),
+                &end,
+                at,
+                change.updated_by.as_deref(),
+                change.traceparent.as_deref(),
+            ));
+            decided.push((*index, end));
+        }
+        if let Some(seq) = seq {
+            self.teller.tell(Committed { seq, announcements });
+        }
+        Ok(decided)
     }
 
     async fn change_by(
         &self,
         slot: &Slot,
-        changes: &[&Change],
-    ) -> Result<Vec<Decision>, StoreError> {
-        let columns = Columns::of(changes);
+        changes: &[(usize, &Change)],
+    ) -> Result<Vec<(usize, End)>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let columns = Columns::of(changes.iter().map(|(_, change)| *change));
         let started = SystemTime::now();
-        let decided = self
+        let decisions = self
             .run(slot, DEADLINE, async |connection| {
                 change::change(connection, &columns).await
             })
             .await;
-        self.ran("change connector_details", started, decided.is_ok());
-        decided
-    }
-
-    async fn save_by(&self, slot: &Slot, saves: &[&Change]) -> Result<Vec<Decision>, StoreError> {
-        if saves.is_empty() {
-            return Ok(Vec::new());
-        }
-        let columns = Columns::of(saves);
-        let started = SystemTime::now();
-        let decided = self
-            .run(slot, DEADLINE, async |connection| {
-                save::save(connection, &columns).await
-            })
-            .await;
-        self.ran("save connector_details", started, decided.is_ok());
-        decided
+        self.ran("change connector_details", started, decisions.is_ok());
+        self.teller.miss();
+        let mut ends = by_name(decisions?);
+        let decided = changes.iter().filter_map(|(index, change)| {
+            let decision = ends.remove(&name(change))?;
+            Some((*index, decision.end))
+        });
+        Ok(decided.collect())
     }
 
     fn ran(&self, name: &'static str, started: SystemTime, ok: bool) {
@@ -248,21 +339,30 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was decided before about these commands. A statement of its own, because a part of
-    /// [`Store::decide`]'s would see the snapshot from before the other worker's commit.
+    /// What was decided before about these commands, in their order. A statement of its own, because
+    /// a part of [`Store::decide`]'s would see the snapshot from before the other worker's commit.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
-    pub async fn decisions(&self, changes: &[&Change]) -> Result<Vec<Decision>, StoreError> {
-        let columns = Columns::of(changes);
+    pub async fn decisions(
+        &self,
+        changes: &[&Change],
+    ) -> Result<Vec<Option<Decision>>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let columns = Columns::of(changes.iter().copied());
         let started = SystemTime::now();
-        let decided = self
+        let decisions = self
             .run(&self.batch[0], DEADLINE, async |connection| {
                 decisions::decisions(connection, &columns).await
             })
             .await;
-        self.ran("select connector_details_changes", started, decided.is_ok());
-        decided
+        let name_of_statement = "select connector_details_changes";
+        self.ran(name_of_statement, started, decisions.is_ok());
+        let mut decisions = by_name(decisions?);
+        let found = changes.iter().map(|change| decisions.remove(&name(change)));
+        Ok(found.collect())
     }
 
     /// Takes the lock of whoever announces, if nobody else has it.
@@ -283,13 +383,13 @@ impl Store {
         self.run(&self.outbox, DEADLINE, unlock).await
     }
 
-    /// The oldest events that are not known to be announced.
+    /// What the oldest statements committed that is not known to be announced.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].
-    pub async fn unannounced(&self, count: usize) -> Result<Vec<Unannounced>, StoreError> {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let oldest = async |connection: &mut PgConnection| outbox::oldest(connection, count).await;
+    pub async fn unannounced(&self, statements: i64) -> Result<Vec<Committed>, StoreError> {
+        let oldest =
+            async |connection: &mut PgConnection| outbox::oldest(connection, statements).await;
         self.run(&self.outbox, DEADLINE, oldest).await
     }
 

@@ -111,13 +111,14 @@ pub(super) async fn change(
             from seen n
             left join saved s
                 on (s.catalog_guid, s.last_command_id) = (n.catalog_guid, n.command_id)
-            order by n.catalog_guid, n.command_id
+            order by n.catalog_guid collate "C", n.command_id collate "C"
             returning *
         ),
         announced as (
-            insert into connector_details_outbox (catalog_guid, command_id)
-            select catalog_guid, command_id from logged
+            insert into connector_details_outbox (catalog_guids, command_ids)
+            select array_agg(catalog_guid), array_agg(command_id) from logged
             where kind <> 'conflict' and record_id is not null
+            having count(*) > 0
         )
         select
             kind::text as "kind!", command_id, fingerprint, record_id, revision, catalog_guid,

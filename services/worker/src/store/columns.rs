@@ -25,7 +25,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub fn of(changes: &[&'a Change]) -> Self {
+    pub fn of(changes: impl Iterator<Item = &'a Change>) -> Self {
         let mut columns = Self::default();
         for change in changes {
             columns.add(change);

@@ -1,23 +1,105 @@
-//! What is still to be announced.
+//! What is committed and still to be announced.
+//!
+//! Each statement leaves a row in the outbox. Those that save, which nearly all do, tell of it by a
+//! channel, too: whoever announces goes by that while nothing is missed, and by the outbox otherwise.
+
+use std::sync::Arc;
 
 use proto::{
     event::{ConnectorDetailsDeleted, ConnectorDetailsSaved, Event},
     ledger::{Decision, End, Entry},
 };
 use sqlx::PgConnection;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, mpsc};
 
 /// The lock of whoever announces. Any number that nobody else uses.
 const LOCK: i64 = 0x636f_6e6e_6465;
+/// Statements whose changes may wait in memory. More than that are read from the outbox again.
+const WAITING: usize = 32;
 
-/// An event that is not known to be announced.
+/// An event with the trace of its command.
 #[derive(Debug)]
-pub struct Unannounced {
-    /// Its place in the order.
-    pub seq: i64,
-    /// None where the ledger has nothing to say any more.
-    pub event: Option<Event>,
+pub struct Announcement {
+    /// What happened.
+    pub event: Event,
     /// W3C trace context of the command.
     pub traceparent: Option<String>,
+}
+
+impl Announcement {
+    /// None where nothing happened to a record.
+    pub(super) fn of(
+        command_id: &str,
+        end: &End,
+        decided_at: OffsetDateTime,
+        updated_by: Option<&str>,
+        traceparent: Option<&str>,
+    ) -> Option<Self> {
+        let command_id = command_id.to_owned();
+        let event = match end.clone() {
+            End::Saved(record) => Event::Saved(ConnectorDetailsSaved { command_id, record }),
+            End::Deleted(Some(record)) => Event::Deleted(ConnectorDetailsDeleted {
+                command_id,
+                record,
+                deleted_at: decided_at,
+                deleted_by: updated_by.map(ToOwned::to_owned),
+            }),
+            End::Deleted(None) | End::Conflict(_) => return None,
+        };
+        Some(Self {
+            event,
+            traceparent: traceparent.map(ToOwned::to_owned),
+        })
+    }
+}
+
+/// What one statement committed.
+#[derive(Debug)]
+pub struct Committed {
+    /// Its row in the outbox, and its place in the order.
+    pub seq: i64,
+    /// What is to be announced.
+    pub announcements: Vec<Announcement>,
+}
+
+/// Where the store tells of what it committed.
+#[derive(Debug, Clone)]
+pub(super) struct Teller {
+    committed: mpsc::Sender<Committed>,
+    missed: Arc<Notify>,
+}
+
+/// Where whoever announces hears of it.
+#[derive(Debug)]
+pub struct News {
+    /// What is committed, in order.
+    pub committed: mpsc::Receiver<Committed>,
+    /// Told when the outbox may hold what did not come by the channel.
+    pub missed: Arc<Notify>,
+}
+
+pub(super) fn channel() -> (Teller, News) {
+    let (sender, committed) = mpsc::channel(WAITING);
+    let missed = Arc::<Notify>::default();
+    let teller = Teller {
+        committed: sender,
+        missed: missed.clone(),
+    };
+    (teller, News { committed, missed })
+}
+
+impl Teller {
+    pub fn tell(&self, committed: Committed) {
+        if self.committed.try_send(committed).is_err() {
+            self.miss();
+        }
+    }
+
+    /// Something may be committed that nobody is told of.
+    pub fn miss(&self) {
+        self.missed.notify_one();
+    }
 }
 
 /// Only one may announce at a time, or order would be lost. Held until it is given back, or the
@@ -43,11 +125,11 @@ pub(super) async fn unlock(connection: &mut PgConnection) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// The oldest of them.
+/// What the oldest statements committed.
 pub(super) async fn oldest(
     connection: &mut PgConnection,
-    count: i64,
-) -> sqlx::Result<Vec<Unannounced>> {
+    statements: i64,
+) -> sqlx::Result<Vec<Committed>> {
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -58,19 +140,31 @@ pub(super) async fn oldest(
             c.decided_at, c.updated_by, c.previous_updated_at, c.previous_updated_by,
             c.traceparent
         from (select * from connector_details_outbox order by seq limit $1) o
+        cross join lateral unnest(o.catalog_guids, o.command_ids) as i (catalog_guid, command_id)
         cross join lateral (
             select * from connector_details_changes c
-            where (c.catalog_guid, c.command_id) = (o.catalog_guid, o.command_id)
+            where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
             -- Keeps the planner from making a join of it: see `save`.
             offset 0
         ) c
         order by o.seq
         "#,
-        count,
+        statements,
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(Unannounced::from).collect())
+    let mut all: Vec<Committed> = Vec::new();
+    for row in rows {
+        let seq = row.seq;
+        if all.last().is_none_or(|last| last.seq != seq) {
+            let announcements = Vec::new();
+            all.push(Committed { seq, announcements });
+        }
+        if let Some(last) = all.last_mut() {
+            last.announcements.extend(row.announcement());
+        }
+    }
+    Ok(all)
 }
 
 pub(super) async fn announced(connection: &mut PgConnection, seqs: &[i64]) -> sqlx::Result<()> {
@@ -98,50 +192,41 @@ struct Row {
     is_token_generated: Option<bool>,
     oauth_connector_details: Option<String>,
     client_id: Option<String>,
-    decided_at: sqlx::types::time::OffsetDateTime,
+    decided_at: OffsetDateTime,
     updated_by: Option<String>,
-    previous_updated_at: Option<sqlx::types::time::OffsetDateTime>,
+    previous_updated_at: Option<OffsetDateTime>,
     previous_updated_by: Option<String>,
     traceparent: Option<String>,
 }
 
-impl From<Row> for Unannounced {
-    fn from(row: Row) -> Self {
-        let (deleted_at, deleted_by) = (row.decided_at, row.updated_by.clone());
+impl Row {
+    fn announcement(self) -> Option<Announcement> {
+        let (decided_at, updated_by) = (self.decided_at, self.updated_by.clone());
         let decision = Decision::from(Entry {
-            kind: row.kind,
-            command_id: row.command_id,
-            fingerprint: row.fingerprint,
-            record_id: row.record_id,
-            revision: row.revision,
-            catalog_guid: row.catalog_guid,
-            integration_pack_instance_id: row.integration_pack_instance_id,
-            process_id: row.process_id,
-            env_id: row.env_id,
-            connection_id: row.connection_id,
-            is_token_generated: row.is_token_generated,
-            oauth_connector_details: row.oauth_connector_details,
-            client_id: row.client_id,
-            decided_at: row.decided_at,
-            updated_by: row.updated_by,
-            previous_updated_at: row.previous_updated_at,
-            previous_updated_by: row.previous_updated_by,
+            kind: self.kind,
+            command_id: self.command_id,
+            fingerprint: self.fingerprint,
+            record_id: self.record_id,
+            revision: self.revision,
+            catalog_guid: self.catalog_guid,
+            integration_pack_instance_id: self.integration_pack_instance_id,
+            process_id: self.process_id,
+            env_id: self.env_id,
+            connection_id: self.connection_id,
+            is_token_generated: self.is_token_generated,
+            oauth_connector_details: self.oauth_connector_details,
+            client_id: self.client_id,
+            decided_at: self.decided_at,
+            updated_by: self.updated_by,
+            previous_updated_at: self.previous_updated_at,
+            previous_updated_by: self.previous_updated_by,
         });
-        let command_id = decision.command_id;
-        let event = match decision.end {
-            End::Saved(record) => Some(Event::Saved(ConnectorDetailsSaved { command_id, record })),
-            End::Deleted(Some(record)) => Some(Event::Deleted(ConnectorDetailsDeleted {
-                command_id,
-                record,
-                deleted_at,
-                deleted_by,
-            })),
-            End::Deleted(None) | End::Conflict(_) => None,
-        };
-        Self {
-            seq: row.seq,
-            event,
-            traceparent: row.traceparent,
-        }
+        Announcement::of(
+            &decision.command_id,
+            &decision.end,
+            decided_at,
+            updated_by.as_deref(),
+            self.traceparent.as_deref(),
+        )
     }
 }

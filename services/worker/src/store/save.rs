@@ -1,31 +1,42 @@
 //! The statement for saves that take effect whatever the record is.
 
-use proto::ledger::{Decision, Entry};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Uuid};
+use time::OffsetDateTime;
 
 use super::columns::Columns;
+
+/// A save that took effect: what the database added to it.
+pub(super) struct Saved {
+    /// Its place among the changes, from 1 on.
+    pub place: i64,
+    pub record_id: Uuid,
+    pub revision: i64,
+    pub updated_at: OffsetDateTime,
+    /// The statement's row in the outbox.
+    pub seq: i64,
+}
 
 pub(super) async fn save(
     connection: &mut PgConnection,
     saves: &Columns<'_>,
-) -> sqlx::Result<Vec<Decision>> {
+) -> sqlx::Result<Vec<Saved>> {
     // The ledger decides: a redelivered command finds itself in it and changes nothing. The rows
     // go in by key, and then all decisions by id, so that two workers that overlap for a moment
     // wait instead of deadlocking. The ledger is asked by a subquery for each command, because
     // `not exists` becomes a join, and a plan that was made while the table was small would read
-    // all of it for every batch.
-    let rows = sqlx::query_as!(
-        Entry,
+    // all of it for every batch. What was sent is not sent back.
+    sqlx::query_as!(
+        Saved,
         r#"
         with fresh as materialized (
             select i.*
             from unnest(
                 $1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]
-            ) as i (
+            ) with ordinality as i (
                 command_id, fingerprint, catalog_guid, integration_pack_instance_id, process_id,
                 env_id, connection_id, is_token_generated, oauth_connector_details, client_id,
-                updated_by, source, traceparent
+                updated_by, source, traceparent, place
             )
             where (
                 select c.revision from connector_details_changes c
@@ -51,10 +62,10 @@ pub(super) async fn save(
                 last_command_id = excluded.last_command_id,
                 updated_at = excluded.updated_at,
                 updated_by = excluded.updated_by
-            returning t.*
+            returning t.catalog_guid, t.last_command_id, t.id, t.revision, t.updated_at
         ),
         decided as (
-            select s.*, f.fingerprint, f.source, f.traceparent
+            select f.*, s.id, s.revision, s.updated_at
             from saved s
             join fresh f
                 on (f.catalog_guid, f.command_id) = (s.catalog_guid, s.last_command_id)
@@ -67,26 +78,22 @@ pub(super) async fn save(
                 decided_at, updated_by, source, traceparent
             )
             select
-                catalog_guid, last_command_id, fingerprint, id, revision,
+                catalog_guid, command_id, fingerprint, id, revision,
                 integration_pack_instance_id, process_id, env_id, connection_id,
                 is_token_generated, oauth_connector_details, client_id,
                 updated_at, updated_by, source, traceparent
             from decided
-            order by catalog_guid, last_command_id
+            order by catalog_guid collate "C", command_id collate "C"
         ),
         announced as (
-            insert into connector_details_outbox (catalog_guid, command_id)
-            select catalog_guid, last_command_id from decided
+            insert into connector_details_outbox (catalog_guids, command_ids)
+            select array_agg(catalog_guid), array_agg(command_id) from decided having count(*) > 0
+            returning seq
         )
         select
-            'saved' as "kind!", last_command_id as "command_id!", fingerprint as "fingerprint!",
-            id as record_id, revision as "revision!", catalog_guid as "catalog_guid!",
-            integration_pack_instance_id as "integration_pack_instance_id!",
-            process_id as "process_id!", env_id as "env_id!", connection_id as "connection_id!",
-            is_token_generated, oauth_connector_details, client_id,
-            updated_at as "decided_at!", updated_by,
-            null::timestamptz as previous_updated_at, null::text as previous_updated_by
-        from decided
+            d.place as "place!", d.id as "record_id!", d.revision as "revision!",
+            d.updated_at as "updated_at!", (select seq from announced) as "seq!"
+        from decided d
         "#,
         &saves.command_id as _,
         &saves.fingerprint as _,
@@ -103,6 +110,5 @@ pub(super) async fn save(
         &saves.traceparent as _,
     )
     .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(Decision::from).collect())
+    .await
 }
