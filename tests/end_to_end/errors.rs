@@ -316,3 +316,48 @@ async fn an_idempotency_key_goes_with_one_save() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+/// A document that was found valid is not validated again with each request; its variables are.
+#[tokio::test]
+async fn variables_are_checked_however_often_the_document_was_seen() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api(SPACE)?;
+    let inputs = [
+        ("a field is missing", {
+            let mut input = sample();
+            input.as_object_mut().map(|fields| fields.remove("envId"));
+            input
+        }),
+        ("a field is unknown", sample_with("more", 1)),
+        ("a field is of another type", sample_with("envId", 1)),
+        (
+            "the flag is of another type",
+            sample_with("isTokenGenerated", "yes"),
+        ),
+        ("a field is null", sample_with("clientId", Value::Null)),
+        ("no object", json!([1])),
+        ("nothing", Value::Null),
+    ];
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        for (what, input) in &inputs {
+            let answer = api.execute(SAVE, json!({ "input": input })).await?;
+            anyhow::ensure!(
+                answer.code().contains("GRAPHQL_VALIDATION_FAILED"),
+                "{what}: {}",
+                answer.body
+            );
+            let error = &answer.body["errors"][0];
+            answers.push((
+                error["message"].clone(),
+                error["extensions"]["field"].clone(),
+            ));
+        }
+        for _ in 0..2 {
+            api.save(&sample()).await?.record()?;
+        }
+    }
+    let (before, after) = answers.split_at(inputs.len());
+    assert_eq!(before, after);
+    Ok(())
+}

@@ -4,6 +4,7 @@
 //! async-graphql looks at the last of these while it executes, which is too late for a document
 //! with two saves: the first would be stored before the second is found wanting.
 
+mod known;
 mod limits;
 
 use std::{
@@ -19,6 +20,7 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Name, Value};
 
+pub(crate) use self::known::fits;
 pub use self::limits::DocumentArgs;
 use crate::{limits::Charge, validation};
 
@@ -26,23 +28,44 @@ use crate::{limits::Charge, validation};
 /// refused before the parser, which is recursive, sees them.
 const NESTING: usize = 128;
 
-/// Documents that were parsed before. A page sends the same few again and again, and parsing one
-/// costs more than anything else that is done with it.
+/// Documents that were parsed before, and whether the schema found them valid. A page sends the same
+/// few again and again, and parsing one costs more than anything else that is done with it.
 #[derive(Debug, Default)]
-pub struct Documents(Mutex<HashMap<String, ExecutableDocument>>);
+pub struct Documents(Mutex<HashMap<String, Known>>);
+
+#[derive(Debug, Clone)]
+struct Known {
+    document: ExecutableDocument,
+    is_valid: bool,
+}
+
+/// A document, ready to be executed.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub document: ExecutableDocument,
+    /// Whether it was found valid before, with other variables.
+    pub is_valid: bool,
+}
 
 impl Documents {
     const MOST: usize = 256;
     const LONGEST_BYTES: usize = 4096;
 
-    pub(crate) fn parse(&self, query: &str) -> Result<ExecutableDocument, ServerError> {
+    pub(crate) fn parse(&self, query: &str) -> Result<Parsed, ServerError> {
         // A document with a string or a comment in it may hold a secret, and is not kept.
         let may_be_kept = query.len() <= Self::LONGEST_BYTES && !query.contains(['"', '#']);
+        let new = |document| Parsed {
+            document,
+            is_valid: false,
+        };
         if !may_be_kept {
-            return parse(query);
+            return parse(query).map(new);
         }
-        if let Some(document) = self.lock().get(query) {
-            return Ok(document.clone());
+        if let Some(Known { document, is_valid }) = self.lock().get(query) {
+            return Ok(Parsed {
+                document: document.clone(),
+                is_valid: *is_valid,
+            });
         }
         let document = parse(query)?;
         let mut kept = self.lock();
@@ -50,11 +73,22 @@ impl Documents {
             // Whoever sends so many different ones makes them up, and gains nothing.
             kept.clear();
         }
-        kept.insert(query.to_owned(), document.clone());
-        Ok(document)
+        let known = Known {
+            document: document.clone(),
+            is_valid: false,
+        };
+        kept.insert(query.to_owned(), known);
+        Ok(new(document))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, ExecutableDocument>> {
+    /// The schema found a document valid.
+    pub(crate) fn is_valid(&self, query: &str) {
+        if let Some(known) = self.lock().get_mut(query) {
+            known.is_valid = true;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -43,13 +43,13 @@ use crate::{
     auth::Auth,
     code::Code,
     commands::Commands,
-    document::{self, DocumentArgs, Documents},
+    document::{self, DocumentArgs, Documents, Parsed},
     failure::code,
     health,
     limits::{Charge, Limits},
     pages::{self, Page},
     records::Records,
-    schema::ConnectorDetailsSchema,
+    schema::Schemas,
 };
 
 /// For a whole body. Whoever sends it byte by byte must not keep a place among those in work.
@@ -59,7 +59,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct App {
     /// The API.
-    pub schema: ConnectorDetailsSchema,
+    pub schemas: Schemas,
     /// Who is let in.
     pub auth: Arc<Auth>,
     /// The way to the broker.
@@ -154,13 +154,14 @@ async fn serve(
         Params::of_body(&read(body, app.document.max_body_bytes).await?)?
     };
     let refused = |error| Ok(GraphqlResponse::from_errors(vec![error]));
-    let document = match app.documents.parse(&params.query) {
-        Ok(document) => document,
+    let Parsed { document, is_valid } = match app.documents.parse(&params.query) {
+        Ok(parsed) => parsed,
         Err(error) => {
             app.limits.charge(&caller, Charge::Reads(1))?;
             return refused(error);
         }
     };
+    let mut trusted = false;
     if let Some(operation) = document::operation(&document, params.operation_name.as_deref()) {
         if *method == Method::GET && operation.ty != OperationType::Query {
             return Err(Refused::method("POST"));
@@ -185,16 +186,30 @@ async fn serve(
         if let Err(error) = document::check_inputs(&fields, operation, &params.variables) {
             return refused(error);
         }
+        trusted = is_valid && document::fits(operation, &fields, &params.variables);
     } else {
         app.limits.charge(&caller, Charge::Reads(1))?;
     }
-    let mut request = Request::new(params.query)
+    let mut request = Request::new(String::new())
         .variables(params.variables)
         .data(observed.place(&app.traces))
         .data(caller);
     request.operation_name = params.operation_name;
     request.set_parsed_query(document);
-    Ok(in_our_words(app.schema.execute(request).await))
+    if trusted {
+        return Ok(in_our_words(app.schemas.trusting.execute(request).await));
+    }
+    let answered = in_our_words(app.schemas.strict.execute(request).await);
+    let invalid = Code::GraphqlValidationFailed.as_str();
+    if !is_valid
+        && answered
+            .errors
+            .iter()
+            .all(|error| code(error) != Some(invalid))
+    {
+        app.documents.is_valid(&params.query);
+    }
+    Ok(answered)
 }
 
 async fn read(body: Body, most_bytes: usize) -> Result<Bytes, Refused> {

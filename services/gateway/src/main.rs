@@ -16,7 +16,7 @@ use gateway::{
     limits::Limits,
     metrics,
     records::Records,
-    schema,
+    schema::{self, Schemas},
 };
 use mimalloc::MiMalloc;
 use telemetry::{
@@ -109,13 +109,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         args.jwt_spaces_claim,
     );
     let app = App {
-        schema: schema::build(
-            commands.clone(),
-            records.clone(),
-            changes,
-            &args.document,
-            args.dev,
-        ),
+        schemas: Schemas::new(&commands, &records, &changes, &args.document, args.dev),
         auth: Arc::new(auth),
         commands,
         records,

@@ -5,7 +5,7 @@ mod lists;
 mod state;
 
 use async_graphql::{
-    Context, InputObject, MergedObject, Object, Schema, SchemaBuilder, SimpleObject,
+    Context, InputObject, MergedObject, Object, Schema, SchemaBuilder, SimpleObject, ValidationMode,
 };
 use proto::{
     CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, RecordKey,
@@ -36,28 +36,46 @@ pub struct Caller {
     pub idempotency_key: Option<Vec<u8>>,
 }
 
-/// The schema and what its resolvers work with. Developers can look into it, and get suggestions.
-#[must_use]
-pub fn build(
-    commands: Commands,
-    records: Records,
-    changes: Changes,
-    limits: &DocumentArgs,
-    dev: bool,
-) -> ConnectorDetailsSchema {
-    let builder = builder()
-        .limit_depth(limits.max_depth)
-        .limit_complexity(limits.max_complexity)
-        .data(commands)
-        .data(records)
-        .data(changes);
-    if dev {
-        builder.finish()
-    } else {
-        builder
-            .disable_introspection()
-            .disable_suggestions()
-            .finish()
+/// The schema, with what its resolvers work with.
+#[derive(Clone)]
+pub struct Schemas {
+    /// Validates every document.
+    pub strict: ConnectorDetailsSchema,
+    /// For what was found valid before.
+    pub trusting: ConnectorDetailsSchema,
+}
+
+impl Schemas {
+    /// Developers can look into the schema, and get suggestions.
+    #[must_use]
+    pub fn new(
+        commands: &Commands,
+        records: &Records,
+        changes: &Changes,
+        limits: &DocumentArgs,
+        dev: bool,
+    ) -> Self {
+        let build = |mode| {
+            let builder = builder()
+                .validation_mode(mode)
+                .limit_depth(limits.max_depth)
+                .limit_complexity(limits.max_complexity)
+                .data(commands.clone())
+                .data(records.clone())
+                .data(changes.clone());
+            if dev {
+                builder.finish()
+            } else {
+                builder
+                    .disable_introspection()
+                    .disable_suggestions()
+                    .finish()
+            }
+        };
+        Self {
+            strict: build(ValidationMode::Strict),
+            trusting: build(ValidationMode::Fast),
+        }
     }
 }
 

@@ -211,7 +211,7 @@ impl Subscriber {
                 "Too many subscriptions are open. Repeating is safe.",
             )
         })?;
-        let document = app.documents.parse(&request.query)?;
+        let document = app.documents.parse(&request.query)?.document;
         let operation = document::operation(&document, request.operation_name.as_deref());
         if operation.is_none_or(|operation| operation.ty != OperationType::Subscription) {
             return Err(only_subscriptions());
@@ -222,7 +222,8 @@ impl Subscriber {
         let expired = error(Code::Unauthenticated, "The token has expired.");
         let expired = stream::once(ready(GraphqlResponse::from_errors(vec![expired])));
         let stream = app
-            .schema
+            .schemas
+            .strict
             .execute_stream_with_session_data(request, session)
             .map(in_our_words)
             .take_until(sleep(lifetime))
