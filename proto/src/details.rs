@@ -9,7 +9,7 @@ use url::Url;
 use crate::{
     error::Fault,
     fields::ClientId,
-    json::{self, Value},
+    json::{self, Member, Value},
     mask,
     secret::ClientSecret,
 };
@@ -40,14 +40,19 @@ impl OauthConnectorDetails {
         secret: &ClientSecret,
         client_id: Option<&ClientId>,
     ) -> Result<Self, Vec<Fault>> {
-        check(text).map_err(|broken| {
+        let members = check(text).map_err(|broken| {
             let faults = broken.into_iter().map(|Broken { key, rule }| Fault {
                 key: key.map(ToOwned::to_owned),
                 ..Fault::value(Self::FIELD, rule)
             });
             faults.collect::<Vec<_>>()
         })?;
-        let masked = mask::mask(text, secret, client_id.map_or("", ClientId::as_str));
+        let masked = mask::mask(
+            text,
+            &members,
+            secret,
+            client_id.map_or("", ClientId::as_str),
+        );
         if masked.len() > MAX_BYTES {
             let rule = "must be at most 65536 bytes of UTF-8, its secrets masked";
             return Err(vec![Fault::value(Self::FIELD, rule)]);
@@ -107,7 +112,8 @@ struct Broken {
     rule: &'static str,
 }
 
-fn check(text: &str) -> Result<(), Vec<Broken>> {
+/// The members of the object that a text is.
+fn check(text: &str) -> Result<Vec<Member<'_>>, Vec<Broken>> {
     let whole = |rule| Err(vec![Broken { key: None, rule }]);
     if text.trim().is_empty() {
         return whole("must not be empty or blank");
@@ -133,14 +139,14 @@ fn check(text: &str) -> Result<(), Vec<Broken>> {
         })
         .collect();
     if broken.is_empty() {
-        Ok(())
+        Ok(members)
     } else {
         Err(broken)
     }
 }
 
 /// The rule that one of the five named keys breaks.
-fn named_key(text: &str, key: &str, value: &Value) -> Option<(&'static str, &'static str)> {
+fn named_key(text: &str, key: &str, value: &Value<'_>) -> Option<(&'static str, &'static str)> {
     let (key, rule) = match (key, value) {
         ("baseURL", Value::String(place)) => {
             if is_web_url(&json::decode(&text[place.clone()]).text) {

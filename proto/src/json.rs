@@ -8,20 +8,20 @@ use std::{borrow::Cow, ops::Range};
 
 /// One value of a JSON text, by its place.
 #[derive(Debug)]
-pub(crate) enum Value {
+pub(crate) enum Value<'a> {
     /// The place of the content, between the quotes.
     String(Range<usize>),
-    Object(Vec<Member>),
-    Array(Vec<Value>),
+    Object(Vec<Member<'a>>),
+    Array(Vec<Value<'a>>),
     /// A number, `true`, `false` or `null`.
     Other,
 }
 
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct Member<'a> {
     /// The key, its escapes resolved.
-    pub key: String,
-    pub value: Value,
+    pub key: Cow<'a, str>,
+    pub value: Value<'a>,
 }
 
 /// How deep the brackets of a text are nested. It needs no valid text, only an end.
@@ -44,7 +44,7 @@ pub(crate) fn depth(text: &str) -> usize {
 }
 
 /// Reads a valid JSON text.
-pub(crate) fn read(text: &str) -> Value {
+pub(crate) fn read(text: &str) -> Value<'_> {
     Reader { text, at: 0 }.value()
 }
 
@@ -53,7 +53,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         while matches!(
@@ -65,7 +65,7 @@ impl Reader<'_> {
         bytes.get(self.at).copied().unwrap_or(b'}')
     }
 
-    fn value(&mut self) -> Value {
+    fn value(&mut self) -> Value<'a> {
         match self.peek() {
             b'"' => Value::String(self.string()),
             b'{' => Value::Object(self.object()),
@@ -74,12 +74,12 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self) -> Vec<Member> {
+    fn object(&mut self) -> Vec<Member<'a>> {
         let mut members = Vec::new();
         self.at += 1;
         while self.peek() == b'"' {
             let place = self.string();
-            let key = decode(&self.text[place]).text.into_owned();
+            let key = decode(&self.text[place]).text;
             let value = self.value();
             members.push(Member { key, value });
         }
@@ -87,7 +87,7 @@ impl Reader<'_> {
         members
     }
 
-    fn array(&mut self) -> Vec<Value> {
+    fn array(&mut self) -> Vec<Value<'a>> {
         let mut items = Vec::new();
         self.at += 1;
         while !matches!(self.peek(), b']' | b'}') {
@@ -112,7 +112,7 @@ impl Reader<'_> {
         start..end
     }
 
-    fn scalar(&mut self) -> Value {
+    fn scalar(&mut self) -> Value<'a> {
         let rest = &self.text.as_bytes()[self.at..];
         let length = rest
             .iter()

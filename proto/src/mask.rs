@@ -44,19 +44,25 @@ pub const SHORTEST_SEARCHED_BYTES: usize = 8;
 /// Whether a key names a secret: lower-cased, letters and digits only, it is exactly one of the
 /// list. So `client_secret` and `Client-Secret` are, `accessTokenParams` and `tokenType` are not.
 pub(crate) fn is_secret_name(key: &str) -> bool {
-    let name = normalised(key);
-    SECRET_NAMES.contains(&name.as_str())
+    SECRET_NAMES.iter().any(|name| is(key, name))
 }
 
-fn normalised(key: &str) -> String {
+/// Whether a key is this name, lower-cased, letters and digits only.
+fn is(key: &str, name: &str) -> bool {
     key.chars()
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
-        .collect()
+        .eq(name.chars())
 }
 
-/// Masks every secret in `text`, the valid JSON text of an object. Masking twice is masking once.
-pub(crate) fn mask(text: &str, secret: &ClientSecret, client_id: &str) -> String {
+/// Masks every secret in `text`, the JSON text of an object with these members. Masking twice is
+/// masking once.
+pub(crate) fn mask(
+    text: &str,
+    members: &[Member<'_>],
+    secret: &ClientSecret,
+    client_id: &str,
+) -> String {
     let sought = secret.expose();
     let sought = (sought.len() >= SHORTEST_SEARCHED_BYTES && sought != MASK && sought != client_id)
         .then_some(sought);
@@ -65,9 +71,7 @@ pub(crate) fn mask(text: &str, secret: &ClientSecret, client_id: &str) -> String
         sought,
         found: Vec::new(),
     };
-    if let Value::Object(members) = json::read(text) {
-        scan.members(&members, Depth::Top);
-    }
+    scan.members(members, Depth::Top);
     replaced(text, scan.found)
 }
 
@@ -86,17 +90,17 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn members(&mut self, members: &[Member], depth: Depth) {
+    fn members(&mut self, members: &[Member<'_>], depth: Depth) {
         let names_a_secret = members.iter().any(|member| self.names_a_secret(member));
         for Member { key, value } in members {
             let depth = match depth {
-                Depth::Top if SHOWN_KEYS.contains(&key.as_str()) => Depth::Shown,
+                Depth::Top if SHOWN_KEYS.contains(&key.as_ref()) => Depth::Shown,
                 Depth::Top => Depth::Searched,
                 inner => inner,
             };
             match value {
                 Value::String(place)
-                    if is_secret_name(key) || (names_a_secret && normalised(key) == "value") =>
+                    if is_secret_name(key) || (names_a_secret && is(key, "value")) =>
                 {
                     self.found.push(place.clone());
                 }
@@ -106,13 +110,13 @@ impl Scan<'_> {
     }
 
     /// Whether a member is the first half of a pair such as `{"key": "password", "value": "..."}`.
-    fn names_a_secret(&self, Member { key, value }: &Member) -> bool {
-        matches!(normalised(key).as_str(), "key" | "name")
+    fn names_a_secret(&self, Member { key, value }: &Member<'_>) -> bool {
+        (is(key, "key") || is(key, "name"))
             && matches!(value, Value::String(place)
                 if is_secret_name(&json::decode(&self.text[place.clone()]).text))
     }
 
-    fn value(&mut self, value: &Value, depth: Depth) {
+    fn value(&mut self, value: &Value<'_>, depth: Depth) {
         match value {
             Value::String(place) => self.string(place, depth),
             Value::Object(members) => self.members(members, depth),
