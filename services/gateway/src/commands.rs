@@ -15,7 +15,7 @@ use lapin::uri::AMQPUri;
 use proto::{Command, Envelope, Reply};
 use telemetry::traces::{self, Place as TracePlace, SpanKind};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
@@ -36,31 +36,41 @@ pub(crate) enum Progress {
     Answered(Box<Reply>),
 }
 
-/// Where a command's sender tells how it goes.
+/// Where a command's sender tells how it goes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Teller {
-    progress: mpsc::UnboundedSender<Progress>,
+pub(crate) struct Teller(Arc<Told>);
+
+#[derive(Debug)]
+struct Told {
+    /// The first word is the last: whoever waits goes by it. Taken once it is said.
+    word: Mutex<Option<oneshot::Sender<Progress>>>,
     /// Wakes nobody: it matters only to those who are not answered in the end.
-    confirmed: Arc<AtomicBool>,
+    confirmed: AtomicBool,
 }
 
 impl Teller {
     /// Whether nobody waits any more.
     pub fn is_alone(&self) -> bool {
-        self.progress.is_closed()
+        self.word().as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
     pub fn tell(&self, progress: Progress) {
-        let _ = self.progress.send(progress);
+        if let Some(word) = self.word().take() {
+            let _ = word.send(progress);
+        }
     }
 
     /// The broker has the command. An answer may have overtaken this.
     pub fn confirm(&self) {
-        self.confirmed.store(true, Ordering::Release);
+        self.0.confirmed.store(true, Ordering::Release);
     }
 
     fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Ordering::Acquire)
+        self.0.confirmed.load(Ordering::Acquire)
+    }
+
+    fn word(&self) -> MutexGuard<'_, Option<oneshot::Sender<Progress>>> {
+        self.0.word.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,40 +180,41 @@ pub(crate) struct Waiters(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, mpsc::UnboundedSender<Progress>>>,
+    waiting: Mutex<HashMap<u64, Teller>>,
 }
 
 impl Waiters {
     pub fn answer(&self, id: u64, reply: Reply) {
         // None: the client has hung up, or was told that the save is pending.
         if let Some(waiter) = self.lock().get(&id) {
-            let _ = waiter.send(Progress::Answered(Box::new(reply)));
+            waiter.tell(Progress::Answered(Box::new(reply)));
         }
     }
 
     /// The channel that the answers would have come by is gone.
     pub fn abandon(&self) {
         for waiter in self.lock().values() {
-            let _ = waiter.send(Progress::Lost);
+            waiter.tell(Progress::Lost);
         }
     }
 
     fn place(&self) -> Place {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let (progress, events) = mpsc::unbounded_channel();
-        self.lock().insert(id, progress.clone());
+        let (sender, word) = oneshot::channel();
+        let teller = Teller(Arc::new(Told {
+            word: Mutex::new(Some(sender)),
+            confirmed: AtomicBool::new(false),
+        }));
+        self.lock().insert(id, teller.clone());
         Place {
             id,
-            teller: Teller {
-                progress,
-                confirmed: Arc::default(),
-            },
-            events,
+            teller,
+            word,
             waiters: self.clone(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Progress>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Teller>> {
         self.0
             .waiting
             .lock()
@@ -217,7 +228,7 @@ impl Waiters {
 struct Place {
     id: u64,
     teller: Teller,
-    events: mpsc::UnboundedReceiver<Progress>,
+    word: oneshot::Receiver<Progress>,
     waiters: Waiters,
 }
 
@@ -229,15 +240,15 @@ impl Drop for Place {
 
 impl Place {
     async fn answer(&mut self, deadline: Instant) -> Sent {
-        match timeout_at(deadline, self.events.recv()).await {
-            Ok(Some(Progress::Answered(reply))) => Sent::Answered(reply),
-            Ok(Some(Progress::NotSent | Progress::Unroutable)) => Sent::NotSent,
-            Ok(Some(Progress::QueueFull)) => Sent::QueueFull,
+        match timeout_at(deadline, &mut self.word).await {
+            Ok(Ok(Progress::Answered(reply))) => Sent::Answered(reply),
+            Ok(Ok(Progress::NotSent | Progress::Unroutable)) => Sent::NotSent,
+            Ok(Ok(Progress::QueueFull)) => Sent::QueueFull,
             // The answer was lost with the connection, or does not come in time.
-            Ok(Some(Progress::Lost) | None) | Err(_) if self.teller.is_confirmed() => {
+            Ok(Ok(Progress::Lost) | Err(_)) | Err(_) if self.teller.is_confirmed() => {
                 Sent::Confirmed
             }
-            Ok(Some(Progress::Lost) | None) | Err(_) => Sent::Unconfirmed,
+            Ok(Ok(Progress::Lost) | Err(_)) | Err(_) => Sent::Unconfirmed,
         }
     }
 }

@@ -24,7 +24,7 @@ use proto::{
     topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -42,6 +42,12 @@ const BATCH: usize = 400;
 /// Three batches: one in the database, one to go on with, one on its way. More would be more to be
 /// delivered again, and decided one by one, when a worker dies. A quorum queue allows at most 2,000.
 const PREFETCH: u16 = 1200;
+/// How long a batch waits for as many as came last time, or nearly; those who were just answered are
+/// on their way back. A larger batch is less work for everyone, and where processors are busy that
+/// makes up for the wait: 9 % more saves at 256 callers.
+const GATHER: Duration = Duration::from_millis(2);
+/// Who saves one after the other does not wait for anybody: less than this came last time.
+const CROWD: usize = 8;
 /// At the start of a process, until a command comes that was never delivered before. What was may
 /// have killed the process before this one: it is taken alone, so that the commands behind it are
 /// not delivered, and counted, each time with it until they reach the delivery limit too.
@@ -133,7 +139,7 @@ async fn wait_for_database(parts: &Parts) {
 }
 
 async fn pause(parts: &Parts, pause: Option<Duration>) {
-    let pause = tokio::time::sleep(pause.unwrap_or(broker::DEADLINE));
+    let pause = sleep(pause.unwrap_or(broker::DEADLINE));
     let _ = parts.stop.run_until_cancelled(pause).await;
 }
 
@@ -200,6 +206,7 @@ impl Session {
             prefetch = self.prefetch,
             "connected; taking commands as the active worker, or standing by"
         );
+        let mut last = 0;
         let end = loop {
             if self.ahead.is_empty() {
                 let delivery = tokio::select! {
@@ -214,7 +221,11 @@ impl Session {
                 };
                 take(&mut self.ahead, &mut self.consumer, parts, delivery)?;
             }
+            if last >= CROWD {
+                self.gather(parts, last * 3 / 4).await?;
+            }
             let batch = next_batch(&mut self.ahead);
+            last = batch.len();
             let all_new = batch.iter().all(|taken| !taken.is_redelivered());
             self.settle(parts, batch).await?;
             if self.prefetch == PROBATION {
@@ -233,6 +244,21 @@ impl Session {
         };
         self.settler.finish(&self.channel).await;
         Ok(end)
+    }
+
+    /// Takes what is delivered until there are enough, but not for long.
+    async fn gather(&mut self, parts: &Parts, enough: usize) -> Result<(), SessionError> {
+        let mut pause = pin!(sleep(GATHER));
+        while self.ahead.len() < enough {
+            tokio::select! {
+                biased;
+                delivery = self.consumer.next() => {
+                    take(&mut self.ahead, &mut self.consumer, parts, delivery)?;
+                }
+                () = &mut pause => break,
+            }
+        }
+        Ok(())
     }
 
     /// Settles a batch, and checks what is delivered while the database has it.
