@@ -352,6 +352,31 @@ const scenarios = {
     await field(page, "Token").fill(TOKEN);
     await page.keyboard.press("Enter");
     await saved(page, 2);
+    assert.equal((await stored()).updatedBy, "a person");
+  },
+
+  /** Somebody else signs in where a save waits for a token: it is not theirs to make. */
+  async abandons() {
+    await saveElsewhere();
+    const page = await visit({ token: SHORT_TOKEN });
+    await open(page);
+    await field(page, "Company id").fill("typed by the first");
+    await page.getByText("Paste a new one: nothing that you typed is lost.").waitFor({ timeout: 60_000 });
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await state(page).filter({ hasText: "Waiting for a new token." }).waitFor();
+    await field(page, "Token").fill(OTHER_TOKEN);
+    await page.keyboard.press("Enter");
+    await until("the stored values", async () => (await field(page, "Company id").inputValue()) === "7");
+    assert.equal((await stored()).revision, 1);
+    // The first comes back by a link, and the save goes on.
+    await page.goto(`${GATEWAY_URL}/console#token=${TOKEN}`);
+    await page.getByText("not saved", { exact: true }).waitFor();
+    assert.ok(!page.url().includes("token"), page.url());
+    await open(page);
+    await saved(page, 2);
+    const record = await stored();
+    assert.equal(record.updatedBy, "a person");
+    assert.equal(JSON.parse(record.oauthConnectorDetails).companyId, "typed by the first");
   },
 
   /** The list: page by page, and searched. */

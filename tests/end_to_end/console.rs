@@ -75,6 +75,7 @@ scenarios! {
     a_draft_is_masked_as_the_service_masks plays "masks";
     a_save_made_elsewhere_appears_and_overwrites_nothing plays "follows";
     an_expired_token_costs_nothing_that_was_typed plays "renews";
+    a_save_is_not_made_in_another_persons_name plays "abandons";
     connectors_are_found plays "searches";
     the_keyboard_is_enough_and_axe_finds_nothing plays "reads";
 }

@@ -4,15 +4,10 @@
 import { session } from "./session.js";
 
 const PREFIX = "connector-details:draft:";
-/** Where the draft of a connector stands that has no ids yet. */
-const NEW = null;
 
-function prefix() {
-  return PREFIX + JSON.stringify([session.space, session.subject]);
-}
-
+/** Of the connector with these ids; null: of the one that has none yet. */
 function name(ids) {
-  return prefix() + JSON.stringify(ids ?? NEW);
+  return PREFIX + JSON.stringify([session.space, session.subject, ids]);
 }
 
 export const drafts = {

@@ -87,7 +87,7 @@ export const editor = {
   changed({ kind, record: their }) {
     if (form.hidden || !ids || keyOf(their) !== keyOf(ids)) return;
     if (kind === "DELETED") {
-      if (record?.id === their.id) deleted(their.updatedBy);
+      if (record?.id === their.id && !sending) deleted();
       return;
     }
     if (record && !isNewer(their, record)) return;
@@ -149,7 +149,7 @@ function arrived(found) {
   } else if (found) {
     past.show(found.id);
   } else if (record) {
-    deleted(null);
+    deleted();
   } else if (!dirty()) {
     tell($("nothing"), "There is no such connector (any more).");
     return;
@@ -180,10 +180,10 @@ function told({ updatedBy, revision }, clashes) {
   notice(`${updatedBy ?? "Somebody"} saved revision ${revision}.${advice}`);
 }
 
-function deleted(by) {
+function deleted() {
   record = null;
   base = empty();
-  notice(`${by ?? "Somebody"} deleted this connector. Saving what is shown begins a new record.`);
+  notice("This connector was deleted. Saving what is shown begins a new record.");
   render();
 }
 

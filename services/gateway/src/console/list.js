@@ -154,6 +154,7 @@ function render() {
   $("list").replaceChildren(...rows.map(item));
   if (focused) $("list").querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   $("more").hidden = !next;
+  $("new").textContent = drafts.has(null) ? "New connector (begun)" : "New connector";
   tell($("found"), trouble ?? summary(rows.length));
 }
 

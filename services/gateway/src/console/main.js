@@ -77,7 +77,12 @@ $("space").addEventListener("change", event => {
 session.addEventListener("changed", enter);
 session.addEventListener("expired", () =>
   signIn("The token is not valid (any more). Paste a new one: nothing that you typed is lost."));
-addEventListener("hashchange", () => session.space && open());
+addEventListener("hashchange", () => {
+  // A link with a token, followed while the page was open.
+  const isLink = location.hash.startsWith("#token=");
+  if (isLink && session.resume()) $("sign-in").hidden = true;
+  if (session.space) open();
+});
 
 list.start();
 editor.start();

@@ -8,6 +8,9 @@ import { session } from "./session.js";
 const FOLLOW_MS = 2_000;
 const LONGEST_PAUSE_MS = 15_000;
 
+/** What one person began is not ended in another's name, or in another Space. */
+const ABANDONED = { message: "Somebody else has signed in, or another Space is shown.", extensions: {} };
+
 /** A key that no other command has. (`crypto.randomUUID` exists on https and localhost alone.) */
 export function newKey() {
   const random = crypto.getRandomValues(new Uint8Array(16));
@@ -18,12 +21,14 @@ export function newKey() {
  * Sends a command until it is decided, and gives the record. `progress` hears what is the case
  * meanwhile; `hurry` is an EventTarget whose event ends a pause.
  *
- * Throws the Refusal that will not change by repeating.
+ * Throws the Refusal that will not change by repeating, or that somebody else is here now.
  */
 export async function decide(command, progress, hurry) {
+  const { space, subject } = session;
   for (let attempt = 0; ; attempt += 1) {
     if (!session.token) progress("Waiting for a new token.");
     await session.ready();
+    if (session.space !== space || session.subject !== subject) throw new Refusal([ABANDONED]);
     progress(attempt === 0 ? "Sending…" : "Trying again…");
     try {
       return await send(command);
