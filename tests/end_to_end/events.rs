@@ -1,7 +1,12 @@
 //! What other services are told about records.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
+use anyhow::Context as _;
+use proto::topology;
 use serde_json::{Value, json};
 use tests::{
     api::{Api, SPACE, key, sample, sample_with},
@@ -82,6 +87,89 @@ async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Re
     .await?;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(listener.get(QUEUE).await?.is_none());
+    Ok(())
+}
+
+/// Saves are told of as they are committed, deletions and what expects a revision are read from the
+/// outbox; both in batches that hold all of them. No record's own order may come of it as another.
+#[tokio::test]
+async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Result<()> {
+    const COMMANDS: usize = 1200;
+    let mut stack = Stack::bare().await?;
+    let listener = stack.publisher().await?.listening(QUEUE).await?;
+    for number in 0..COMMANDS {
+        if number == COMMANDS / 2 {
+            // The first half is a backlog, the second comes while it is worked on.
+            stack.start_worker().await?;
+        }
+        let mut body = sample_with("processId", (number % 7).to_string());
+        let properties = Publisher::properties(&number.to_string());
+        let (routing_key, kind) = match number % 5 {
+            0 => {
+                body = key(&body);
+                (topology::DELETE, "DeleteConnectorDetails.v1")
+            }
+            1 => {
+                body["expectedRevision"] = 0.into();
+                (topology::SAVE, "SaveConnectorDetails.v1")
+            }
+            _ => (topology::SAVE, "SaveConnectorDetails.v1"),
+        };
+        listener
+            .publish_by(
+                routing_key,
+                body.to_string(),
+                properties.with_type(kind.into()),
+            )
+            .await?;
+    }
+    let left = async || -> anyhow::Result<i64> {
+        let counts = "select (select count(*) from connector_details_outbox)
+            + $1 - (select count(*) from connector_details_changes)";
+        let count = i64::try_from(COMMANDS)?;
+        Ok(sqlx::query_scalar(counts)
+            .bind(count)
+            .fetch_one(&stack.database)
+            .await?)
+    };
+    eventually("everything to be announced", async || {
+        Ok((left().await? == 0).then_some(()))
+    })
+    .await?;
+
+    let mut told: BTreeMap<String, Vec<(Value, i64, bool)>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    while let Some(event) = listener.get(QUEUE).await? {
+        if !seen.insert(id(&event)) {
+            continue;
+        }
+        let record = &event.body["record"];
+        let is_deleted = kind(&event).is_some_and(|kind| kind.contains("Deleted"));
+        let revision = record["revision"].as_i64().context("no revision")?;
+        let revision = revision + i64::from(is_deleted);
+        let of_record = told.entry(record["processId"].to_string()).or_default();
+        of_record.push((record["id"].clone(), revision, is_deleted));
+    }
+    assert_eq!(told.len(), 7);
+    for events in told.values() {
+        assert_eq!(events[0].1, 1);
+        for pair in events.windows(2) {
+            let [(before, last, was_deleted), (record, revision, _)] = pair else {
+                continue;
+            };
+            if before == record {
+                assert_eq!((*revision, *was_deleted), (last + 1, false), "{events:?}");
+            } else {
+                assert_eq!((*revision, *was_deleted), (1, true), "{events:?}");
+            }
+        }
+    }
+    let changes: i64 = sqlx::query_scalar(
+        "select count(*) from connector_details_changes where kind <> 'conflict' and record_id is not null",
+    )
+    .fetch_one(&stack.database)
+    .await?;
+    assert_eq!(seen.len(), usize::try_from(changes)?);
     Ok(())
 }
 

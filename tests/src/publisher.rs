@@ -142,7 +142,11 @@ impl Publisher {
         self.publish_by(topology::SAVE, body, properties).await
     }
 
-    async fn publish_by(
+    /// Publishes a message with this routing key.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn publish_by(
         &self,
         routing_key: &str,
         body: impl AsRef<[u8]>,

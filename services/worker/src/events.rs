@@ -108,23 +108,13 @@ enum Place {
 }
 
 impl Announcer {
-    /// Ends when there is something to do, with the news, if that is what it is.
+    /// Ends when there may be something to do, with the news, if that is what it is.
     async fn next(&mut self) -> Option<Committed> {
         let pause = match self.place {
             Place::Behind => PAUSE,
             Place::Waiting | Place::Current { .. } => IDLE,
         };
-        let News { committed, missed } = &mut self.news;
-        let news = timeout(pause, async {
-            tokio::select! {
-                committed = committed.recv() => committed,
-                () = missed.notified() => {
-                    self.place = Place::Waiting;
-                    None
-                }
-            }
-        });
-        news.await.ok().flatten()
+        timeout(pause, self.news.next()).await.ok().flatten()
     }
 
     async fn round(&mut self, first: Option<Committed>) -> Result<(), NotAnnounced> {
@@ -132,13 +122,16 @@ impl Announcer {
         while let Ok(committed) = self.news.committed.try_recv() {
             news.push(committed);
         }
+        let missed = self.news.take_missed();
         match &self.place {
-            Place::Current { since, read } if !news.is_empty() && since.elapsed() < PAUSE => {
+            Place::Current { since, read }
+                if !missed && !news.is_empty() && since.elapsed() < PAUSE =>
+            {
                 news.retain(|committed| !read.contains(&committed.seq));
                 self.announce(&news).await
             }
             // What is news now stands in the outbox, too.
-            _ => self.catch_up(!news.is_empty()).await,
+            _ => self.catch_up(missed || !news.is_empty()).await,
         }
     }
 

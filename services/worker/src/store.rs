@@ -358,9 +358,16 @@ impl Store {
                 decisions::decisions(connection, &columns).await
             })
             .await;
-        let name_of_statement = "select connector_details_changes";
-        self.ran(name_of_statement, started, decisions.is_ok());
+        self.ran(
+            "select connector_details_changes",
+            started,
+            decisions.is_ok(),
+        );
         let mut decisions = by_name(decisions?);
+        if !decisions.is_empty() {
+            // By another worker perhaps, or by a statement of ours that was given up too early.
+            self.teller.miss();
+        }
         let found = changes.iter().map(|change| decisions.remove(&name(change)));
         Ok(found.collect())
     }

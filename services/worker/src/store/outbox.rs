@@ -3,7 +3,10 @@
 //! Each statement leaves a row in the outbox. Those that save, which nearly all do, tell of it by a
 //! channel, too: whoever announces goes by that while nothing is missed, and by the outbox otherwise.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use proto::{
     event::{ConnectorDetailsDeleted, ConnectorDetailsSaved, Event},
@@ -67,21 +70,28 @@ pub struct Committed {
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     committed: mpsc::Sender<Committed>,
-    missed: Arc<Notify>,
+    missed: Arc<Missed>,
 }
 
 /// Where whoever announces hears of it.
 #[derive(Debug)]
 pub struct News {
-    /// What is committed, in order.
+    /// What is committed, in order; but for what was missed.
     pub committed: mpsc::Receiver<Committed>,
-    /// Told when the outbox may hold what did not come by the channel.
-    pub missed: Arc<Notify>,
+    missed: Arc<Missed>,
+}
+
+/// Whether the outbox may hold what did not come by the channel.
+#[derive(Debug, Default)]
+struct Missed {
+    /// Set before anything that follows is told: whoever looks here after hearing of that knows.
+    may_be: AtomicBool,
+    wake: Notify,
 }
 
 pub(super) fn channel() -> (Teller, News) {
     let (sender, committed) = mpsc::channel(WAITING);
-    let missed = Arc::<Notify>::default();
+    let missed = Arc::<Missed>::default();
     let teller = Teller {
         committed: sender,
         missed: missed.clone(),
@@ -98,7 +108,25 @@ impl Teller {
 
     /// Something may be committed that nobody is told of.
     pub fn miss(&self) {
-        self.missed.notify_one();
+        self.missed.may_be.store(true, Ordering::Release);
+        self.missed.wake.notify_one();
+    }
+}
+
+impl News {
+    /// Ends when there is something to do, with the news, if that is what it is.
+    pub async fn next(&mut self) -> Option<Committed> {
+        tokio::select! {
+            committed = self.committed.recv() => committed,
+            () = self.missed.wake.notified() => None,
+        }
+    }
+
+    /// Whether something was missed since this was last asked. To be asked after news are heard and
+    /// before they are announced, or what was missed would be announced behind them.
+    #[must_use]
+    pub fn take_missed(&self) -> bool {
+        self.missed.may_be.swap(false, Ordering::AcqRel)
     }
 }
 
