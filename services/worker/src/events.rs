@@ -102,6 +102,9 @@ enum Place {
     /// The lock is held, and what was committed before is announced; the news are enough.
     Current {
         since: Instant,
+        /// The last place in the order that was announced. Places are given one by one, to whichever
+        /// worker commits: if the next is missing in the news, it is somebody else's.
+        last: i64,
         /// What was read from the outbox, and may come as news, too.
         read: HashSet<i64>,
     },
@@ -122,38 +125,48 @@ impl Announcer {
         while let Ok(committed) = self.news.committed.try_recv() {
             news.push(committed);
         }
-        let missed = self.news.take_missed();
-        match &self.place {
-            Place::Current { since, read }
-                if !missed && !news.is_empty() && since.elapsed() < PAUSE =>
-            {
-                news.retain(|committed| !read.contains(&committed.seq));
-                self.announce(&news).await
+        let more = self.news.take_more();
+        if let Place::Current { since, last, read } = &self.place
+            && !more
+            && !news.is_empty()
+            && since.elapsed() < PAUSE
+        {
+            news.retain(|committed| !read.contains(&committed.seq));
+            news.sort_by_key(|committed| committed.seq);
+            if let Some(reached) = all_from(*last, &news) {
+                self.announce(&news).await?;
+                if let Place::Current { last, .. } = &mut self.place {
+                    *last = reached;
+                }
+                return Ok(());
             }
-            // What is news now stands in the outbox, too.
-            _ => self.catch_up(missed || !news.is_empty()).await,
         }
+        // What is news stands in the outbox, too.
+        self.catch_up(more || !news.is_empty()).await
     }
 
     /// Announces what the outbox has, and goes on with the news if there was anything.
-    async fn catch_up(&mut self, mut any: bool) -> Result<(), NotAnnounced> {
-        let mut read = HashSet::new();
+    async fn catch_up(&mut self, is_waiting: bool) -> Result<(), NotAnnounced> {
         if !self.store.lock_outbox().await? {
-            self.place = if any { Place::Waiting } else { Place::Behind };
+            self.place = if is_waiting {
+                Place::Waiting
+            } else {
+                Place::Behind
+            };
             return Ok(());
         }
+        let mut read = HashSet::new();
         loop {
             let batch = self.store.unannounced(STATEMENTS).await?;
             if batch.is_empty() {
                 break;
             }
-            any = true;
             self.announce(&batch).await?;
             read.extend(batch.iter().map(|committed| committed.seq));
         }
-        if any {
+        if let Some(&last) = read.iter().max() {
             let since = Instant::now();
-            self.place = Place::Current { since, read };
+            self.place = Place::Current { since, last, read };
         } else {
             self.place = Place::Behind;
             self.store.unlock_outbox().await?;
@@ -176,6 +189,14 @@ impl Announcer {
         metrics::announced(all.len());
         Ok(())
     }
+}
+
+/// The last place in the order that these reach, from another on, if none is missing between. One from
+/// before is a statement that was slower than its neighbour; they share no record.
+fn all_from(last: i64, news: &[Committed]) -> Option<i64> {
+    let new = news.iter().map(|committed| committed.seq);
+    new.filter(|seq| *seq > last)
+        .try_fold(last, |last, seq| (seq == last + 1).then_some(seq))
 }
 
 /// Writes all of them, and waits until the broker has all of them.

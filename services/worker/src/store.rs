@@ -263,7 +263,7 @@ impl Store {
             })
             .await;
         self.ran("save connector_details", started, saved.is_ok());
-        let saved = saved.inspect_err(|_| self.teller.miss())?;
+        let saved = saved?;
         let seq = saved.first().map(|saved| saved.seq);
         let mut announcements = Vec::with_capacity(saved.len());
         let mut decided = Vec::with_capacity(saved.len());
@@ -308,7 +308,7 @@ impl Store {
             })
             .await;
         self.ran("change connector_details", started, decisions.is_ok());
-        self.teller.miss();
+        self.teller.tell_of_more();
         let mut ends = by_name(decisions?);
         let decided = changes.iter().filter_map(|(index, change)| {
             let decision = ends.remove(&name(change))?;
@@ -365,8 +365,8 @@ impl Store {
         );
         let mut decisions = by_name(decisions?);
         if !decisions.is_empty() {
-            // By another worker perhaps, or by a statement of ours that was given up too early.
-            self.teller.miss();
+            // By a worker that is gone perhaps, whose statement went on for longer than it did.
+            self.teller.tell_of_more();
         }
         let found = changes.iter().map(|change| decisions.remove(&name(change)));
         Ok(found.collect())

@@ -1,7 +1,7 @@
 //! What is committed and still to be announced.
 //!
 //! Each statement leaves a row in the outbox. Those that save, which nearly all do, tell of it by a
-//! channel, too: whoever announces goes by that while nothing is missed, and by the outbox otherwise.
+//! channel, too: whoever announces goes by that while no row is missing, and by the outbox otherwise.
 
 use std::sync::{
     Arc,
@@ -70,46 +70,47 @@ pub struct Committed {
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     committed: mpsc::Sender<Committed>,
-    missed: Arc<Missed>,
+    more: Arc<More>,
 }
 
 /// Where whoever announces hears of it.
 #[derive(Debug)]
 pub struct News {
-    /// What is committed, in order; but for what was missed.
+    /// What is committed; but for what did not come by the channel.
     pub committed: mpsc::Receiver<Committed>,
-    missed: Arc<Missed>,
+    more: Arc<More>,
 }
 
-/// Whether the outbox may hold what did not come by the channel.
+/// Whether the outbox has more than is told.
 #[derive(Debug, Default)]
-struct Missed {
-    /// Set before anything that follows is told: whoever looks here after hearing of that knows.
-    may_be: AtomicBool,
+struct More {
+    /// Set before anything that follows is told.
+    is_there: AtomicBool,
     wake: Notify,
 }
 
 pub(super) fn channel() -> (Teller, News) {
     let (sender, committed) = mpsc::channel(WAITING);
-    let missed = Arc::<Missed>::default();
+    let more = Arc::<More>::default();
     let teller = Teller {
         committed: sender,
-        missed: missed.clone(),
+        more: more.clone(),
     };
-    (teller, News { committed, missed })
+    (teller, News { committed, more })
 }
 
 impl Teller {
+    /// Never waits: what there is no room for stands in the outbox.
     pub fn tell(&self, committed: Committed) {
         if self.committed.try_send(committed).is_err() {
-            self.miss();
+            self.tell_of_more();
         }
     }
 
-    /// Something may be committed that nobody is told of.
-    pub fn miss(&self) {
-        self.missed.may_be.store(true, Ordering::Release);
-        self.missed.wake.notify_one();
+    /// The outbox has more than is told.
+    pub fn tell_of_more(&self) {
+        self.more.is_there.store(true, Ordering::Release);
+        self.more.wake.notify_one();
     }
 }
 
@@ -118,15 +119,15 @@ impl News {
     pub async fn next(&mut self) -> Option<Committed> {
         tokio::select! {
             committed = self.committed.recv() => committed,
-            () = self.missed.wake.notified() => None,
+            () = self.more.wake.notified() => None,
         }
     }
 
-    /// Whether something was missed since this was last asked. To be asked after news are heard and
-    /// before they are announced, or what was missed would be announced behind them.
+    /// Whether the outbox has more, since this was last asked. To be asked after news are heard and
+    /// before they are announced, or what came before them would be announced behind them.
     #[must_use]
-    pub fn take_missed(&self) -> bool {
-        self.missed.may_be.swap(false, Ordering::AcqRel)
+    pub fn take_more(&self) -> bool {
+        self.more.is_there.swap(false, Ordering::AcqRel)
     }
 }
 
