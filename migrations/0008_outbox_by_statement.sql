@@ -1,21 +1,21 @@
 -- A row of the outbox for each statement, and not for each change: one row in and one out, with its
--- index, for hundreds of changes.
+-- index, for hundreds of changes. A worker of the version before, which may still run, goes on writing
+-- a row for each change, and its rows are announced like the others.
 
 alter table connector_details_outbox
+    alter column catalog_guid drop not null,
+    alter column command_id drop not null,
     add column catalog_guids text[] collate "C",
     add column command_ids text[] collate "C",
+    add constraint connector_details_outbox_either check (
+        num_nulls(catalog_guid, command_id) = 0 and num_nulls(catalog_guids, command_ids) = 2
+        or num_nulls(catalog_guid, command_id) = 2 and num_nulls(catalog_guids, command_ids) = 0
+    ),
     -- When its statement decided; of rows from before, not known. The ledger is not pruned up to here.
     add column decided_at timestamptz not null default '-infinity';
 
-update connector_details_outbox
-    set catalog_guids = array[catalog_guid], command_ids = array[command_id];
-
 alter table connector_details_outbox
-    alter column catalog_guids set not null,
-    alter column command_ids set not null,
-    alter column decided_at set default now(),
-    drop column catalog_guid,
-    drop column command_id;
+    alter column decided_at set default now();
 
 create or replace function connector_details_prune(older_than interval, at_most integer) returns bigint
 language plpgsql security definer set search_path from current as $$

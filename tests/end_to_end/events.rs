@@ -173,6 +173,24 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
     Ok(())
 }
 
+/// It wrote a row for each change, while an upgrade went on or before it.
+#[tokio::test]
+async fn what_the_version_before_left_in_the_outbox_is_announced() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let listener = stack.publisher().await?.listening(QUEUE).await?;
+    let record = stack.api(SPACE)?.save(&sample()).await?.record()?;
+    let first = listener.take(QUEUE).await?;
+
+    let left = "insert into connector_details_outbox (catalog_guid, command_id)
+        select catalog_guid, command_id from connector_details_changes";
+    sqlx::query(left).execute(&stack.database).await?;
+    let again = listener.take(QUEUE).await?;
+
+    assert_eq!(again.body["record"], record);
+    assert_eq!(id(&again), id(&first));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_crash_between_commit_and_publish_loses_no_event() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;

@@ -169,7 +169,11 @@ pub(super) async fn oldest(
             c.decided_at, c.updated_by, c.previous_updated_at, c.previous_updated_by,
             c.traceparent
         from (select * from connector_details_outbox order by seq limit $1) o
-        cross join lateral unnest(o.catalog_guids, o.command_ids) as i (catalog_guid, command_id)
+        cross join lateral unnest(
+            -- A worker of the version before leaves a row for each change.
+            coalesce(o.catalog_guids, array[o.catalog_guid]),
+            coalesce(o.command_ids, array[o.command_id])
+        ) as i (catalog_guid, command_id)
         cross join lateral (
             select * from connector_details_changes c
             where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
