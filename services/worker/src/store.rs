@@ -9,13 +9,12 @@ mod prune;
 mod save;
 
 use std::{
-    collections::HashMap,
     sync::{self, Arc, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use proto::{
-    Command, CommandId, Fingerprint, Kind, Record, SaveConnectorDetails,
+    Command, CommandId, Fingerprint, Kind,
     ledger::{Decision, End},
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
@@ -23,7 +22,11 @@ use tokio::{sync::Mutex, time::timeout};
 
 pub use self::outbox::{Announcement, Committed, News};
 
-use self::{columns::Columns, outbox::Teller, save::Saved};
+use self::{
+    columns::Columns,
+    decisions::{by_name, name},
+    outbox::Teller,
+};
 use crate::{metrics, spans::Statement};
 
 /// No statement may take longer on the server; the client gives up a little later.
@@ -65,43 +68,6 @@ impl Change {
 
 /// Changes with their places in the batch.
 type Indexed<'a> = Vec<(usize, &'a Change)>;
-
-/// What a command is known by: its Space and its id.
-type Name = (String, String);
-
-fn name(change: &Change) -> Name {
-    let space = change.command.key().catalog_guid.as_str();
-    (space.to_owned(), change.command_id.as_str().to_owned())
-}
-
-fn by_name(decisions: Vec<Decision>) -> HashMap<Name, Decision> {
-    let named = |decision: Decision| {
-        let name = (decision.space.clone(), decision.command_id.clone());
-        (name, decision)
-    };
-    decisions.into_iter().map(named).collect()
-}
-
-impl Saved {
-    /// The record as the save left it.
-    fn record(&self, save: &SaveConnectorDetails, updated_by: Option<String>) -> Record {
-        let key = &save.key;
-        Record {
-            id: self.record_id.to_string(),
-            integration_pack_instance_id: key.integration_pack_instance_id.as_str().to_owned(),
-            is_token_generated: save.is_token_generated,
-            oauth_connector_details: save.oauth_connector_details.as_str().to_owned(),
-            process_id: key.process_id.as_str().to_owned(),
-            env_id: key.env_id.as_str().to_owned(),
-            connection_id: key.connection_id.as_str().to_owned(),
-            catalog_guid: key.catalog_guid.as_str().to_owned(),
-            client_id: save.client_id.as_str().to_owned(),
-            revision: self.revision,
-            updated_at: self.updated_at,
-            updated_by,
-        }
-    }
-}
 
 /// Why a statement had no effect, as far as is known. Of a batch in two halves, the other may have
 /// had its own.

@@ -1,9 +1,11 @@
 //! What was decided before.
 
+use std::collections::HashMap;
+
 use proto::ledger::{Decision, Entry};
 use sqlx::PgConnection;
 
-use super::columns::Columns;
+use super::{Change, columns::Columns};
 
 pub(super) async fn decisions(
     connection: &mut PgConnection,
@@ -31,4 +33,20 @@ pub(super) async fn decisions(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(Decision::from).collect())
+}
+
+/// What a command is known by: its Space and its id.
+type Name = (String, String);
+
+pub(super) fn name(change: &Change) -> Name {
+    let space = change.command.key().catalog_guid.as_str();
+    (space.to_owned(), change.command_id.as_str().to_owned())
+}
+
+pub(super) fn by_name(decisions: Vec<Decision>) -> HashMap<Name, Decision> {
+    let named = |decision: Decision| {
+        let name = (decision.space.clone(), decision.command_id.clone());
+        (name, decision)
+    };
+    decisions.into_iter().map(named).collect()
 }

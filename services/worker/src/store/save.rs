@@ -1,5 +1,6 @@
 //! The statement for saves that take effect whatever the record is.
 
+use proto::{Record, SaveConnectorDetails};
 use sqlx::{PgConnection, types::Uuid};
 use time::OffsetDateTime;
 
@@ -14,6 +15,27 @@ pub(super) struct Saved {
     pub updated_at: OffsetDateTime,
     /// The statement's row in the outbox.
     pub seq: i64,
+}
+
+impl Saved {
+    /// The record as the save left it.
+    pub fn record(&self, save: &SaveConnectorDetails, updated_by: Option<String>) -> Record {
+        let key = &save.key;
+        Record {
+            id: self.record_id.to_string(),
+            integration_pack_instance_id: key.integration_pack_instance_id.as_str().to_owned(),
+            is_token_generated: save.is_token_generated,
+            oauth_connector_details: save.oauth_connector_details.as_str().to_owned(),
+            process_id: key.process_id.as_str().to_owned(),
+            env_id: key.env_id.as_str().to_owned(),
+            connection_id: key.connection_id.as_str().to_owned(),
+            catalog_guid: key.catalog_guid.as_str().to_owned(),
+            client_id: save.client_id.as_str().to_owned(),
+            revision: self.revision,
+            updated_at: self.updated_at,
+            updated_by,
+        }
+    }
 }
 
 pub(super) async fn save(
