@@ -5,18 +5,17 @@
 //! once.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
 use proto::{
-    broker::{BrokerError, within_deadline},
+    broker::{self, BrokerError, within_deadline},
     envelope::{CONTENT_TYPE, since_epoch},
     topology,
 };
@@ -181,9 +180,7 @@ impl Announcer {
         let channel = self.answers.events().ok_or(NotAnnounced::Disconnected)?;
         let all = batch.iter().flat_map(|committed| &committed.announcements);
         let all: Vec<&Announcement> = all.collect();
-        for some in all.chunks(AT_ONCE) {
-            publish(&channel, some).await?;
-        }
+        publish(&channel, &all).await?;
         let seqs: Vec<i64> = batch.iter().map(|committed| committed.seq).collect();
         self.store.announced(&seqs).await?;
         metrics::announced(all.len());
@@ -199,29 +196,76 @@ fn all_from(last: i64, news: &[Committed]) -> Option<i64> {
         .try_fold(last, |last, seq| (seq == last + 1).then_some(seq))
 }
 
-/// Writes all of them, and waits until the broker has all of them.
+/// Writes all of them that somebody is there to hear, and waits until the broker has them.
+///
+/// The first event of each kind asks whether any queue is bound for it, and what no queue would take is
+/// not sent: where nobody listens, that is most of what a save costs the broker. Nobody misses anything
+/// by it. All of these were committed before the question, and who binds a queue after that is too late
+/// for them.
 async fn publish(channel: &Channel, all: &[&Announcement]) -> Result<(), NotAnnounced> {
-    let mut confirms = Vec::with_capacity(all.len());
+    let mut heard = HashMap::new();
+    let mut publishing = Vec::new();
     for announcement in all {
-        failpoint::announce(&announcement.event);
-        let body = announcement.event.encode()?;
-        // Not mandatory: nobody has to listen.
+        let kind = announcement.event.routing_key();
+        match heard.get(kind) {
+            Some(true) => publishing.push(begin(channel, announcement, false)?),
+            Some(false) => {}
+            None => {
+                // In order, whatever the answer is.
+                finish(publishing.drain(..)).await?;
+                let question = begin(channel, announcement, true)?;
+                heard.insert(kind, finish([question]).await?);
+            }
+        }
+        if publishing.len() == AT_ONCE {
+            finish(publishing.drain(..)).await?;
+        }
+    }
+    finish(publishing).await.map(drop)
+}
+
+/// Begins to publish one: in the order of the calls.
+fn begin(
+    channel: &Channel,
+    announcement: &Announcement,
+    mandatory: bool,
+) -> Result<impl Future<Output = lapin::Result<Confirmation>>, NotAnnounced> {
+    failpoint::announce(&announcement.event);
+    let body = announcement.event.encode()?;
+    let properties = properties(announcement);
+    let options = BasicPublishOptions {
+        mandatory,
+        ..BasicPublishOptions::default()
+    };
+    Ok(broker::begin(async move {
+        let kind = announcement.event.routing_key();
         let written = channel.basic_publish(
             topology::EVENTS.into(),
-            announcement.event.routing_key().into(),
-            BasicPublishOptions::default(),
+            kind.into(),
+            options,
             &body,
-            properties(announcement),
+            properties,
         );
-        confirms.push(within_deadline(written).await?);
+        written.await?.await
+    }))
+}
+
+/// Waits until the broker has all of them. False: it gave one back that no queue would take.
+async fn finish(
+    publishing: impl IntoIterator<
+        Item = impl Future<Output = lapin::Result<Confirmation>>,
+        IntoIter: DoubleEndedIterator,
+    >,
+) -> Result<bool, NotAnnounced> {
+    let mut heard = true;
+    // The last one first: when it is there, the others are, and wake nobody.
+    for confirmation in publishing.into_iter().rev() {
+        match within_deadline(confirmation).await? {
+            Confirmation::Ack(returned) => heard &= returned.is_none(),
+            _ => return Err(NotAnnounced::Refused),
+        }
     }
-    let confirmations = within_deadline(try_join_all(confirms)).await?;
-    let taken = |confirmation: &Confirmation| matches!(confirmation, Confirmation::Ack(_));
-    if confirmations.iter().all(taken) {
-        Ok(())
-    } else {
-        Err(NotAnnounced::Refused)
-    }
+    Ok(heard)
 }
 
 fn properties(Announcement { event, traceparent }: &Announcement) -> BasicProperties {
