@@ -220,33 +220,48 @@ impl Session<'_> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Box::pin(connection.events_listener());
         loop {
-            tokio::select! {
+            let end = tokio::select! {
                 Some(job) = self.waiting.recv() => {
                     in_flight.push(publish(self.channel.clone(), job));
+                    None
                 }
-                _ = look.tick(), if !in_flight.is_empty() => {}
+                _ = look.tick(), if !in_flight.is_empty() => None,
                 delivery = self.replies.next() => match delivery {
-                    Some(delivery) => self.answer(&delivery.map_err(BrokerError::from)?),
-                    None => return Err(SessionError::Ended),
+                    Some(Ok(delivery)) => {
+                        self.answer(&delivery);
+                        None
+                    }
+                    Some(Err(error)) => Some(Err(BrokerError::from(error).into())),
+                    None => Some(Err(SessionError::Ended)),
                 },
                 event = events.next() => match event {
-                    Some(lapin::Event::ConnectionBlocked(_)) => self.set_blocked(true),
-                    Some(lapin::Event::ConnectionUnblocked) => self.set_blocked(false),
-                    Some(lapin::Event::Error(error)) => {
-                        return Err(SessionError::Lost(error.to_string()));
+                    Some(lapin::Event::ConnectionBlocked(_)) => {
+                        self.set_blocked(true);
+                        None
                     }
-                    Some(_) => {}
-                    None => return Err(SessionError::Ended),
+                    Some(lapin::Event::ConnectionUnblocked) => {
+                        self.set_blocked(false);
+                        None
+                    }
+                    Some(lapin::Event::Error(error)) => {
+                        Some(Err(SessionError::Lost(error.to_string())))
+                    }
+                    Some(_) => None,
+                    None => Some(Err(SessionError::Ended)),
                 },
-                () = stop.cancelled() => return Ok(()),
-            }
+                () = stop.cancelled() => Some(Ok(())),
+            };
             // Begins the new ones. Nor are the others waited for: being woken for each message that
-            // is written, and again for each that is confirmed, costs more than publishing it.
-            while let Some(Some(end)) = in_flight.next().now_or_never() {
+            // is written, and again for each that is confirmed, costs more than publishing it. What was
+            // confirmed before the end of the session is known, too.
+            while let Some(Some(word)) = in_flight.next().now_or_never() {
                 // Under an alarm the broker confirms nothing, and has said so.
-                if end == End::Silence && !*self.blocked.borrow() {
+                if word == End::Silence && !*self.blocked.borrow() {
                     return Err(SessionError::Lost("no confirm came in time".to_owned()));
                 }
+            }
+            if let Some(end) = end {
+                return end;
             }
         }
     }
