@@ -173,6 +173,57 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
     Ok(())
 }
 
+/// While no queue is bound, events are not sent. Whoever binds one hears of all that is saved after that,
+/// in the midst of what nobody heard.
+#[tokio::test]
+async fn who_binds_a_queue_while_others_save_misses_nothing_from_then_on() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let (others, ann) = (stack.api(SPACE)?, stack.api(SPACE)?);
+    let saving = async {
+        loop {
+            let saved = others.save(&sample_with("processId", "others")).await;
+            if let Err(error) = saved.and_then(|saved| saved.record()) {
+                break error;
+            }
+        }
+    };
+    let listening = async {
+        eventually("saves that nobody hears of", async || {
+            let announced: bool = sqlx::query_scalar(
+                "select count(*) > 50 from connector_details_changes c
+                 where not exists (
+                     select from connector_details_outbox o where c.command_id = any (o.command_ids)
+                 )",
+            )
+            .fetch_one(&stack.database)
+            .await?;
+            Ok(announced.then_some(()))
+        })
+        .await?;
+        let listener = stack.publisher().await?.listening(QUEUE).await?;
+        let mut missing = HashSet::new();
+        for number in 0..50 {
+            let process = format!("ann-{number}");
+            let saved = ann.save(&sample_with("processId", process.clone())).await?;
+            saved.record()?;
+            missing.insert(process);
+        }
+        while !missing.is_empty() {
+            let event = listener.take(QUEUE).await?;
+            missing.remove(
+                event.body["record"]["processId"]
+                    .as_str()
+                    .unwrap_or_default(),
+            );
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        error = saving => Err(error),
+        listened = listening => listened,
+    }
+}
+
 /// It wrote a row for each change, while an upgrade went on or before it.
 #[tokio::test]
 async fn what_the_version_before_left_in_the_outbox_is_announced() -> anyhow::Result<()> {

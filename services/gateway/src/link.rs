@@ -219,51 +219,49 @@ impl Session<'_> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Box::pin(connection.events_listener());
-        loop {
-            let end = tokio::select! {
+        let end = loop {
+            tokio::select! {
                 Some(job) = self.waiting.recv() => {
                     in_flight.push(publish(self.channel.clone(), job));
-                    None
                 }
-                _ = look.tick(), if !in_flight.is_empty() => None,
+                _ = look.tick(), if !in_flight.is_empty() => {}
                 delivery = self.replies.next() => match delivery {
-                    Some(Ok(delivery)) => {
-                        self.answer(&delivery);
-                        None
-                    }
-                    Some(Err(error)) => Some(Err(BrokerError::from(error).into())),
-                    None => Some(Err(SessionError::Ended)),
+                    Some(Ok(delivery)) => self.answer(&delivery),
+                    Some(Err(error)) => break Err(BrokerError::from(error).into()),
+                    None => break Err(SessionError::Ended),
                 },
                 event = events.next() => match event {
-                    Some(lapin::Event::ConnectionBlocked(_)) => {
-                        self.set_blocked(true);
-                        None
-                    }
-                    Some(lapin::Event::ConnectionUnblocked) => {
-                        self.set_blocked(false);
-                        None
-                    }
+                    Some(lapin::Event::ConnectionBlocked(_)) => self.set_blocked(true),
+                    Some(lapin::Event::ConnectionUnblocked) => self.set_blocked(false),
                     Some(lapin::Event::Error(error)) => {
-                        Some(Err(SessionError::Lost(error.to_string())))
+                        break Err(SessionError::Lost(error.to_string()));
                     }
-                    Some(_) => None,
-                    None => Some(Err(SessionError::Ended)),
+                    Some(_) => {}
+                    None => break Err(SessionError::Ended),
                 },
-                () = stop.cancelled() => Some(Ok(())),
-            };
-            // Begins the new ones. Nor are the others waited for: being woken for each message that
-            // is written, and again for each that is confirmed, costs more than publishing it. What was
-            // confirmed before the end of the session is known, too.
-            while let Some(Some(word)) = in_flight.next().now_or_never() {
-                // Under an alarm the broker confirms nothing, and has said so.
-                if word == End::Silence && !*self.blocked.borrow() {
-                    return Err(SessionError::Lost("no confirm came in time".to_owned()));
-                }
+                () = stop.cancelled() => break Ok(()),
             }
-            if let Some(end) = end {
-                return end;
+            self.look_at(&mut in_flight)?;
+        };
+        // What was confirmed before the end is known to be.
+        let _ = self.look_at(&mut in_flight);
+        end
+    }
+
+    /// Begins to publish what is new, and hears what the broker said of the rest. Nobody waits for
+    /// that: to be woken for each message that is written, and again for each that is confirmed, costs
+    /// more than publishing it.
+    fn look_at(
+        &self,
+        in_flight: &mut FuturesUnordered<impl Future<Output = End>>,
+    ) -> Result<(), SessionError> {
+        while let Some(Some(end)) = in_flight.next().now_or_never() {
+            // Under an alarm the broker confirms nothing, and has said so.
+            if end == End::Silence && !*self.blocked.borrow() {
+                return Err(SessionError::Lost("no confirm came in time".to_owned()));
             }
         }
+        Ok(())
     }
 
     /// Tells everyone who still waits that no answer will come on this channel any more.

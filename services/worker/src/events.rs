@@ -199,9 +199,9 @@ fn all_from(last: i64, news: &[Committed]) -> Option<i64> {
 /// Writes all of them that somebody is there to hear, and waits until the broker has them.
 ///
 /// The first event of each kind asks whether any queue is bound for it, and what no queue would take is
-/// not sent: where nobody listens, that is most of what a save costs the broker. Nobody misses anything
+/// not sent: where nobody listens, that halves what a command costs the broker. Nobody misses anything
 /// by it. All of these were committed before the question, and who binds a queue after that is too late
-/// for them.
+/// for them. So it has to be asked anew each time.
 async fn publish(channel: &Channel, all: &[&Announcement]) -> Result<(), NotAnnounced> {
     let mut heard = HashMap::new();
     let mut publishing = Vec::new();
