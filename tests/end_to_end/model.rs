@@ -118,12 +118,13 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
         .map(|message| handler::check(message, &publishers))
         .collect();
     let checked: Vec<_> = checked.iter().collect();
+    let mut lane = store.lane();
     for life in lives {
         // Dropped wherever it stands. Its statement may go on, and commit after all.
-        let _ = timeout(*life, handler::decide(store, &checked)).await;
+        let _ = timeout(*life, handler::decide(&mut lane, &checked)).await;
     }
     for _ in 0..50 {
-        match handler::decide(store, &checked).await {
+        match handler::decide(&mut lane, &checked).await {
             Ok(verdicts) => return verdicts.into_iter().map(answer).collect(),
             // As a worker does: what its predecessor left running may be in the way.
             Err(_) => sleep(Duration::from_millis(20)).await,

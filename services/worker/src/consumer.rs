@@ -7,7 +7,6 @@
 
 use std::{
     collections::VecDeque,
-    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -24,12 +23,17 @@ use proto::{
     topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     answers::Answers,
     dead,
+    lanes::Lanes,
     metrics::Oldest,
     publishers::Publishers,
     settle::{Settler, Taken, Unsettled},
@@ -37,9 +41,13 @@ use crate::{
 };
 
 /// The most commands in one batch. Higher gains little and makes each wait for more
-/// neighbours; batches form by themselves while the one before is being written.
-const BATCH: usize = 400;
-/// Three batches: one in the database, one to go on with, one on its way. More would be more to be
+/// neighbours; batches form by themselves while those before are being written.
+const BATCH: usize = 200;
+/// What is worth a batch of its own beside another, whose turn would come otherwise.
+const BESIDE: usize = 50;
+/// The most that are taken, checked and kept for the next two batches.
+const AHEAD: usize = 2 * BATCH;
+/// Six batches: two in the database, two to go on with, two on their way. More would be more to be
 /// delivered again, and decided one by one, when a worker dies. A quorum queue allows at most 2,000.
 const PREFETCH: u16 = 1200;
 /// How long a batch waits for as many as came last time, or nearly; those who were just answered are
@@ -104,9 +112,10 @@ enum End {
 pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
     let mut pauses = broker::backoff();
     let mut prefetch = PROBATION;
+    let mut lanes = Lanes::new(parts);
     while !parts.stop.is_cancelled() {
         let started = Instant::now();
-        let result = session(parts, prefetch).await;
+        let result = session(parts, &mut lanes, prefetch).await;
         if matches!(result, Ok(End::Trusted)) {
             prefetch = PREFETCH;
             continue;
@@ -143,31 +152,42 @@ async fn pause(parts: &Parts, pause: Option<Duration>) {
     let _ = parts.stop.run_until_cancelled(pause).await;
 }
 
-async fn session(parts: &Parts, prefetch: u16) -> Result<End, SessionError> {
+async fn session<'a>(
+    parts: &'a Parts,
+    lanes: &mut Lanes<'a>,
+    prefetch: u16,
+) -> Result<End, SessionError> {
     let connection = broker::connect(&parts.uri, "connector-details-worker").await?;
-    let mut session = Session::open(&connection, parts, prefetch).await?;
-    let result = session.run(parts).await;
+    let mut session = Session::open(&connection, parts, lanes, prefetch).await?;
+    let result = session.run().await;
     // Before the session is dropped, and its consumer with it: see above.
     broker::close(&connection).await;
     result
 }
 
-struct Session {
+struct Session<'s, 'a> {
+    parts: &'a Parts,
     channel: Channel,
     consumer: Consumer,
-    /// Taken and checked, and not settled yet.
+    /// Taken and checked, and not begun yet.
     ahead: VecDeque<Taken>,
+    lanes: &'s mut Lanes<'a>,
     settler: Settler,
+    /// How many commands were there when the database had none the last time.
+    last: usize,
+    /// Until when the next waits for as many.
+    gathering: Option<Instant>,
     /// Moves dead letters; ends with the session, and the session with it.
     dead: JoinSet<()>,
     prefetch: u16,
     _watch: queues::Watch,
 }
 
-impl Session {
+impl<'s, 'a> Session<'s, 'a> {
     async fn open(
         connection: &Connection,
-        parts: &Parts,
+        parts: &'a Parts,
+        lanes: &'s mut Lanes<'a>,
         prefetch: u16,
     ) -> Result<Self, SessionError> {
         let channel = within_deadline(connection.create_channel()).await?;
@@ -187,126 +207,140 @@ impl Session {
             FieldTable::default(),
         ))
         .await?;
-        // What was in hand before is the broker's again.
-        parts.oldest.settle();
         Ok(Self {
+            parts,
             channel,
             consumer,
             ahead: VecDeque::new(),
+            lanes,
             settler: Settler::default(),
+            last: 0,
+            gathering: None,
             dead,
             prefetch,
             _watch: queues::Watch::start(connection, queues::ALL).await?,
         })
     }
 
-    async fn run(&mut self, parts: &Parts) -> Result<End, SessionError> {
-        parts.connected.send_replace(true);
+    async fn run(&mut self) -> Result<End, SessionError> {
+        self.parts.connected.send_replace(true);
         tracing::info!(
             prefetch = self.prefetch,
             "connected; taking commands as the active worker, or standing by"
         );
-        let mut last = 0;
-        let end = loop {
-            if self.ahead.is_empty() {
-                let delivery = tokio::select! {
-                    biased;
-                    () = parts.stop.cancelled() => break End::Stopped,
-                    Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
-                    delivery = self.consumer.next() => delivery,
-                    () = self.settler.due() => {
-                        self.settler.acknowledge(&self.channel).await?;
-                        continue;
-                    }
-                };
-                take(&mut self.ahead, &mut self.consumer, parts, delivery)?;
-            }
-            if last >= CROWD {
-                self.gather(parts, last * 3 / 4).await?;
-            }
-            let batch = next_batch(&mut self.ahead);
-            last = batch.len();
-            let all_new = batch.iter().all(|taken| !taken.is_redelivered());
-            self.settle(parts, batch).await?;
-            if self.prefetch == PROBATION {
-                if all_new {
-                    break End::Trusted;
-                }
-                // None follows before.
-                self.settler.acknowledge(&self.channel).await?;
-            }
-            if parts.stop.is_cancelled() {
-                break End::Stopped;
-            }
-            if self.dead.try_join_next().is_some() {
-                return Err(SessionError::Ended);
-            }
-        };
-        self.settler.finish(&self.channel).await;
-        Ok(end)
-    }
-
-    /// Takes what is delivered until there are enough, but not for long.
-    async fn gather(&mut self, parts: &Parts, enough: usize) -> Result<(), SessionError> {
-        let mut pause = pin!(sleep(GATHER));
-        while self.ahead.len() < enough {
-            tokio::select! {
-                biased;
-                delivery = self.consumer.next() => {
-                    take(&mut self.ahead, &mut self.consumer, parts, delivery)?;
-                }
-                () = &mut pause => break,
-            }
+        let mut end = self.turns().await;
+        // What was begun is answered, however the session ends.
+        while let Some(decided) = self.lanes.next().await {
+            let settled = self.settler.settle(self.parts, decided).await;
+            end = end.and_then(|end| settled.map(|()| end).map_err(SessionError::from));
         }
-        Ok(())
+        if end.is_ok() {
+            self.settler.finish(&self.channel).await;
+        }
+        end
     }
 
-    /// Settles a batch, and checks what is delivered while the database has it.
-    async fn settle(&mut self, parts: &Parts, batch: Vec<Taken>) -> Result<(), SessionError> {
-        let mut settling = pin!(self.settler.settle(&self.channel, parts, batch));
+    async fn turns(&mut self) -> Result<End, SessionError> {
         loop {
+            self.begin();
+            // What is begun is sent to the database first, and what is owed is acknowledged while
+            // it is there.
             tokio::select! {
                 biased;
-                settled = &mut settling => break settled?,
-                delivery = self.consumer.next(), if self.ahead.len() < BATCH => {
-                    let taken = take(&mut self.ahead, &mut self.consumer, parts, delivery);
-                    if taken.is_err() {
-                        // What is being decided is answered, however the connection is.
-                        settling.await?;
-                        return taken;
+                () = self.parts.stop.cancelled(), if self.lanes.is_empty() => {
+                    return Ok(End::Stopped);
+                }
+                Some(decided) = self.lanes.next() => {
+                    let is_new = decided.is_new();
+                    self.settler.settle(self.parts, decided).await?;
+                    if self.prefetch == PROBATION {
+                        if is_new {
+                            return Ok(End::Trusted);
+                        }
+                        // None follows before.
+                        self.settler.acknowledge(&self.channel).await?;
                     }
                 }
+                Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
+                delivery = self.consumer.next(), if self.ahead.len() < AHEAD => {
+                    self.take(delivery)?;
+                }
+                () = self.settler.due() => self.settler.acknowledge(&self.channel).await?,
+                () = until(self.gathering) => {}
             }
+        }
+    }
+
+    /// Takes a delivery, and every other one that is ready, as far as there is room.
+    fn take(&mut self, first: Option<Result<Delivery, lapin::Error>>) -> Result<(), SessionError> {
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            let delivery = delivery.ok_or(SessionError::Ended)?;
+            let delivery = delivery.map_err(BrokerError::from)?;
+            let taken = Taken::check(delivery, &self.parts.publishers);
+            self.ahead.push_back(taken);
+            next = if self.ahead.len() < AHEAD {
+                self.consumer.next().now_or_never()
+            } else {
+                None
+            };
         }
         Ok(())
     }
-}
 
-/// Takes a delivery, and every other one that is ready, as far as there is room.
-fn take(
-    ahead: &mut VecDeque<Taken>,
-    consumer: &mut Consumer,
-    parts: &Parts,
-    first: Option<Result<Delivery, lapin::Error>>,
-) -> Result<(), SessionError> {
-    let mut next = Some(first);
-    while let Some(delivery) = next {
-        let delivery = delivery.ok_or(SessionError::Ended)?;
-        let delivery = delivery.map_err(BrokerError::from)?;
-        ahead.push_back(Taken::check(delivery, &parts.publishers));
-        next = if ahead.len() < BATCH {
-            consumer.next().now_or_never()
-        } else {
-            None
-        };
+    /// Begins what may begin.
+    fn begin(&mut self) {
+        while self.lanes.has_room() && !self.parts.stop.is_cancelled() {
+            let count = self.ready();
+            if count == 0 {
+                return;
+            }
+            self.gathering = None;
+            self.lanes.begin(self.ahead.drain(..count).collect());
+        }
     }
-    Ok(())
+
+    /// How many of those ahead may begin now, in their order.
+    fn ready(&mut self) -> usize {
+        let Some(first) = self.ahead.front() else {
+            return 0;
+        };
+        if !self.lanes.is_empty() {
+            let enough = self.ahead.len() >= BESIDE;
+            let count = if enough { self.together(BATCH) } else { 0 };
+            return if count >= BESIDE { count } else { 0 };
+        }
+        if first.is_redelivered() {
+            // By itself: it may be what killed the worker then, and must not take its neighbours with
+            // it again.
+            return 1;
+        }
+        if self.last >= CROWD && self.ahead.len() < self.last * 3 / 4 {
+            let now = Instant::now();
+            if now < *self.gathering.get_or_insert(now + GATHER) {
+                return 0;
+            }
+        }
+        self.last = self.together(AHEAD);
+        // The second half can begin beside the first.
+        if self.last < 2 * BESIDE {
+            self.last
+        } else {
+            self.last / 2
+        }
+    }
+
+    /// How many of those ahead, at most, may be in one batch beside what is begun: all up to one that
+    /// was delivered before, or that shares something with what is begun.
+    fn together(&self, most: usize) -> usize {
+        let fits = |taken: &&Taken| !taken.is_redelivered() && !self.lanes.share(taken);
+        self.ahead.iter().take(most).take_while(fits).count()
+    }
 }
 
-/// What is to be settled next: all in order up to a command that was delivered before; or that one by
-/// itself: it may be what killed the worker then, and must not take its neighbours with it again.
-fn next_batch(ahead: &mut VecDeque<Taken>) -> Vec<Taken> {
-    let new = ahead.iter().take_while(|taken| !taken.is_redelivered());
-    let count = new.count().max(1).min(ahead.len());
-    ahead.drain(..count).collect()
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }

@@ -9,7 +9,7 @@ use proto::{Command, Envelope, Fault, Outcome, ledger::End};
 use crate::{
     failpoint,
     publishers::Publishers,
-    store::{Change, Store, StoreError},
+    store::{Change, Lane, StoreError},
 };
 
 /// A message as it was delivered.
@@ -114,12 +114,12 @@ pub type Checked = Result<Change, Vec<Fault>>;
 /// # Errors
 /// The database can't decide now. Some messages may have been decided; deciding all of them again
 /// gives the same verdicts.
-pub async fn decide(store: &Store, checked: &[&Checked]) -> Result<Vec<Verdict>, StoreError> {
+pub async fn decide(lane: &mut Lane, checked: &[&Checked]) -> Result<Vec<Verdict>, StoreError> {
     let changes: Vec<&Change> = checked
         .iter()
         .filter_map(|change| change.as_ref().ok())
         .collect();
-    let mut decided = store_all(store, changes).await?.into_iter();
+    let mut decided = store_all(lane, changes).await?.into_iter();
     checked
         .iter()
         .map(|change| match change {
@@ -158,12 +158,12 @@ pub fn check(message: &Message, publishers: &Publishers) -> Checked {
 }
 
 /// One statement for the whole batch, wherever no record and no id is named twice.
-async fn store_all(store: &Store, changes: Vec<&Change>) -> Result<Vec<Verdict>, StoreError> {
+async fn store_all(lane: &mut Lane, changes: Vec<&Change>) -> Result<Vec<Verdict>, StoreError> {
     let mut verdicts: Vec<Option<Verdict>> = changes.iter().map(|_| None).collect();
     let mut open: Vec<(usize, &Change)> = changes.into_iter().enumerate().collect();
     while !open.is_empty() {
         let (statement, later) = without_repeats(open);
-        for (index, verdict) in store_or_split(store, statement).await? {
+        for (index, verdict) in store_or_split(lane, statement).await? {
             verdicts[index] = Some(verdict);
         }
         open = later;
@@ -189,13 +189,13 @@ fn without_repeats(open: Indexed<'_>) -> (Indexed<'_>, Indexed<'_>) {
 /// Stores changes that name no record and no id twice. Where the database refuses the content of one of them, the
 /// halves are stored by themselves until it stands alone: it must not take its neighbours with it.
 async fn store_or_split(
-    store: &Store,
+    lane: &mut Lane,
     changes: Indexed<'_>,
 ) -> Result<Vec<(usize, Verdict)>, StoreError> {
     let mut verdicts = Vec::with_capacity(changes.len());
     let mut parts = vec![changes];
     while let Some(mut part) = parts.pop() {
-        match store_once(store, &part).await {
+        match store_once(lane, &part).await {
             Ok(decided) => verdicts.extend(decided),
             Err(StoreError::Content(error)) if part.len() == 1 => {
                 let (index, change) = part[0];
@@ -223,14 +223,14 @@ fn sql_state(error: &sqlx::Error) -> Option<String> {
 }
 
 async fn store_once(
-    store: &Store,
+    lane: &mut Lane,
     changes: &[(usize, &Change)],
 ) -> Result<Vec<(usize, Verdict)>, StoreError> {
     let all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
-    let ends = store.decide(&all).await?;
+    let ends = lane.decide(&all).await?;
     let undecided = all.iter().zip(&ends).filter(|(_, end)| end.is_none());
     let undecided: Vec<&Change> = undecided.map(|(change, _)| *change).collect();
-    let mut before = store.decisions(&undecided).await?.into_iter();
+    let mut before = lane.decisions(&undecided).await?.into_iter();
     changes
         .iter()
         .zip(ends)

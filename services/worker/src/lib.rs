@@ -1,7 +1,7 @@
 //! The worker: command in, row and answer out.
 //!
 //! ```text
-//! consumer ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
+//! consumer ──▶ lanes ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
 //!     │            └─▶ answers (replies, parked commands) ──▶ RabbitMQ
 //!     ├── dead (what the broker gave up on) ──▶ answers
 //!     └── events (what was committed) ──▶ answers
@@ -19,6 +19,7 @@ pub mod events;
 mod failpoint;
 pub mod handler;
 pub mod health;
+mod lanes;
 pub mod metrics;
 pub mod publishers;
 pub mod replay;

@@ -82,15 +82,9 @@ pub fn describe() {
 pub struct Oldest(Arc<AtomicU64>);
 
 impl Oldest {
-    pub(crate) fn take(&self, published: impl Iterator<Item = Option<u64>>) {
-        // Whoever sets no time is as old as its delivery.
-        let now = since_epoch().as_secs();
-        let oldest = published.map(|time| time.unwrap_or(now)).min();
-        self.0.store(oldest.unwrap_or_default(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn settle(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    pub(crate) fn tell(&self, published: Option<u64>) {
+        self.0
+            .store(published.unwrap_or_default(), Ordering::Relaxed);
     }
 
     fn age(&self) -> Duration {

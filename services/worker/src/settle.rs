@@ -15,11 +15,12 @@ use lapin::{Channel, message::Delivery, options::BasicAckOptions};
 use proto::{
     CommandId, Envelope, Fault,
     broker::{self, BrokerError, within_deadline},
+    envelope::since_epoch,
     parked,
 };
 use telemetry::{logs::milliseconds, traces::trace_id};
 use tokio::{
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep_until, timeout},
 };
 
@@ -30,7 +31,7 @@ use crate::{
     metrics,
     publishers::Publishers,
     spans::{BatchSpans, Statement},
-    store::StoreError,
+    store::{Change, Lane, StoreError},
 };
 
 /// How long a database that is away is waited for with deliveries in hand. After that they go
@@ -67,26 +68,18 @@ pub(crate) struct Settler {
 }
 
 impl Settler {
-    /// Decides a batch, hands out the answers, acknowledges.
-    pub async fn settle(
-        &mut self,
-        channel: &Channel,
-        parts: &Parts,
-        batch: Vec<Taken>,
-    ) -> Result<(), Unsettled> {
-        let started = Instant::now();
+    /// Hands out the answers, and parks what nobody can apply.
+    pub async fn settle(&mut self, parts: &Parts, decided: Decided) -> Result<(), Unsettled> {
+        let Decided {
+            batch,
+            verdicts,
+            started,
+            statements,
+            spans,
+        } = decided;
         let redelivered = batch.iter().filter(|taken| taken.is_redelivered()).count();
-        let envelopes = || batch.iter().map(|taken| &taken.message.envelope);
-        parts
-            .oldest
-            .take(envelopes().map(|envelope| envelope.timestamp));
-        let spans = BatchSpans::begin(&parts.traces, envelopes());
-        // The statement is sent first, and what is owed is acknowledged while it runs.
-        let (verdicts, acknowledged) =
-            tokio::join!(biased; decide_each(parts, &batch), self.acknowledge_in_time(channel));
-        let verdicts = verdicts?;
         let mut counts = Counts::default();
-        for (taken, verdict) in batch.into_iter().zip(verdicts) {
+        for (taken, verdict) in batch.into_iter().zip(verdicts?) {
             let Taken {
                 message, delivery, ..
             } = taken;
@@ -97,8 +90,8 @@ impl Settler {
                 None => self.answered.push(delivery),
             }
         }
-        parts.oldest.settle();
-        let statements = parts.store.take_statements();
+        // The replies first: somebody waits for them.
+        yield_now().await;
         counts.tell(started.elapsed(), redelivered, &statements);
         if let Some(spans) = spans {
             spans.end(&parts.traces, &statements);
@@ -106,23 +99,14 @@ impl Settler {
         if !self.answered.is_empty() {
             self.due.get_or_insert_with(|| Instant::now() + OWED);
         }
-        // Told last: what is decided is answered, however the connection is.
-        acknowledged
-    }
-
-    /// Acknowledges what is owed for long enough, or too much of it.
-    async fn acknowledge_in_time(&mut self, channel: &Channel) -> Result<(), Unsettled> {
-        let is_due = self.due.is_some_and(|due| Instant::now() >= due);
-        if is_due || self.answered.len() >= MOST_OWED {
-            self.acknowledge(channel).await?;
-        }
         Ok(())
     }
 
-    /// Ends when something has to be acknowledged that no next batch came for.
+    /// Ends when something has been owed for long enough, or too much.
     pub async fn due(&self) {
         match self.due {
-            Some(due) => sleep_until(due.into()).await,
+            Some(due) if self.answered.len() < MOST_OWED => sleep_until(due.into()).await,
+            Some(_) => {}
             None => std::future::pending().await,
         }
     }
@@ -235,12 +219,57 @@ impl Taken {
     pub fn is_redelivered(&self) -> bool {
         self.delivery.redelivered
     }
+
+    /// What it wants; none where it is refused.
+    pub fn change(&self) -> Option<&Change> {
+        self.checked.as_ref().ok()
+    }
+
+    /// When it was published, in seconds since 1970; whoever sets no time is as old as its delivery.
+    pub fn published(&self) -> u64 {
+        let published = self.message.envelope.timestamp;
+        published.unwrap_or_else(|| since_epoch().as_secs())
+    }
+}
+
+/// A batch that was decided, or could not be, and that nothing came of yet.
+pub(crate) struct Decided {
+    batch: Vec<Taken>,
+    verdicts: Result<Vec<Verdict>, Unsettled>,
+    started: Instant,
+    statements: Vec<Statement>,
+    spans: Option<BatchSpans>,
+}
+
+impl Decided {
+    /// Whether none of it was delivered before.
+    pub fn is_new(&self) -> bool {
+        self.batch.iter().all(|taken| !taken.is_redelivered())
+    }
+}
+
+/// Decides a batch.
+pub(crate) async fn decide(parts: &Parts, lane: &mut Lane, batch: Vec<Taken>) -> Decided {
+    let started = Instant::now();
+    let envelopes = batch.iter().map(|taken| &taken.message.envelope);
+    let spans = BatchSpans::begin(&parts.traces, envelopes);
+    Decided {
+        verdicts: decide_each(parts, lane, &batch).await,
+        statements: lane.take_statements(),
+        batch,
+        started,
+        spans,
+    }
 }
 
 /// Decides the messages together; or, if that panics, each by itself, and parks the one that did.
-async fn decide_each(parts: &Parts, batch: &[Taken]) -> Result<Vec<Verdict>, Unsettled> {
+async fn decide_each(
+    parts: &Parts,
+    lane: &mut Lane,
+    batch: &[Taken],
+) -> Result<Vec<Verdict>, Unsettled> {
     let checked: Vec<&Checked> = batch.iter().map(|taken| &taken.checked).collect();
-    if let Ok(verdicts) = AssertUnwindSafe(decide(parts, &checked))
+    if let Ok(verdicts) = AssertUnwindSafe(decide_or_hold(parts, lane, &checked))
         .catch_unwind()
         .await
     {
@@ -248,7 +277,7 @@ async fn decide_each(parts: &Parts, batch: &[Taken]) -> Result<Vec<Verdict>, Uns
     }
     let mut verdicts = Vec::with_capacity(checked.len());
     for one in &checked {
-        let alone = decide(parts, std::slice::from_ref(one));
+        let alone = decide_or_hold(parts, lane, std::slice::from_ref(one));
         match AssertUnwindSafe(alone).catch_unwind().await {
             Ok(decided) => verdicts.extend(decided?),
             Err(_) => verdicts.push(Verdict::parked(vec![Fault::internal()])),
@@ -258,11 +287,15 @@ async fn decide_each(parts: &Parts, batch: &[Taken]) -> Result<Vec<Verdict>, Uns
 }
 
 /// Decides the messages, and holds them while the database can't.
-async fn decide(parts: &Parts, checked: &[&Checked]) -> Result<Vec<Verdict>, Unsettled> {
+async fn decide_or_hold(
+    parts: &Parts,
+    lane: &mut Lane,
+    checked: &[&Checked],
+) -> Result<Vec<Verdict>, Unsettled> {
     let started = Instant::now();
     let mut pauses = broker::backoff();
     loop {
-        let error = match handler::decide(&parts.store, checked).await {
+        let error = match handler::decide(lane, checked).await {
             Ok(verdicts) => return Ok(verdicts),
             Err(error) => error,
         };

@@ -1,40 +1,30 @@
-//! The one place with SQL: decides a batch of commands in one statement and one commit, or a large
-//! one in two halves at once.
+//! The one place with SQL: decides a batch of commands in one statement and one commit.
 
 mod change;
-mod columns;
 mod decisions;
+mod input;
+mod lane;
 mod outbox;
 mod prune;
 mod save;
 
-use std::{
-    sync::{self, Arc, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
-use proto::{
-    Command, CommandId, Fingerprint, Kind,
-    ledger::{Decision, End},
-};
+use proto::{Command, CommandId, Fingerprint, Kind};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
-pub use self::outbox::{Announcement, Committed, News};
-
-use self::{
-    columns::Columns,
-    decisions::{by_name, name},
-    outbox::Teller,
+pub use self::{
+    lane::Lane,
+    outbox::{Announcement, Committed, News},
 };
-use crate::{metrics, spans::Statement};
+
+use self::outbox::Teller;
 
 /// No statement may take longer on the server; the client gives up a little later.
 const STATEMENT_TIMEOUT: &str = "8s";
 const LOCK_TIMEOUT: &str = "4s";
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Saves that are worth a second statement.
-const ENOUGH_FOR_TWO: usize = 100;
 const PING_DEADLINE: Duration = Duration::from_secs(2);
 /// For a new connection, beside the statement's own deadline: on a busy machine a short one would
 /// give up each connection that was nearly there.
@@ -66,11 +56,7 @@ impl Change {
     }
 }
 
-/// Changes with their places in the batch.
-type Indexed<'a> = Vec<(usize, &'a Change)>;
-
-/// Why a statement had no effect, as far as is known. Of a batch in two halves, the other may have
-/// had its own.
+/// Why a statement had no effect, as far as is known.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database is away, busy, read-only, full or not migrated yet. Waiting may help.
@@ -119,19 +105,18 @@ impl From<sqlx::Error> for StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     options: Arc<PgConnectOptions>,
-    batch: [Arc<Slot>; 2],
     health: Arc<Slot>,
     /// It holds the lock of whoever announces.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
     teller: Teller,
-    /// Since they were last asked for.
-    statements: Arc<sync::Mutex<Vec<Statement>>>,
 }
+
+type Slot = Mutex<Idle>;
 
 /// A connection while nobody uses it. Whoever does takes it out and puts it back when all went
 /// well; so one that failed, or was given up half way, is closed by being dropped.
-type Slot = Mutex<Option<PgConnection>>;
+type Idle = Option<PgConnection>;
 
 impl Store {
     /// The store, and where it tells of what it committed. Nothing is opened before it is needed.
@@ -155,14 +140,18 @@ impl Store {
         let (teller, news) = outbox::channel();
         let store = Self {
             options: Arc::new(options),
-            batch: Default::default(),
             health: Arc::default(),
             outbox: Arc::default(),
             pruning: Arc::default(),
             teller,
-            statements: Arc::default(),
         };
         (store, news)
+    }
+
+    /// A connection to decide with, once it is needed.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::new(self.options.clone(), self.teller.clone())
     }
 
     /// Whether the database answers and has the schema.
@@ -177,165 +166,6 @@ impl Store {
         })
         .await
         .map(drop)
-    }
-
-    /// Decides the changes that were not decided before: what became of each, in their order; none
-    /// where it was. No record and no command id may be named twice.
-    ///
-    /// It takes one statement for those that take effect whatever the record is, or two halves at
-    /// once, where there are enough of them: one connection keeps one processor of the database
-    /// busy. And another statement for deletions and for what expects a revision.
-    ///
-    /// # Errors
-    /// Every [`StoreError`]. All of a statement or nothing of it took effect.
-    pub async fn decide(&self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
-        let [first, second] = &self.batch;
-        let (plain, others): (Indexed<'_>, Indexed<'_>) = changes
-            .iter()
-            .copied()
-            .enumerate()
-            .partition(|(_, change)| change.is_plain());
-        let half = if plain.len() < ENOUGH_FOR_TWO {
-            plain.len()
-        } else {
-            plain.len() / 2
-        };
-        let (left, right) = plain.split_at(half);
-        // All to their end: what was begun is not given up because of another.
-        let (left, right) = tokio::join!(self.save_by(first, left), self.save_by(second, right));
-        let mut decided = left?;
-        decided.extend(right?);
-        decided.extend(self.change_by(first, &others).await?);
-        let mut ends: Vec<Option<End>> = changes.iter().map(|_| None).collect();
-        for (index, end) in decided {
-            ends[index] = Some(end);
-        }
-        Ok(ends)
-    }
-
-    async fn save_by(
-        &self,
-        slot: &Slot,
-        changes: &[(usize, &Change)],
-    ) -> Result<Vec<(usize, End)>, StoreError> {
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let columns = Columns::of(changes.iter().map(|(_, change)| *change));
-        let started = SystemTime::now();
-        let saved = self
-            .run(slot, DEADLINE, async |connection| {
-                save::save(connection, &columns).await
-            })
-            .await;
-        self.ran("save connector_details", started, saved.is_ok());
-        let saved = saved?;
-        let seq = saved.first().map(|saved| saved.seq);
-        let mut announcements = Vec::with_capacity(saved.len());
-        let mut decided = Vec::with_capacity(saved.len());
-        for saved in saved {
-            let place = usize::try_from(saved.place - 1).ok();
-            let (index, change) = place
-                .and_then(|place| changes.get(place))
-                .ok_or(StoreError::Undecided)?;
-            let Command::Save(save) = &change.command else {
-                return Err(StoreError::Undecided);
-            };
-            let at = saved.updated_at;
-            let end = End::Saved(saved.record(save, change.updated_by.clone()));
-            announcements.extend(Announcement::of(
-                change.command_id.as_str(),
-                &end,
-                at,
-                change.updated_by.as_deref(),
-                change.traceparent.as_deref(),
-            ));
-            decided.push((*index, end));
-        }
-        if let Some(seq) = seq {
-            self.teller.tell(Committed { seq, announcements });
-        }
-        Ok(decided)
-    }
-
-    async fn change_by(
-        &self,
-        slot: &Slot,
-        changes: &[(usize, &Change)],
-    ) -> Result<Vec<(usize, End)>, StoreError> {
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let columns = Columns::of(changes.iter().map(|(_, change)| *change));
-        let started = SystemTime::now();
-        let decisions = self
-            .run(slot, DEADLINE, async |connection| {
-                change::change(connection, &columns).await
-            })
-            .await;
-        self.ran("change connector_details", started, decisions.is_ok());
-        self.teller.tell_of_more();
-        let mut ends = by_name(decisions?);
-        let decided = changes.iter().filter_map(|(index, change)| {
-            let decision = ends.remove(&name(change))?;
-            Some((*index, decision.end))
-        });
-        Ok(decided.collect())
-    }
-
-    fn ran(&self, name: &'static str, started: SystemTime, ok: bool) {
-        let ended = SystemTime::now();
-        metrics::statement(ok, ended.duration_since(started).unwrap_or_default());
-        self.statements().push(Statement {
-            name,
-            started,
-            ended,
-            ok,
-        });
-    }
-
-    /// The statements that decided something, since they were last asked for.
-    pub(crate) fn take_statements(&self) -> Vec<Statement> {
-        std::mem::take(&mut self.statements())
-    }
-
-    fn statements(&self) -> MutexGuard<'_, Vec<Statement>> {
-        self.statements
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was decided before about these commands, in their order. A statement of its own, because
-    /// a part of [`Store::decide`]'s would see the snapshot from before the other worker's commit.
-    ///
-    /// # Errors
-    /// [`StoreError::Transient`] or [`StoreError::Deadline`].
-    pub async fn decisions(
-        &self,
-        changes: &[&Change],
-    ) -> Result<Vec<Option<Decision>>, StoreError> {
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let columns = Columns::of(changes.iter().copied());
-        let started = SystemTime::now();
-        let decisions = self
-            .run(&self.batch[0], DEADLINE, async |connection| {
-                decisions::decisions(connection, &columns).await
-            })
-            .await;
-        self.ran(
-            "select connector_details_changes",
-            started,
-            decisions.is_ok(),
-        );
-        let mut decisions = by_name(decisions?);
-        if !decisions.is_empty() {
-            // By a worker that is gone perhaps, whose statement went on for longer than it did.
-            self.teller.tell_of_more();
-        }
-        let found = changes.iter().map(|change| decisions.remove(&name(change)));
-        Ok(found.collect())
     }
 
     /// Takes the lock of whoever announces, if nobody else has it.
@@ -393,20 +223,28 @@ impl Store {
         deadline: Duration,
         statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut slot = slot.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => timeout(CONNECT_DEADLINE, PgConnection::connect_with(&self.options))
-                .await
-                .map_err(|_| StoreError::Deadline)??,
-        };
-        let result = timeout(deadline, statement(&mut connection))
-            .await
-            .map_err(|_| StoreError::Deadline)?
-            .map_err(StoreError::from);
-        if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_)) = &result {
-            *slot = Some(connection);
-        }
-        result
+        run_on(&mut *slot.lock().await, &self.options, deadline, statement).await
     }
+}
+
+async fn run_on<T>(
+    idle: &mut Idle,
+    options: &PgConnectOptions,
+    deadline: Duration,
+    statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+) -> Result<T, StoreError> {
+    let mut connection = match idle.take() {
+        Some(connection) => connection,
+        None => timeout(CONNECT_DEADLINE, PgConnection::connect_with(options))
+            .await
+            .map_err(|_| StoreError::Deadline)??,
+    };
+    let result = timeout(deadline, statement(&mut connection))
+        .await
+        .map_err(|_| StoreError::Deadline)?
+        .map_err(StoreError::from);
+    if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_)) = &result {
+        *idle = Some(connection);
+    }
+    result
 }

@@ -3,7 +3,7 @@
 use proto::ledger::{Decision, Entry};
 use sqlx::PgConnection;
 
-use super::columns::Columns;
+use super::input::Input;
 
 /// Deletes records, and saves those that are as the command expected; and writes down which were not.
 ///
@@ -13,22 +13,14 @@ use super::columns::Columns;
 #[expect(clippy::too_many_lines, reason = "one statement")]
 pub(super) async fn change(
     connection: &mut PgConnection,
-    changes: &Columns<'_>,
+    changes: &[Input<'_>],
 ) -> sqlx::Result<Vec<Decision>> {
     let rows = sqlx::query_as!(
         Entry,
         r#"
         with fresh as materialized (
             select i.*
-            from unnest(
-                $1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-                $14::text[], $15::bigint[]
-            ) as i (
-                command_id, fingerprint, catalog_guid, integration_pack_instance_id, process_id,
-                env_id, connection_id, is_token_generated, oauth_connector_details, client_id,
-                updated_by, source, traceparent, kind, expected_revision
-            )
+            from unnest($1::connector_details_input[]) i
             where (
                 select c.revision from connector_details_changes c
                 where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
@@ -67,8 +59,8 @@ pub(super) async fn change(
                 is_token_generated, oauth_connector_details, client_id, command_id, updated_by
             from seen
             where kind = 'saved' and is_expected
-            order by catalog_guid collate "C", integration_pack_instance_id collate "C",
-                process_id collate "C", env_id collate "C", connection_id collate "C"
+            order by catalog_guid, integration_pack_instance_id,
+                process_id, env_id, connection_id
             on conflict on constraint connector_details_key do update set
                 is_token_generated = excluded.is_token_generated,
                 oauth_connector_details = excluded.oauth_connector_details,
@@ -111,7 +103,7 @@ pub(super) async fn change(
             from seen n
             left join saved s
                 on (s.catalog_guid, s.last_command_id) = (n.catalog_guid, n.command_id)
-            order by n.catalog_guid collate "C", n.command_id collate "C"
+            order by n.catalog_guid, n.command_id
             returning *
         ),
         announced as (
@@ -127,21 +119,7 @@ pub(super) async fn change(
             previous_updated_by
         from logged
         "#,
-        &changes.command_id as _,
-        &changes.fingerprint as _,
-        &changes.catalog_guid as _,
-        &changes.integration_pack_instance_id as _,
-        &changes.process_id as _,
-        &changes.env_id as _,
-        &changes.connection_id as _,
-        &changes.is_token_generated,
-        &changes.oauth_connector_details as _,
-        &changes.client_id as _,
-        &changes.updated_by as _,
-        &changes.source as _,
-        &changes.traceparent as _,
-        &changes.kind as _,
-        &changes.expected_revision as _,
+        changes as _,
     )
     .fetch_all(connection)
     .await?;

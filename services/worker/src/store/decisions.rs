@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use proto::ledger::{Decision, Entry};
 use sqlx::PgConnection;
 
-use super::{Change, columns::Columns};
+use super::{Change, input::Input};
 
 pub(super) async fn decisions(
     connection: &mut PgConnection,
-    changes: &Columns<'_>,
+    changes: &[Input<'_>],
 ) -> sqlx::Result<Vec<Decision>> {
     let rows = sqlx::query_as!(
         Entry,
@@ -19,7 +19,7 @@ pub(super) async fn decisions(
             c.catalog_guid, c.integration_pack_instance_id, c.process_id, c.env_id,
             c.connection_id, c.is_token_generated, c.oauth_connector_details, c.client_id,
             c.decided_at, c.updated_by, c.previous_updated_at, c.previous_updated_by
-        from unnest($1::text[], $2::text[]) as i (catalog_guid, command_id)
+        from unnest($1::connector_details_input[]) i
         cross join lateral (
             select * from connector_details_changes c
             where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
@@ -27,8 +27,7 @@ pub(super) async fn decisions(
             offset 0
         ) c
         "#,
-        &changes.catalog_guid as _,
-        &changes.command_id as _,
+        changes as _,
     )
     .fetch_all(connection)
     .await?;

@@ -4,7 +4,7 @@ use proto::{Record, SaveConnectorDetails};
 use sqlx::{PgConnection, types::Uuid};
 use time::OffsetDateTime;
 
-use super::columns::Columns;
+use super::input::Input;
 
 /// A save that took effect: what the database added to it.
 pub(super) struct Saved {
@@ -40,7 +40,7 @@ impl Saved {
 
 pub(super) async fn save(
     connection: &mut PgConnection,
-    saves: &Columns<'_>,
+    saves: &[Input<'_>],
 ) -> sqlx::Result<Vec<Saved>> {
     // The ledger decides: a redelivered command finds itself in it and changes nothing. The rows
     // go in by key, and then all decisions by id, so that two workers that overlap for a moment
@@ -52,14 +52,7 @@ pub(super) async fn save(
         r#"
         with fresh as materialized (
             select i.*
-            from unnest(
-                $1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[]
-            ) with ordinality as i (
-                command_id, fingerprint, catalog_guid, integration_pack_instance_id, process_id,
-                env_id, connection_id, is_token_generated, oauth_connector_details, client_id,
-                updated_by, source, traceparent, place
-            )
+            from unnest($1::connector_details_input[]) with ordinality i
             where (
                 select c.revision from connector_details_changes c
                 where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
@@ -74,8 +67,8 @@ pub(super) async fn save(
                 catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
                 is_token_generated, oauth_connector_details, client_id, command_id, updated_by
             from fresh
-            order by catalog_guid collate "C", integration_pack_instance_id collate "C",
-                process_id collate "C", env_id collate "C", connection_id collate "C"
+            order by catalog_guid, integration_pack_instance_id,
+                process_id, env_id, connection_id
             on conflict on constraint connector_details_key do update set
                 is_token_generated = excluded.is_token_generated,
                 oauth_connector_details = excluded.oauth_connector_details,
@@ -105,7 +98,7 @@ pub(super) async fn save(
                 is_token_generated, oauth_connector_details, client_id,
                 updated_at, updated_by, source, traceparent
             from decided
-            order by catalog_guid collate "C", command_id collate "C"
+            order by catalog_guid, command_id
         ),
         announced as (
             insert into connector_details_outbox (catalog_guids, command_ids)
@@ -113,23 +106,11 @@ pub(super) async fn save(
             returning seq
         )
         select
-            d.place as "place!", d.id as "record_id!", d.revision as "revision!",
+            d.ordinality as "place!", d.id as "record_id!", d.revision as "revision!",
             d.updated_at as "updated_at!", (select seq from announced) as "seq!"
         from decided d
         "#,
-        &saves.command_id as _,
-        &saves.fingerprint as _,
-        &saves.catalog_guid as _,
-        &saves.integration_pack_instance_id as _,
-        &saves.process_id as _,
-        &saves.env_id as _,
-        &saves.connection_id as _,
-        &saves.is_token_generated,
-        &saves.oauth_connector_details as _,
-        &saves.client_id as _,
-        &saves.updated_by as _,
-        &saves.source as _,
-        &saves.traceparent as _,
+        saves as _,
     )
     .fetch_all(connection)
     .await

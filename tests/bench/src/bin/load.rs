@@ -10,10 +10,14 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, future::try_join_all};
 use lapin::{
-    BasicProperties, Confirmation,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    BasicProperties, Channel, Confirmation,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+        ConfirmSelectOptions, QueueDeclareOptions,
+    },
+    types::FieldTable,
 };
 use proto::{MASK, broker, topology};
 use serde_json::json;
@@ -41,7 +45,15 @@ enum What {
     Save(Http),
     /// Callers that read through GraphQL.
     Read(Http),
-    /// A service that publishes commands, each a record of its own.
+    /// The broker's part of a save, for one caller: a command to the queue of commands, confirmed; its
+    /// delivery, acknowledged a little later; a reply to a queue of the caller's own.
+    Trip {
+        #[arg(long, env = "AMQP_URL")]
+        amqp_url: String,
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// A service that publishes commands, to each record in turn.
     Publish {
         #[arg(long, env = "AMQP_URL")]
         amqp_url: String,
@@ -99,6 +111,7 @@ async fn main() -> anyhow::Result<()> {
     let done = match &args.what {
         What::Save(http) => call(&args, http, true).await?,
         What::Read(http) => call(&args, http, false).await?,
+        What::Trip { amqp_url, seconds } => trip(&args, amqp_url, *seconds).await?,
         What::Publish { amqp_url, count } => publish(&args, amqp_url, *count).await?,
         What::Upsert {
             database_url,
@@ -210,6 +223,86 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     find(bytes, wanted).is_some()
 }
 
+async fn trip(args: &Args, url: &str, seconds: f64) -> anyhow::Result<serde_json::Value> {
+    let uri = url.parse().map_err(anyhow::Error::msg)?;
+    let (caller, worker) = (
+        broker::connect(&uri, "bench caller").await?,
+        broker::connect(&uri, "bench worker").await?,
+    );
+    let answers = broker::connect(&uri, "bench answers").await?;
+    let channel = caller.create_channel().await?;
+    topology::declare(&channel).await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let reply_to = channel
+        .queue_declare("".into(), exclusive, FieldTable::default())
+        .await?;
+    let no_ack = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let none = FieldTable::default();
+    let mut replies = channel
+        .basic_consume(reply_to.name().clone(), "".into(), no_ack, none)
+        .await?;
+    let echo = tokio::spawn(echo(
+        worker.create_channel().await?,
+        answers.create_channel().await?,
+    ));
+    let properties = BasicProperties::default()
+        .with_reply_to(reply_to.name().clone())
+        .with_delivery_mode(2);
+    let body = input(args, 0, true).to_string().into_bytes();
+    let (started, mut count) = (Instant::now(), 0);
+    while started.elapsed().as_secs_f64() < seconds && !echo.is_finished() {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let (exchange, key) = (topology::COMMANDS.into(), topology::SAVE.into());
+        let written = channel.basic_publish(exchange, key, options, &body, properties.clone());
+        let confirm = written.await?;
+        replies.next().await.context("no reply")??;
+        ensure!(confirm.await? == Confirmation::Ack(None));
+        count += 1;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    for connection in [worker, answers, caller] {
+        connection.close(200, "".into()).await?;
+    }
+    Ok(json!({ "count": count, "seconds": seconds }))
+}
+
+/// Answers every command with itself.
+async fn echo(commands: Channel, replies: Channel) -> anyhow::Result<()> {
+    commands.basic_qos(1000, BasicQosOptions::default()).await?;
+    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    let mut deliveries = commands
+        .basic_consume(topology::QUEUE.into(), "".into(), options, none)
+        .await?;
+    let mut acknowledged = Instant::now();
+    while let Some(delivery) = deliveries.next().await {
+        let delivery = delivery?;
+        let reply_to = delivery.properties.reply_to().clone();
+        let (exchange, key) = ("".into(), reply_to.context("no reply-to")?);
+        let options = BasicPublishOptions::default();
+        let properties = BasicProperties::default();
+        replies
+            .basic_publish(exchange, key, options, &delivery.data, properties)
+            .await?;
+        if acknowledged.elapsed() > Duration::from_millis(10) {
+            delivery.ack(BasicAckOptions { multiple: true }).await?;
+            acknowledged = Instant::now();
+        }
+    }
+    Ok(())
+}
+
 async fn publish(args: &Args, url: &str, count: usize) -> anyhow::Result<serde_json::Value> {
     let uri = url.parse().map_err(anyhow::Error::msg)?;
     let connection = broker::connect(&uri, "bench").await?;
@@ -221,10 +314,12 @@ async fn publish(args: &Args, url: &str, count: usize) -> anyhow::Result<serde_j
     let started = Instant::now();
     let all: Vec<usize> = (0..count).collect();
     for chunk in all.chunks(1000) {
-        let confirms = try_join_all(chunk.iter().map(|record| {
-            let body = input(args, *record, true).to_string().into_bytes();
+        let confirms = try_join_all(chunk.iter().map(|number| {
+            let body = input(args, number % args.records, true)
+                .to_string()
+                .into_bytes();
             let properties = BasicProperties::default()
-                .with_message_id(format!("bench-{record}").into())
+                .with_message_id(format!("bench-{number}").into())
                 .with_type("SaveConnectorDetails.v1".into())
                 .with_content_type("application/json".into())
                 .with_delivery_mode(2);

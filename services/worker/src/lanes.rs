@@ -1,0 +1,111 @@
+//! The batches that the database has at the moment.
+//!
+//! One connection keeps one processor of the database busy, so there are two. Batches that are in
+//! the database at the same time share neither a record nor a command id, so that it does not matter
+//! which commits first; and the one that was begun first is handed out first, so that deliveries
+//! can be acknowledged in a row.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+};
+
+use futures_util::{
+    FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesOrdered,
+};
+
+use crate::{
+    consumer::Parts,
+    settle::{self, Decided, Taken},
+    store::{Change, Lane},
+};
+
+const LANES: usize = 2;
+
+/// Two connections and what they have.
+pub(crate) struct Lanes<'a> {
+    parts: &'a Parts,
+    idle: Vec<Lane>,
+    deciding: FuturesOrdered<LocalBoxFuture<'a, (Lane, Decided)>>,
+    /// As many as are being decided, in the same order.
+    begun: VecDeque<Begun>,
+    hasher: RandomState,
+}
+
+/// What has to be known of a batch while the database has it.
+struct Begun {
+    /// Hashes of its records and ids. Two names with the same hash cost a wait.
+    names: HashSet<u64>,
+    /// Whether nothing may be begun beside it.
+    alone: bool,
+    /// When its oldest command was published, in seconds since 1970.
+    oldest: Option<u64>,
+}
+
+impl<'a> Lanes<'a> {
+    /// Nothing is opened before it is needed.
+    pub fn new(parts: &'a Parts) -> Self {
+        Self {
+            parts,
+            idle: (0..LANES).map(|_| parts.store.lane()).collect(),
+            deciding: FuturesOrdered::new(),
+            begun: VecDeque::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.begun.is_empty()
+    }
+
+    pub fn has_room(&self) -> bool {
+        !self.idle.is_empty() && self.begun.iter().all(|batch| !batch.alone)
+    }
+
+    /// Whether a batch with this command would share something with one that was begun.
+    pub fn share(&self, taken: &Taken) -> bool {
+        let names = taken.change().map(|change| self.names(change));
+        let mut names = names.into_iter().flatten();
+        names.any(|name| self.begun.iter().any(|batch| batch.names.contains(&name)))
+    }
+
+    fn names(&self, change: &Change) -> [u64; 2] {
+        let key = change.command.key();
+        let id = (&key.catalog_guid, &change.command_id);
+        [self.hasher.hash_one(key), self.hasher.hash_one(id)]
+    }
+
+    /// Begins a batch, for which there is room and which shares nothing with another.
+    pub fn begin(&mut self, batch: Vec<Taken>) {
+        let Some(mut lane) = self.idle.pop() else {
+            return;
+        };
+        let changes = batch.iter().filter_map(Taken::change);
+        self.begun.push_back(Begun {
+            names: changes.flat_map(|change| self.names(change)).collect(),
+            alone: batch.iter().any(Taken::is_redelivered),
+            oldest: batch.iter().map(Taken::published).min(),
+        });
+        self.tell_oldest();
+        let parts = self.parts;
+        let deciding = async move {
+            let decided = settle::decide(parts, &mut lane, batch).await;
+            (lane, decided)
+        };
+        self.deciding.push_back(deciding.boxed_local());
+    }
+
+    /// The batch that was begun first, as soon as it is decided. None where none was begun.
+    pub async fn next(&mut self) -> Option<Decided> {
+        let (lane, decided) = self.deciding.next().await?;
+        self.idle.push(lane);
+        self.begun.pop_front();
+        self.tell_oldest();
+        Some(decided)
+    }
+
+    fn tell_oldest(&self) {
+        let oldest = self.begun.iter().filter_map(|batch| batch.oldest).min();
+        self.parts.oldest.tell(oldest);
+    }
+}

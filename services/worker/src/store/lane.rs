@@ -1,0 +1,193 @@
+//! Decides one batch after the other, by a connection of its own.
+
+use std::{sync::Arc, time::SystemTime};
+
+use proto::{
+    Command,
+    ledger::{Decision, End},
+};
+use sqlx::postgres::PgConnectOptions;
+
+use super::{
+    Announcement, Change, Committed, DEADLINE, Idle, StoreError, change,
+    decisions::{self, by_name, name},
+    input::Input,
+    outbox::Teller,
+    run_on, save,
+};
+use crate::{metrics, spans::Statement};
+
+/// Changes with their places in the batch.
+type Indexed<'a> = Vec<(usize, &'a Change)>;
+
+/// One connection that decides. There may be several, and what they have at the same time must not
+/// share a record, or its changes would take effect in any order.
+#[derive(Debug)]
+pub struct Lane {
+    options: Arc<PgConnectOptions>,
+    idle: Idle,
+    teller: Teller,
+    /// Since they were last asked for.
+    statements: Vec<Statement>,
+}
+
+impl Lane {
+    pub(super) fn new(options: Arc<PgConnectOptions>, teller: Teller) -> Self {
+        Self {
+            options,
+            idle: None,
+            teller,
+            statements: Vec::new(),
+        }
+    }
+
+    /// Decides the changes that were not decided before: what became of each, in their order; none
+    /// where it was. No record and no command id may be named twice.
+    ///
+    /// It takes one statement for those that take effect whatever the record is, and another for
+    /// deletions and for what expects a revision.
+    ///
+    /// # Errors
+    /// Every [`StoreError`]. All of a statement or nothing of it took effect.
+    pub async fn decide(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
+        let (plain, others): (Indexed<'_>, Indexed<'_>) = changes
+            .iter()
+            .copied()
+            .enumerate()
+            .partition(|(_, change)| change.is_plain());
+        let mut decided = self.save(&plain).await?;
+        decided.extend(self.change(&others).await?);
+        let mut ends: Vec<Option<End>> = changes.iter().map(|_| None).collect();
+        for (index, end) in decided {
+            ends[index] = Some(end);
+        }
+        Ok(ends)
+    }
+
+    async fn save(
+        &mut self,
+        changes: &[(usize, &Change)],
+    ) -> Result<Vec<(usize, End)>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inputs = inputs(changes.iter().map(|(_, change)| *change));
+        let started = SystemTime::now();
+        let saved = run_on(
+            &mut self.idle,
+            &self.options,
+            DEADLINE,
+            async |connection| save::save(connection, &inputs).await,
+        )
+        .await;
+        self.ran("save connector_details", started, saved.is_ok());
+        let saved = saved?;
+        let seq = saved.first().map(|saved| saved.seq);
+        let mut announcements = Vec::with_capacity(saved.len());
+        let mut decided = Vec::with_capacity(saved.len());
+        for saved in saved {
+            let place = usize::try_from(saved.place - 1).ok();
+            let (index, change) = place
+                .and_then(|place| changes.get(place))
+                .ok_or(StoreError::Undecided)?;
+            let Command::Save(save) = &change.command else {
+                return Err(StoreError::Undecided);
+            };
+            let at = saved.updated_at;
+            let end = End::Saved(saved.record(save, change.updated_by.clone()));
+            announcements.extend(Announcement::of(
+                change.command_id.as_str(),
+                &end,
+                at,
+                change.updated_by.as_deref(),
+                change.traceparent.as_deref(),
+            ));
+            decided.push((*index, end));
+        }
+        if let Some(seq) = seq {
+            self.teller.tell(Committed { seq, announcements });
+        }
+        Ok(decided)
+    }
+
+    async fn change(
+        &mut self,
+        changes: &[(usize, &Change)],
+    ) -> Result<Vec<(usize, End)>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inputs = inputs(changes.iter().map(|(_, change)| *change));
+        let started = SystemTime::now();
+        let decisions = run_on(
+            &mut self.idle,
+            &self.options,
+            DEADLINE,
+            async |connection| change::change(connection, &inputs).await,
+        )
+        .await;
+        self.ran("change connector_details", started, decisions.is_ok());
+        self.teller.tell_of_more();
+        let mut ends = by_name(decisions?);
+        let decided = changes.iter().filter_map(|(index, change)| {
+            let decision = ends.remove(&name(change))?;
+            Some((*index, decision.end))
+        });
+        Ok(decided.collect())
+    }
+
+    /// What was decided before about these commands, in their order. A statement of its own, because
+    /// a part of [`Lane::decide`]'s would see the snapshot from before the other worker's commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Transient`] or [`StoreError::Deadline`].
+    pub async fn decisions(
+        &mut self,
+        changes: &[&Change],
+    ) -> Result<Vec<Option<Decision>>, StoreError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inputs = inputs(changes.iter().copied());
+        let started = SystemTime::now();
+        let decisions = run_on(
+            &mut self.idle,
+            &self.options,
+            DEADLINE,
+            async |connection| decisions::decisions(connection, &inputs).await,
+        )
+        .await;
+        self.ran(
+            "select connector_details_changes",
+            started,
+            decisions.is_ok(),
+        );
+        let mut decisions = by_name(decisions?);
+        if !decisions.is_empty() {
+            // By a worker that is gone perhaps, whose statement went on for longer than it did.
+            self.teller.tell_of_more();
+        }
+        let found = changes.iter().map(|change| decisions.remove(&name(change)));
+        Ok(found.collect())
+    }
+
+    fn ran(&mut self, name: &'static str, started: SystemTime, ok: bool) {
+        let ended = SystemTime::now();
+        metrics::statement(ok, ended.duration_since(started).unwrap_or_default());
+        self.statements.push(Statement {
+            name,
+            started,
+            ended,
+            ok,
+        });
+    }
+
+    /// The statements that decided something, since they were last asked for.
+    pub(crate) fn take_statements(&mut self) -> Vec<Statement> {
+        std::mem::take(&mut self.statements)
+    }
+}
+
+fn inputs<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Input<'a>> {
+    changes.map(Input::from).collect()
+}
