@@ -36,7 +36,7 @@ use tokio::{process::Command, time::sleep};
 
 use self::{
     processes::{Cpu, Processes},
-    report::{Report, Sample},
+    report::{Backlog, Report, Sample},
 };
 
 /// How much to measure.
@@ -155,7 +155,7 @@ impl Bench {
         for kept in &servers.servers.kept {
             processes.add(kept).await;
         }
-        let steps = 1 + plan.repetitions * (plan.connections.len() + 2) * 2;
+        let steps = 2 + plan.repetitions * ((plan.connections.len() + 2) * 2 + 1);
         Ok(Self {
             progress: Progress::new(steps),
             plan,
@@ -173,15 +173,19 @@ impl Bench {
     }
 
     async fn measure(&mut self, grow: bool, soak: Option<Duration>) -> anyhow::Result<()> {
-        self.backlog().await?;
-        self.start().await?;
         for url in [
             self.servers.servers.database_url.clone(),
             self.direct_url.clone(),
         ] {
             self.fill(&url, FEW_RECORDS).await?;
         }
+        for records in [FEW_RECORDS, self.plan.backlog] {
+            self.backlog(records).await?;
+        }
+        self.start().await?;
+        let quiet = self.in_virtual_host("bench-trip").await?.worker_amqp_url;
         for _ in 0..self.plan.repetitions {
+            self.trip(&quiet).await?;
             for connections in self.plan.connections {
                 for subject in [Subject::Product, Subject::Direct] {
                     self.call("save", subject, *connections, FEW_RECORDS)
@@ -214,55 +218,71 @@ impl Bench {
     }
 
     /// Publishes a backlog while no worker runs, and sees how fast one drains it; beside one
-    /// connection that upserts row after row.
-    async fn backlog(&mut self) -> anyhow::Result<()> {
+    /// connection that upserts row after row, in as many records.
+    async fn backlog(&mut self, records: usize) -> anyhow::Result<()> {
         self.progress
-            .step("draining a backlog that others published");
-        let count = self.plan.backlog.to_string();
-        let records = ["--records", count.as_str()];
-        let mut load = self.load(&["publish", "--count", &count], &records);
+            .step(&format!("draining a backlog for {records} records"));
+        let (count, each) = (self.plan.backlog.to_string(), records.to_string());
+        let each = ["--records", each.as_str()];
+        let mut load = self.load(&["publish", "--count", &count], &each);
         load.env("AMQP_URL", &self.wiring.worker_amqp_url);
         output(load).await?;
-        let started = Instant::now();
-        let port = free_port(None)?;
-        let worker = self.keep(self.wiring.worker("worker", port))?;
-        self.processes.add(&worker).await;
         let mut owner = PgConnection::connect(&self.servers.servers.database_url).await?;
-        while !self.is_drained(&mut owner).await? {
+        let keeper = Keeper::default();
+        let started = Instant::now();
+        keeper.keep(self.wiring.worker("worker", free_port(None)?))?;
+        while !self.is_drained(&mut owner, records).await? {
             ensure!(
                 started.elapsed() < Duration::from_mins(5),
                 "it is not drained"
             );
             sleep(Duration::from_millis(20)).await;
         }
-        self.report.drained = per_second(self.plan.backlog, started.elapsed().as_secs_f64());
-        let mut load = self.load(&["upsert", "--seconds", "5"], &records);
+        let drained = per_second(self.plan.backlog, started.elapsed().as_secs_f64());
+        keeper.stop().await;
+        let mut load = self.load(&["upsert", "--seconds", "5"], &each);
         load.env("DATABASE_URL", &self.direct_url);
-        let upserted = output(load).await?;
-        self.report.upserted = upserted["count"].as_f64().unwrap_or_default()
-            / upserted["seconds"].as_f64().unwrap_or(1.0);
+        let upserted = rate(&output(load).await?);
+        self.report.backlogs.push(Backlog {
+            commands: self.plan.backlog,
+            records,
+            drained,
+            upserted,
+        });
         Ok(())
     }
 
     /// Counts only when the last command is decided: to count all of them time and again takes a good
     /// part of what is measured.
-    async fn is_drained(&self, owner: &mut PgConnection) -> anyhow::Result<bool> {
+    async fn is_drained(&self, owner: &mut PgConnection, records: usize) -> anyhow::Result<bool> {
         let decided: Option<i64> = sqlx::query_scalar(
-            "select (select count(*) from connector_details_changes)
+            "select (select count(*) from connector_details_changes where command_id like $3)
              from connector_details_changes
              where (catalog_guid, command_id) = ($1, $2)",
         )
         .bind(SPACE)
-        .bind(format!("bench-{}", self.plan.backlog - 1))
+        .bind(format!("bench-{records}-{}", self.plan.backlog - 1))
+        .bind(format!("bench-{records}-%"))
         .fetch_optional(owner)
         .await?;
         Ok(usize::try_from(decided.unwrap_or_default())? >= self.plan.backlog)
+    }
+
+    /// The broker's part of a save, without anybody else's.
+    async fn trip(&mut self, amqp_url: &str) -> anyhow::Result<()> {
+        self.progress.step("the broker's trip alone");
+        let seconds = self.plan.seconds.to_string();
+        let mut load = self.load(&["trip", "--seconds", &seconds], &[]);
+        load.env("AMQP_URL", amqp_url);
+        self.report.trips.push(rate(&output(load).await?));
+        Ok(())
     }
 
     async fn start(&mut self) -> anyhow::Result<()> {
         let port = |address: &str| -> anyhow::Result<u16> {
             Ok(address.rsplit(':').next().context("no port")?.parse()?)
         };
+        let worker = self.keep(self.wiring.worker("worker", free_port(None)?))?;
         let gateway = self.keep(self.wiring.gateway(
             "gateway",
             port(&self.product)?,
@@ -283,8 +303,9 @@ impl Bench {
         for address in [&self.product, &self.direct] {
             answers(address).await?;
         }
-        self.processes.add(&gateway).await;
-        self.processes.add(&direct).await;
+        for kept in [&worker, &gateway, &direct] {
+            self.processes.add(kept).await;
+        }
         Ok(())
     }
 
@@ -325,7 +346,7 @@ impl Bench {
             connections,
             records,
             count: number("count"),
-            per_second: number("count") / number("seconds"),
+            per_second: rate(&told),
             p50: number("p50"),
             p95: number("p95"),
             p99: number("p99"),
@@ -366,9 +387,7 @@ impl Bench {
                 let load = self.load(&arguments, &["--seconds", "5"]);
                 let told = output(load).await?;
                 if record {
-                    let number = |name: &str| told[name].as_f64().unwrap_or_default();
-                    let speed = number("count") / number("seconds");
-                    self.report.grown.push((gateways, partitions, speed));
+                    self.report.grown.push((gateways, partitions, rate(&told)));
                 }
             }
         }
@@ -433,6 +452,12 @@ async fn output(mut command: Command) -> anyhow::Result<Value> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "the load failed: {said}");
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// How much of what the load did it did in a second.
+fn rate(told: &Value) -> f64 {
+    let number = |name: &str| told[name].as_f64().unwrap_or_default();
+    number("count") / number("seconds")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]

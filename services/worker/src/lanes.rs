@@ -22,9 +22,10 @@ use crate::{
 
 const LANES: usize = 2;
 
-/// Two connections and what they have.
+/// The connections and what they have.
 pub(crate) struct Lanes<'a> {
     parts: &'a Parts,
+    /// Opened when there was none.
     idle: Vec<Lane>,
     deciding: FuturesOrdered<LocalBoxFuture<'a, (Lane, Decided)>>,
     /// As many as are being decided, in the same order.
@@ -43,11 +44,10 @@ struct Begun {
 }
 
 impl<'a> Lanes<'a> {
-    /// Nothing is opened before it is needed.
     pub fn new(parts: &'a Parts) -> Self {
         Self {
             parts,
-            idle: (0..LANES).map(|_| parts.store.lane()).collect(),
+            idle: Vec::new(),
             deciding: FuturesOrdered::new(),
             begun: VecDeque::new(),
             hasher: RandomState::new(),
@@ -59,7 +59,7 @@ impl<'a> Lanes<'a> {
     }
 
     pub fn has_room(&self) -> bool {
-        !self.idle.is_empty() && self.begun.iter().all(|batch| !batch.alone)
+        self.begun.len() < LANES && self.begun.iter().all(|batch| !batch.alone)
     }
 
     /// Whether a batch with this command would share something with one that was begun.
@@ -77,9 +77,6 @@ impl<'a> Lanes<'a> {
 
     /// Begins a batch, for which there is room and which shares nothing with another.
     pub fn begin(&mut self, batch: Vec<Taken>) {
-        let Some(mut lane) = self.idle.pop() else {
-            return;
-        };
         let changes = batch.iter().filter_map(Taken::change);
         self.begun.push_back(Begun {
             names: changes.flat_map(|change| self.names(change)).collect(),
@@ -88,6 +85,7 @@ impl<'a> Lanes<'a> {
         });
         self.tell_oldest();
         let parts = self.parts;
+        let mut lane = self.idle.pop().unwrap_or_else(|| parts.store.lane());
         let deciding = async move {
             let decided = settle::decide(parts, &mut lane, batch).await;
             (lane, decided)

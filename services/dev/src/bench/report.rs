@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Cpu, Subject};
+use super::{Cpu, FEW_RECORDS, Subject};
 
 /// What one run of the load showed. Latencies in milliseconds.
 #[derive(Debug)]
@@ -19,14 +19,22 @@ pub struct Sample {
     pub cpu: Cpu,
 }
 
+/// What was done of a backlog in a second, and of its rows by one connection.
+#[derive(Debug)]
+pub struct Backlog {
+    pub commands: usize,
+    pub records: usize,
+    pub drained: f64,
+    pub upserted: f64,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Report {
     pub samples: Vec<Sample>,
-    /// Commands a second out of a backlog.
-    pub drained: f64,
-    /// Rows a second of one connection.
-    pub upserted: f64,
+    pub backlogs: Vec<Backlog>,
+    /// Trips through the broker alone that one caller makes in a second, one for each repetition.
+    pub trips: Vec<f64>,
     /// MiB by process, after the load.
     pub memory: BTreeMap<String, f64>,
     /// Gateways, partitions, and saves a second.
@@ -52,9 +60,7 @@ impl Report {
                 == (which.what, which.connections, which.records)
                 && sample.subject == which.subject
         };
-        let mut values: Vec<f64> = self.samples.iter().filter(is_meant).map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.samples.iter().filter(is_meant).map(of))
     }
 
     /// What was measured, each once: kind, connections, records.
@@ -152,13 +158,32 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.table(f)?;
         self.costs(f)?;
+        writeln!(f)?;
+        for Backlog {
+            commands,
+            records,
+            drained,
+            upserted,
+        } in &self.backlogs
+        {
+            writeln!(
+                f,
+                "A backlog of {commands} commands for {records} records is drained at {drained:.0} a \
+                 second; one connection upserts {upserted:.0} of their rows a second: {:.1} times.",
+                drained / upserted
+            )?;
+        }
+        let trips = median(self.trips.iter().copied());
+        let direct = Which {
+            what: "save",
+            subject: Subject::Direct,
+            connections: 1,
+            records: FEW_RECORDS,
+        };
         writeln!(
             f,
-            "\nA backlog is drained at {:.0} commands a second; one connection upserts {:.0} rows a \
-             second: {:.1} times.\n",
-            self.drained,
-            self.upserted,
-            self.drained / self.upserted
+            "The broker's trip alone, for one caller: {trips:.0} a second, {:.2} of the direct write.\n",
+            trips / self.median(direct, |sample| sample.per_second)
         )?;
         writeln!(f, "Memory after the load, MiB: {}", memory(&self.memory))?;
         for (gateways, partitions, speed) in &self.grown {
@@ -172,6 +197,12 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn memory(of: &BTreeMap<String, f64>) -> String {

@@ -319,7 +319,7 @@ async fn publish(args: &Args, url: &str, count: usize) -> anyhow::Result<serde_j
                 .to_string()
                 .into_bytes();
             let properties = BasicProperties::default()
-                .with_message_id(format!("bench-{number}").into())
+                .with_message_id(format!("bench-{}-{number}", args.records).into())
                 .with_type("SaveConnectorDetails.v1".into())
                 .with_content_type("application/json".into())
                 .with_delivery_mode(2);
