@@ -1,5 +1,6 @@
 //! The promises of ARCHITECTURE.md, by their names.
 
+use futures_util::future::try_join_all;
 use proto::{MASK, topology};
 use serde_json::{Value, json};
 use tests::{
@@ -271,6 +272,37 @@ async fn the_last_save_wins() -> anyhow::Result<()> {
         in_order,
         "saves took effect in another order than they were sent"
     );
+    Ok(())
+}
+
+/// A backlog is worked on in two batches at once, and more often than not the second has the records of
+/// the first.
+#[tokio::test]
+async fn a_backlog_is_applied_in_the_order_of_each_record() -> anyhow::Result<()> {
+    const RECORDS: usize = 150;
+    const ROUNDS: usize = 8;
+    let mut stack = Stack::bare().await?;
+    let publisher = stack.publisher().await?;
+    let rounds = (1..=ROUNDS).flat_map(|round| (0..RECORDS).map(move |record| (record, round)));
+    // All are begun in this order; a channel keeps it.
+    try_join_all(rounds.map(|(record, round)| {
+        let body = sample_with("processId", record.to_string()).to_string();
+        let properties = Publisher::properties(&format!("{record}: {round}"));
+        publisher.publish(body, properties)
+    }))
+    .await?;
+
+    stack.start_worker().await?;
+
+    let decided = "select count(*), bool_and(command_id = process_id || ': ' || revision)
+         from connector_details_changes";
+    let in_order = eventually("the backlog to be drained", async || {
+        let (count, in_order): (i64, Option<bool>) =
+            sqlx::query_as(decided).fetch_one(&stack.database).await?;
+        Ok((usize::try_from(count)? == RECORDS * ROUNDS).then_some(in_order))
+    })
+    .await?;
+    assert_eq!(in_order, Some(true));
     Ok(())
 }
 
