@@ -167,7 +167,7 @@ async fn an_answered_save_is_a_stored_save() -> anyhow::Result<()> {
             anyhow::Ok(stored)
         }
     });
-    let stored = futures_util::future::try_join_all(saves).await?;
+    let stored = try_join_all(saves).await?;
 
     assert_eq!(stored, vec![1; 100]);
     Ok(())
