@@ -6,7 +6,7 @@ use proto::{
     Command,
     ledger::{Decision, End},
 };
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, postgres::PgConnectOptions};
 
 use super::{
     Announcement, Change, Committed, DEADLINE, Idle, StoreError, change,
@@ -72,16 +72,8 @@ impl Lane {
             return Ok(Vec::new());
         }
         let inputs = inputs(changes.iter().map(|(_, change)| *change));
-        let started = SystemTime::now();
-        let saved = run_on(
-            &mut self.idle,
-            &self.options,
-            DEADLINE,
-            async |connection| save::save(connection, &inputs).await,
-        )
-        .await;
-        self.ran("save connector_details", started, saved.is_ok());
-        let saved = saved?;
+        let statement = async |connection: &mut PgConnection| save::save(connection, &inputs).await;
+        let saved = self.run("save connector_details", statement).await?;
         let seq = saved.first().map(|saved| saved.seq);
         let mut announcements = Vec::with_capacity(saved.len());
         let mut decided = Vec::with_capacity(saved.len());
@@ -118,15 +110,9 @@ impl Lane {
             return Ok(Vec::new());
         }
         let inputs = inputs(changes.iter().map(|(_, change)| *change));
-        let started = SystemTime::now();
-        let decisions = run_on(
-            &mut self.idle,
-            &self.options,
-            DEADLINE,
-            async |connection| change::change(connection, &inputs).await,
-        )
-        .await;
-        self.ran("change connector_details", started, decisions.is_ok());
+        let statement =
+            async |connection: &mut PgConnection| change::change(connection, &inputs).await;
+        let decisions = self.run("change connector_details", statement).await;
         self.teller.tell_of_more();
         let mut ends = by_name(decisions?);
         let decided = changes.iter().filter_map(|(index, change)| {
@@ -149,20 +135,10 @@ impl Lane {
             return Ok(Vec::new());
         }
         let inputs = inputs(changes.iter().copied());
-        let started = SystemTime::now();
-        let decisions = run_on(
-            &mut self.idle,
-            &self.options,
-            DEADLINE,
-            async |connection| decisions::decisions(connection, &inputs).await,
-        )
-        .await;
-        self.ran(
-            "select connector_details_changes",
-            started,
-            decisions.is_ok(),
-        );
-        let mut decisions = by_name(decisions?);
+        let statement =
+            async |connection: &mut PgConnection| decisions::decisions(connection, &inputs).await;
+        let decisions = self.run("select connector_details_changes", statement);
+        let mut decisions = by_name(decisions.await?);
         if !decisions.is_empty() {
             // By a worker that is gone perhaps, whose statement went on for longer than it did.
             self.teller.tell_of_more();
@@ -171,8 +147,14 @@ impl Lane {
         Ok(found.collect())
     }
 
-    fn ran(&mut self, name: &'static str, started: SystemTime, ok: bool) {
-        let ended = SystemTime::now();
+    async fn run<T>(
+        &mut self,
+        name: &'static str,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, StoreError> {
+        let started = SystemTime::now();
+        let result = run_on(&mut self.idle, &self.options, DEADLINE, statement).await;
+        let (ended, ok) = (SystemTime::now(), result.is_ok());
         metrics::statement(ok, ended.duration_since(started).unwrap_or_default());
         self.statements.push(Statement {
             name,
@@ -180,6 +162,7 @@ impl Lane {
             ended,
             ok,
         });
+        result
     }
 
     /// The statements that decided something, since they were last asked for.
