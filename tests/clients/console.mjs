@@ -15,8 +15,15 @@ const SECRET = "a-secret-nobody-may-keep";
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
 const said = [];
 
+/** A tab of the console that is kept up to date. */
+async function visit(options) {
+  const page = await begin(options);
+  await page.getByText("Live", { exact: true }).waitFor();
+  return page;
+}
+
 /** A tab of the console; with what another tab left behind, or as a first visit. */
-async function visit({ state, token = TOKEN, size, scheme } = {}) {
+async function begin({ state, token = TOKEN, size, scheme, before } = {}) {
   const context = await browser.newContext({
     storageState: state,
     viewport: size ?? { width: 1440, height: 900 },
@@ -27,9 +34,16 @@ async function visit({ state, token = TOKEN, size, scheme } = {}) {
   page.on("console", message => message.type() === "error" && said.push(message.text()));
   page.on("pageerror", error => said.push(String(error)));
   page.on("request", request => assert.ok(request.url().startsWith(GATEWAY_URL) || request.url().startsWith("data:"), request.url()));
+  await before?.(page);
   await page.goto(`${GATEWAY_URL}/console#token=${token}`);
-  await page.getByText("Live", { exact: true }).waitFor();
   return page;
+}
+
+/** What waits for it goes on when it is opened. */
+function gate() {
+  let open;
+  const opened = new Promise(resolve => { open = resolve; });
+  return { open, opened };
 }
 
 async function until(what, check) {
@@ -49,6 +63,16 @@ async function ask(query, variables, token = TOKEN) {
   const { data, errors } = await response.json();
   assert.equal(errors, undefined, JSON.stringify(errors));
   return data;
+}
+
+/** More connectors than two pages of the list show. */
+async function saveMany() {
+  for (let first = 0; first < 45; first += 15) {
+    await Promise.all(Array.from({ length: 15 }, (_, index) => {
+      const number = String(first + index).padStart(2, "0");
+      return saveElsewhere({ integrationPackInstanceId: `pack ${number}`, connectionId: `c${number}`, isTokenGenerated: number === "44", clientId: `client ${number}` });
+    }));
+  }
 }
 
 const IDS = { integrationPackInstanceId: "pack", processId: "process", envId: "env", connectionId: "connection" };
@@ -381,12 +405,7 @@ const scenarios = {
 
   /** The list: page by page, and searched. */
   async searches() {
-    for (let first = 0; first < 45; first += 15) {
-      await Promise.all(Array.from({ length: 15 }, (_, index) => {
-        const number = String(first + index).padStart(2, "0");
-        return saveElsewhere({ integrationPackInstanceId: `pack ${number}`, connectionId: `c${number}`, isTokenGenerated: number === "44", clientId: `client ${number}` });
-      }));
-    }
+    await saveMany();
     const page = await visit();
     const rows = page.locator("#list li");
     await page.getByText("20 connectors, and more").waitFor();
@@ -401,6 +420,41 @@ const scenarios = {
     await page.getByLabel("Access token", { exact: true }).selectOption("true");
     await until("one row", async () => (await rows.count()) === 1);
     assert.match(await rows.first().textContent(), /pack 44/);
+  },
+
+  /** The list is read again while more of it is on its way. */
+  async insists() {
+    await saveMany();
+    const [live, answer] = [gate(), gate()];
+    let [streams, firstPages] = [0, 0];
+    const page = await begin({
+      async before(page) {
+        await page.route("**/graphql/stream", async route => {
+          streams += 1;
+          // The first ends at once, as behind a proxy that has no patience.
+          if (streams === 1) return route.fulfill({ contentType: "text/event-stream", body: ":\n\n" });
+          await live.opened;
+          return route.continue();
+        });
+        await page.route("**/graphql", async route => {
+          const { variables } = route.request().postDataJSON();
+          if (variables?.after) await answer.opened;
+          return route.continue();
+        });
+        page.on("requestfinished", request => {
+          const body = request.url().endsWith("/graphql") && request.postDataJSON();
+          if (body && body.variables.first && !body.variables.after) firstPages += 1;
+        });
+      },
+    });
+    await until("the second stream", () => streams === 2 && firstPages === 2);
+    await page.getByText("20 connectors, and more").waitFor();
+    const before = firstPages;
+    await page.getByRole("button", { name: "Show more" }).click();
+    live.open();
+    await until("the list to be read again", () => firstPages > before);
+    answer.open();
+    await page.getByText("40 connectors, and more").waitFor();
   },
 
   /** With the keyboard alone, in all widths and colours. */

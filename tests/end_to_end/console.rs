@@ -77,6 +77,7 @@ scenarios! {
     an_expired_token_costs_nothing_that_was_typed plays "renews";
     a_save_is_not_made_in_another_persons_name plays "abandons";
     connectors_are_found plays "searches";
+    more_that_was_asked_for_is_shown_though_the_list_is_read_again plays "insists";
     the_keyboard_is_enough_and_axe_finds_nothing plays "reads";
 }
 

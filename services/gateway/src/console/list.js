@@ -12,6 +12,8 @@ const TYPING_MS = 200;
 
 let records = new Map();
 let next = null;
+/** How many records are to be shown at least: what was asked for outlives a beginning, unlike its answer. */
+let asked = 0;
 /** Counts beginnings: what was asked for before the last is dropped. */
 let begun = 0;
 let current = null;
@@ -38,6 +40,7 @@ export const list = {
     });
     $("more").addEventListener("click", () => {
       const last = $("list").lastElementChild;
+      asked = records.size + 1;
       attempt(async beginning => {
         await load(beginning);
         last?.nextElementSibling?.querySelector("a").focus();
@@ -45,7 +48,7 @@ export const list = {
     });
   },
 
-  /** Reads again as many of the Space's records as were shown, or the first page. */
+  /** Reads again as many of the Space's records as were shown or asked for, or the first page. */
   reload() {
     begun += 1;
     return attempt(async beginning => {
@@ -56,7 +59,7 @@ export const list = {
         if (beginning !== begun) return;
         for (const record of nodes) fresh.set(keyOf(record), record);
         more = following;
-      } while (more && fresh.size < records.size);
+      } while (more && fresh.size < Math.max(records.size, asked));
       records = fresh;
       next = more;
       await search();
@@ -67,6 +70,7 @@ export const list = {
   clear() {
     records = new Map();
     next = null;
+    asked = 0;
     render();
   },
 
