@@ -227,3 +227,38 @@ async fn the_statements_and_a_model_of_them_agree() -> anyhow::Result<()> {
     .await??;
     Ok(())
 }
+
+/// As while one worker takes over from another, whose last batch is still on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_that_overlap_wait_for_each_other() -> anyhow::Result<()> {
+    const RECORDS: u8 = 50;
+    let stack = Stack::bare().await?;
+    let (store, _news) = Store::new(stack.logins.worker.parse()?);
+    let publishers = Publishers::default();
+    let (mut one, mut other) = (store.lane(), store.lane());
+    for round in 0..20 {
+        let space = uuid::Uuid::new_v4().to_string();
+        let check = |id, record| {
+            let wish = (Some(round), None);
+            let message = message(&space, (id, record, wish))?;
+            anyhow::Ok(handler::check(&message, &publishers))
+        };
+        let up: Vec<_> = (0..RECORDS)
+            .map(|record| check(record, record))
+            .collect::<anyhow::Result<_>>()?;
+        let down: Vec<_> = (0..RECORDS)
+            .rev()
+            .map(|record| check(RECORDS + record, record))
+            .collect::<anyhow::Result<_>>()?;
+        let (up, down): (Vec<_>, Vec<_>) = (up.iter().collect(), down.iter().collect());
+        // A deadlock would be an error of one of them.
+        let (up, down) = tokio::try_join!(
+            handler::decide(&mut one, &up),
+            handler::decide(&mut other, &down)
+        )?;
+        for verdict in up.into_iter().chain(down) {
+            anyhow::ensure!(matches!(answer(verdict)?, Answer::Saved(1 | 2)));
+        }
+    }
+    Ok(())
+}

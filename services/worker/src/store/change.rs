@@ -59,8 +59,6 @@ pub(super) async fn change(
                 is_token_generated, oauth_connector_details, client_id, command_id, updated_by
             from seen
             where kind = 'saved' and is_expected
-            order by catalog_guid, integration_pack_instance_id,
-                process_id, env_id, connection_id
             on conflict on constraint connector_details_key do update set
                 is_token_generated = excluded.is_token_generated,
                 oauth_connector_details = excluded.oauth_connector_details,
@@ -103,7 +101,6 @@ pub(super) async fn change(
             from seen n
             left join saved s
                 on (s.catalog_guid, s.last_command_id) = (n.catalog_guid, n.command_id)
-            order by n.catalog_guid, n.command_id
             returning *
         ),
         announced as (

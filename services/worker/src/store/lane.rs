@@ -45,15 +45,16 @@ impl Lane {
     /// where it was. No record and no command id may be named twice.
     ///
     /// It takes one statement for those that take effect whatever the record is, and another for
-    /// deletions and for what expects a revision.
+    /// deletions and for what expects a revision. They take the records in the order of their keys, so
+    /// that two workers that overlap for a moment wait for each other instead of deadlocking.
     ///
     /// # Errors
     /// Every [`StoreError`]. All of a statement or nothing of it took effect.
     pub async fn decide(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
-        let (plain, others): (Indexed<'_>, Indexed<'_>) = changes
-            .iter()
-            .copied()
-            .enumerate()
+        let mut sorted: Indexed<'_> = changes.iter().copied().enumerate().collect();
+        sorted.sort_unstable_by_key(|(_, change)| change.command.key());
+        let (plain, others): (Indexed<'_>, Indexed<'_>) = sorted
+            .into_iter()
             .partition(|(_, change)| change.is_plain());
         let mut decided = self.save(&plain).await?;
         decided.extend(self.change(&others).await?);

@@ -42,11 +42,10 @@ pub(super) async fn save(
     connection: &mut PgConnection,
     saves: &[Input<'_>],
 ) -> sqlx::Result<Vec<Saved>> {
-    // The ledger decides: a redelivered command finds itself in it and changes nothing. The rows
-    // go in by key, and then all decisions by id, so that two workers that overlap for a moment
-    // wait instead of deadlocking. The ledger is asked by a subquery for each command, because
-    // `not exists` becomes a join, and a plan that was made while the table was small would read
-    // all of it for every batch. What was sent is not sent back.
+    // The ledger decides: a redelivered command finds itself in it and changes nothing. It is asked
+    // by a subquery for each command, because `not exists` becomes a join, and a plan that was made
+    // while the table was small would read all of it for every batch. What was sent is not sent
+    // back.
     sqlx::query_as!(
         Saved,
         r#"
@@ -67,8 +66,6 @@ pub(super) async fn save(
                 catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id,
                 is_token_generated, oauth_connector_details, client_id, command_id, updated_by
             from fresh
-            order by catalog_guid, integration_pack_instance_id,
-                process_id, env_id, connection_id
             on conflict on constraint connector_details_key do update set
                 is_token_generated = excluded.is_token_generated,
                 oauth_connector_details = excluded.oauth_connector_details,
@@ -98,11 +95,12 @@ pub(super) async fn save(
                 is_token_generated, oauth_connector_details, client_id,
                 updated_at, updated_by, source, traceparent
             from decided
-            order by catalog_guid, command_id
         ),
         announced as (
             insert into connector_details_outbox (catalog_guids, command_ids)
-            select array_agg(catalog_guid), array_agg(command_id) from decided having count(*) > 0
+            select
+                array(select catalog_guid from decided), array(select command_id from decided)
+            where exists (select from decided)
             returning seq
         )
         select
