@@ -12,14 +12,13 @@ use std::{
     fs,
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use dev::{
     database,
-    kept::{Keeper, Kept, Program, Stop},
+    kept::{Kept, Program, Stop},
     paths::{self, free_port},
     servers::ready,
     services::{self, Wiring},
@@ -88,11 +87,10 @@ enum Subject {
     Direct,
 }
 
-struct Bench {
+struct Bench<'a> {
     plan: Plan,
     programs: PathBuf,
-    servers: TestServers,
-    keeper: Arc<Keeper>,
+    servers: &'a TestServers,
     wiring: Wiring,
     direct_url: String,
     token: String,
@@ -110,28 +108,22 @@ struct Bench {
 /// Something does not start, or answers with an error.
 pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let programs = services::build(&PROGRAMS, true).await?;
-    let keeper = Arc::new(Keeper::default());
-    let servers = TestServers::start(keeper.clone()).await?;
-    let mut bench = Bench::new(args.quick, programs, servers, keeper).await?;
-    let result = bench.measure(args.grow, args.soak).await;
-    let report = bench.report.to_string();
-    bench.servers.stop().await;
-    result?;
+    let report = TestServers::during(async |servers| {
+        let mut bench = Bench::new(args.quick, programs, servers).await?;
+        bench.measure(args.grow, args.soak).await?;
+        Ok(bench.report)
+    })
+    .await?;
     let folder = paths::repository().join("target/bench");
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join("report.md"), &report)?;
-    fs::write(folder.join("saves.svg"), plot::svg(&bench.report))?;
+    fs::write(folder.join("report.md"), report.to_string())?;
+    fs::write(folder.join("saves.svg"), plot::svg(&report))?;
     println!("\n{report}\nKept with a plot in {}", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 
-impl Bench {
-    async fn new(
-        quick: bool,
-        programs: PathBuf,
-        servers: TestServers,
-        keeper: Arc<Keeper>,
-    ) -> anyhow::Result<Self> {
+impl<'a> Bench<'a> {
+    async fn new(quick: bool, programs: PathBuf, servers: &'a TestServers) -> anyhow::Result<Self> {
         let plan = if quick { QUICK } else { FULL };
         let logs = paths::repository().join("target/bench/logs");
         fs::create_dir_all(&logs)?;
@@ -160,7 +152,6 @@ impl Bench {
             progress: Progress::new(steps),
             plan,
             programs,
-            keeper,
             wiring,
             direct_url: direct_url.into(),
             token: token::sign(&secret, SPACE, "bench", Duration::from_hours(12))?,
@@ -228,9 +219,8 @@ impl Bench {
         load.env("AMQP_URL", &self.wiring.worker_amqp_url);
         output(load).await?;
         let mut owner = PgConnection::connect(&self.servers.servers.database_url).await?;
-        let keeper = Keeper::default();
         let started = Instant::now();
-        keeper.keep(self.wiring.worker("worker", free_port(None)?))?;
+        self.keep(self.wiring.worker("worker", free_port(None)?))?;
         while !self.is_drained(&mut owner, records).await? {
             ensure!(
                 started.elapsed() < Duration::from_mins(5),
@@ -239,7 +229,7 @@ impl Bench {
             sleep(Duration::from_millis(20)).await;
         }
         let drained = per_second(self.plan.backlog, started.elapsed().as_secs_f64());
-        keeper.stop().await;
+        self.servers.keeper.stop_last().await;
         let mut load = self.load(&["upsert", "--seconds", "5"], &each);
         load.env("DATABASE_URL", &self.direct_url);
         let upserted = rate(&output(load).await?);
@@ -310,7 +300,7 @@ impl Bench {
     }
 
     fn keep(&self, program: Program) -> anyhow::Result<Kept> {
-        self.keeper.keep(program)
+        self.servers.keeper.keep(program)
     }
 
     async fn fill(&self, database_url: &str, records: usize) -> anyhow::Result<()> {

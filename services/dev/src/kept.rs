@@ -146,12 +146,18 @@ impl Keeper {
 
     /// Stops everything, the last that was started first, and waits until it has ended.
     pub async fn stop(&self) {
-        loop {
-            let last = self.running().pop();
-            let Some((stop, task)) = last else { return };
-            stop.cancel();
-            let _ = task.await;
-        }
+        while self.stop_last().await {}
+    }
+
+    /// Stops what was started last, and waits until it has ended. False: nothing runs.
+    pub async fn stop_last(&self) -> bool {
+        let last = self.running().pop();
+        let Some((stop, task)) = last else {
+            return false;
+        };
+        stop.cancel();
+        let _ = task.await;
+        true
     }
 
     /// Ends everything at once, without waiting, where there is no time for good order: when a

@@ -8,21 +8,19 @@
 mod bench;
 mod faults;
 
-use std::{ffi::OsString, io::Read as _, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{ffi::OsString, io::Read as _, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use dev::{
-    docker,
-    kept::Keeper,
-    paths, services,
+    docker, paths, services,
     state::State,
     test_servers::TestServers,
     up::{self, UpArgs},
 };
 use gateway::token;
 use proto::settings;
-use tokio::process::Command;
+use tokio::{process::Command, sync::oneshot};
 
 /// Starts Postgres, RabbitMQ, gateway and worker, and keeps them running until Ctrl-C.
 #[derive(Parser)]
@@ -127,65 +125,48 @@ fn cargo() -> Command {
 
 async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     services::build(&services::SERVICES, false).await?;
-    let mut stopped = pin!(up::told_to_stop()?);
-    let keeper = Arc::new(Keeper::default());
-    let servers = tokio::select! {
-        servers = TestServers::start(keeper.clone()) => servers?,
-        () = &mut stopped => {
-            keeper.stop().await;
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    let mut all_passed = true;
-    for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
-        let mut tests = cargo();
-        tests
-            .args(["test", "--workspace", "--locked"])
-            .args(arguments)
-            .envs(servers.variables());
-        if ignored {
-            // The long ones among the fault tests are for `cargo dev faults`, and what is measured
-            // wants the machine for itself.
-            tests.args([
-                "--test",
-                "end_to_end",
-                "--",
-                "--ignored",
-                "--skip",
-                "measured::",
-            ]);
-            if !docker::answers().await {
-                eprintln!(
-                    "no Docker engine answers: the images and docker-compose.yml are not tried"
-                );
-                tests.args(["--skip", "containers::"]);
+    TestServers::during(async |servers| {
+        for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
+            let mut tests = cargo();
+            tests
+                .args(["test", "--workspace", "--locked"])
+                .args(arguments)
+                .envs(servers.variables())
+                .kill_on_drop(true);
+            if ignored {
+                // The long ones among the fault tests are for `cargo dev faults`, and what is measured
+                // wants the machine for itself.
+                tests.args([
+                    "--test",
+                    "end_to_end",
+                    "--",
+                    "--ignored",
+                    "--skip",
+                    "measured::",
+                ]);
+                if !docker::answers().await {
+                    eprintln!(
+                        "no Docker engine answers: the images and docker-compose.yml are not tried"
+                    );
+                    tests.args(["--skip", "containers::"]);
+                }
+            }
+            if !tests.status().await?.success() {
+                return Ok(ExitCode::FAILURE);
             }
         }
-        let mut tests = tests.spawn()?;
-        let status = tokio::select! {
-            status = tests.wait() => Some(status?),
-            () = &mut stopped => None,
-        };
-        let _ = tests.kill().await;
-        all_passed &= status.is_some_and(|status| status.success());
-        if !all_passed {
-            break;
-        }
-    }
-    servers.stop().await;
-    Ok(if all_passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+        Ok(ExitCode::SUCCESS)
     })
+    .await
 }
 
 /// Compiles the checked queries against a database with the current schema.
 async fn prepare() -> anyhow::Result<ExitCode> {
-    let servers = TestServers::start(Arc::default()).await?;
-    let result = prepare_against(&servers.servers.database_url).await;
-    servers.stop().await;
-    result.map(|()| ExitCode::SUCCESS)
+    TestServers::during(async |servers| {
+        prepare_against(&servers.servers.database_url).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
 }
 
 async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
@@ -236,12 +217,18 @@ fn contract() -> anyhow::Result<ExitCode> {
 }
 
 async fn servers() -> anyhow::Result<ExitCode> {
-    let servers = TestServers::start(Arc::default()).await?;
-    for (name, value) in servers.variables() {
-        println!("{name}={value}");
-    }
-    println!();
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
-    servers.stop().await;
-    Ok(ExitCode::SUCCESS)
+    TestServers::during(async |servers| {
+        for (name, value) in servers.variables() {
+            println!("{name}={value}");
+        }
+        println!();
+        // No task of the runtime: it would not end before the input does.
+        let (ended, end) = oneshot::channel();
+        std::thread::spawn(move || {
+            let _ = ended.send(std::io::stdin().read_to_end(&mut Vec::new()));
+        });
+        end.await??;
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
 }

@@ -3,6 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
@@ -14,31 +15,51 @@ use testcontainers_modules::{
 };
 use uuid::Uuid;
 
-use crate::{docker, installed::OWNER, kept::Keeper, paths, servers::Servers, state::State};
+use crate::{
+    docker, installed::OWNER, kept::Keeper, paths, servers::Servers, state::State, up::told_to_stop,
+};
+
+const STOPPED: &str = "stopped before the end";
 
 /// Running servers that belong to a test run.
 pub struct TestServers {
     /// How to reach them.
     pub servers: Servers,
+    /// Whatever else is to end with them.
+    pub keeper: Arc<Keeper>,
     folder: PathBuf,
-    keeper: Arc<Keeper>,
     containers: Option<(ContainerAsync<Postgres>, ContainerAsync<RabbitMq>)>,
 }
 
 impl TestServers {
-    /// Starts them, with their files in a new folder under `target/`.
+    /// Starts them, with their files in a new folder under `target/`, for as long as `run` takes or
+    /// until SIGINT or SIGTERM; and stops them then, with all that `keeper` was given meanwhile.
     ///
     /// # Errors
-    /// None can be started.
-    pub async fn start(keeper: Arc<Keeper>) -> anyhow::Result<Self> {
-        let started = Self::launch(keeper.clone()).await;
-        if started.is_err() {
-            keeper.stop().await;
-        }
-        started
+    /// None can be started, `run` has failed, or a signal came.
+    pub async fn during<T>(run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let keeper = Arc::new(Keeper::default());
+        let mut stopped = pin!(told_to_stop()?);
+        let result = tokio::select! {
+            started = Self::start(keeper.clone()) => started,
+            () = &mut stopped => Err(anyhow::anyhow!(STOPPED)),
+        };
+        let servers = match result {
+            Ok(servers) => servers,
+            Err(error) => {
+                keeper.stop().await;
+                return Err(error);
+            }
+        };
+        let result = tokio::select! {
+            result = run(&servers) => result,
+            () = stopped => Err(anyhow::anyhow!(STOPPED)),
+        };
+        servers.stop().await;
+        result
     }
 
-    async fn launch(keeper: Arc<Keeper>) -> anyhow::Result<Self> {
+    async fn start(keeper: Arc<Keeper>) -> anyhow::Result<Self> {
         let folder = paths::repository()
             .join("target/test-servers")
             .join(Uuid::new_v4().simple().to_string());
@@ -124,7 +145,7 @@ impl TestServers {
     }
 
     /// Stops the servers and deletes their files.
-    pub async fn stop(self) {
+    async fn stop(self) {
         self.keeper.stop().await;
         if let Some((postgres, rabbitmq)) = self.containers {
             let _ = postgres.rm().await;
