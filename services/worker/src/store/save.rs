@@ -45,7 +45,7 @@ pub(super) async fn save(
     // The ledger decides: a redelivered command finds itself in it and changes nothing. It is asked
     // by a subquery for each command, because `not exists` becomes a join, and a plan that was made
     // while the table was small would read all of it for every batch. What was sent is not sent
-    // back.
+    // back. Nor is anything sorted here: the changes come in the order of their keys, and keep it.
     sqlx::query_as!(
         Saved,
         r#"
