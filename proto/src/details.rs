@@ -21,7 +21,8 @@ pub const MAX_DEPTH: usize = 32;
 
 /// The details with every secret in them masked, and otherwise byte for byte as submitted: a JSON
 /// object of at most 64 KiB, nested at most 32 deep, in which `baseURL`, `companyId`, `clientId`
-/// (strings), `authParams` and `accessTokenParams` (objects) are optional and of their type.
+/// (strings), `authParams` and `accessTokenParams` (objects) are optional and of their type, and
+/// `baseURL` is empty or an absolute http or https URL.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct OauthConnectorDetails(String);
@@ -88,7 +89,11 @@ impl JsonSchema for OauthConnectorDetails {
             "contentSchema": {
                 "type": "object",
                 "properties": {
-                    "baseURL": { "type": "string" },
+                    "baseURL": {
+                        "type": "string",
+                        "description": "Empty, as most connector types have none, or an absolute \
+                                        http or https URL.",
+                    },
                     "companyId": { "type": "string" },
                     "clientId": { "type": "string" },
                     "authParams": { "type": "object" },
@@ -130,14 +135,17 @@ fn check(text: &str) -> Result<Vec<Member<'_>>, Vec<Broken>> {
     let Value::Object(members) = json::read(text) else {
         return whole("must be a JSON object");
     };
-    let broken: Vec<_> = members
+    let mut broken: Vec<Broken> = Vec::new();
+    for (key, rule) in members
         .iter()
         .filter_map(|member| named_key(text, &member.key, &member.value))
-        .map(|(key, rule)| Broken {
-            key: Some(key),
-            rule,
-        })
-        .collect();
+    {
+        // Once for each key: a text has place for thousands of the same.
+        if broken.iter().all(|known| known.rule != rule) {
+            let key = Some(key);
+            broken.push(Broken { key, rule });
+        }
+    }
     if broken.is_empty() {
         Ok(members)
     } else {
@@ -149,12 +157,13 @@ fn check(text: &str) -> Result<Vec<Member<'_>>, Vec<Broken>> {
 fn named_key(text: &str, key: &str, value: &Value<'_>) -> Option<(&'static str, &'static str)> {
     let (key, rule) = match (key, value) {
         ("baseURL", Value::String(place)) => {
-            if is_web_url(&json::decode(&text[place.clone()]).text) {
+            // Most connector types have no base URL, and their page sends an empty one.
+            if place.is_empty() || is_web_url(&json::decode(&text[place.clone()]).text) {
                 return None;
             }
             (
                 "baseURL",
-                "must hold an absolute http or https URL as its baseURL",
+                "must hold an absolute http or https URL, or an empty string, as its baseURL",
             )
         }
         ("companyId" | "clientId", Value::String(_))
@@ -180,4 +189,35 @@ fn is_web_url(text: &str) -> bool {
         .any(|web| scheme.eq_ignore_ascii_case(web))
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
         && Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let checked = OauthConnectorDetails::new(text, &ClientSecret::default(), None);
+        let faults = checked.err().into_iter().flatten();
+        faults.map(|fault| fault.message).collect()
+    }
+
+    #[test]
+    fn a_base_url_is_empty_or_of_the_web() {
+        for accepted in ["", "https://host", "HTTP://host:80/a?b=c#d"] {
+            assert_eq!(faults(&format!(r#"{{"baseURL":"{accepted}"}}"#)), [""; 0], "{accepted}");
+        }
+        for refused in [" ", "\\t", "\\u0000", "\\u200b", "host", "/", "https://", "ftp://host", " https://host"] {
+            assert_eq!(faults(&format!(r#"{{"baseURL":"{refused}"}}"#)).len(), 1, "{refused}");
+        }
+        for refused in ["null", "5", "[\"\"]"] {
+            assert_eq!(faults(&format!(r#"{{"baseURL":{refused}}}"#)).len(), 1, "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_once_however_often_it_is_there() {
+        let text = format!("{{{}\"baseURL\":\" \",\"clientId\":5}}", "\"baseURL\":5,".repeat(1000));
+
+        assert_eq!(faults(&text).len(), 3, "{:?}", faults(&text));
+    }
 }

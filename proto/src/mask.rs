@@ -1,59 +1,52 @@
 //! What is masked inside `oauthConnectorDetails`.
 //!
 //! The text is scanned, never reserialised: only the content of string values is replaced, by
-//! [`MASK`], and everything around them stays byte for byte. Three rules find what to replace:
+//! [`MASK`], and everything around them stays byte for byte, keys and numbers too. Work and memory
+//! are linear in the text, whatever stands in it. These rules find what to replace:
 //!
-//! 1. the value of a key whose name is a secret's ([`SECRET_NAMES`]), at any depth, and the
-//!    `value` of a pair such as `{"key": "client_secret", "value": "..."}`;
-//! 2. in URLs, the password of the user info and parameters of those names;
-//! 3. the submitted client secret itself, in `authParams`, `accessTokenParams` and under keys
-//!    that the API does not name.
+//! 1. The value of a key whose name is a secret's ([`SECRET_NAMES`]; lower-cased, letters and
+//!    digits only, it is exactly one of the list), at any depth. The same of pairs such as
+//!    `{"key": "client_secret", "value": "..."}`, with the keys in [`PAIR_NAME_KEYS`] and
+//!    [`PAIR_VALUE_KEYS`].
+//! 2. What follows `Basic ` or `Bearer ` (any case) in the value of the key `authorization`, or of
+//!    such a pair. The word before it stays.
+//! 3. In every other string, what is a secret by the syntax of URLs, forms and connection strings;
+//!    see `mask/text.rs` for the rules.
+//! 4. The submitted client secret, in `authParams`, `accessTokenParams` and under keys that the API
+//!    does not name: as it is, percent-encoded, and with other line ends; see `mask/sought.rs`.
 //!
-//! Not covered: values that are encoded or encrypted, and secrets in arrays, objects or numbers
-//! under a secret's name.
+//! A value that is one of [`PLATFORM_MASKS`] stays wherever a mask would be put, and as a whole
+//! string everywhere.
+//!
+//! Not covered: values that are encoded in other ways, or encrypted; what stands in a string that
+//! is JSON, or percent-encoded as a whole, but for the submitted secret; secrets in arrays, objects
+//! or numbers under a secret's name; keys.
+
+mod names;
+mod percent;
+mod sought;
+mod steps;
+mod text;
 
 use std::ops::Range;
+
+pub use names::{AUTHORIZATION, PAIR_NAME_KEYS, PAIR_VALUE_KEYS, SECRET_NAMES};
+pub use sought::SHORTEST_SEARCHED_BYTES;
+
+use names::Named;
+pub(crate) use sought::Sought;
 
 use crate::{
     json::{self, Member, Value},
     secret::{ClientSecret, MASK},
-    urls,
 };
 
-/// Names of secrets, as they are compared: lower-cased, letters and digits only.
-pub const SECRET_NAMES: [&str; 10] = [
-    "clientsecret",
-    "secret",
-    "password",
-    "passwd",
-    "privatekey",
-    "clientassertion",
-    "accesstoken",
-    "refreshtoken",
-    "idtoken",
-    "apikey",
-];
+/// The masks that the platform itself shows elsewhere.
+pub const PLATFORM_MASKS: [&str; 2] = ["[Hidden]", "[[HIDDEN]]"];
 
 /// The keys whose value is never searched for the submitted secret: they are shown to people as
 /// they were typed.
 const SHOWN_KEYS: [&str; 3] = ["baseURL", "companyId", "clientId"];
-
-/// A shorter secret would be found by accident: one of `A` must not eat half of the details.
-pub const SHORTEST_SEARCHED_BYTES: usize = 8;
-
-/// Whether a key names a secret: lower-cased, letters and digits only, it is exactly one of the
-/// list. So `client_secret` and `Client-Secret` are, `accessTokenParams` and `tokenType` are not.
-pub(crate) fn is_secret_name(key: &str) -> bool {
-    SECRET_NAMES.iter().any(|name| is(key, name))
-}
-
-/// Whether a key is this name, lower-cased, letters and digits only.
-fn is(key: &str, name: &str) -> bool {
-    key.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .eq(name.chars())
-}
 
 /// Masks every secret in `text`, the JSON text of an object with these members. Masking twice is
 /// masking once.
@@ -63,20 +56,38 @@ pub(crate) fn mask(
     secret: &ClientSecret,
     client_id: &str,
 ) -> String {
-    let sought = secret.expose();
-    let sought = (sought.len() >= SHORTEST_SEARCHED_BYTES && sought != MASK && sought != client_id)
-        .then_some(sought);
     let mut scan = Scan {
         text,
-        sought,
+        sought: Sought::submitted(secret.expose(), client_id),
         found: Vec::new(),
     };
     scan.members(members, Depth::Top);
     replaced(text, scan.found)
 }
 
+/// Whether a text that was looked for stands anywhere in a JSON text: keys, numbers and what is
+/// shown to people included.
+pub(crate) fn holds(text: &str, sought: &Sought) -> bool {
+    fn inside(text: &str, value: &Value<'_>, sought: &Sought) -> bool {
+        match value {
+            Value::String(place) => sought.stands_in(&json::decode(&text[place.clone()]).text),
+            Value::Object(members) => members.iter().any(|Member { key, value }| {
+                sought.stands_in(key) || inside(text, value, sought)
+            }),
+            Value::Array(items) => items.iter().any(|item| inside(text, item, sought)),
+            Value::Other => false,
+        }
+    }
+    sought.stands_in(text) || inside(text, &json::read(text), sought)
+}
+
+/// Whether a value is a mask, ours or the platform's.
+fn is_mask(value: &str) -> bool {
+    value == MASK || PLATFORM_MASKS.contains(&value)
+}
+
 /// Where a value stands decides whether the submitted secret is looked for in it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     Top,
     Shown,
@@ -85,77 +96,88 @@ enum Depth {
 
 struct Scan<'a> {
     text: &'a str,
-    sought: Option<&'a str>,
+    sought: Option<Sought>,
     found: Vec<Range<usize>>,
 }
 
 impl Scan<'_> {
     fn members(&mut self, members: &[Member<'_>], depth: Depth) {
-        let names_a_secret = members.iter().any(|member| self.names_a_secret(member));
+        let pair = members.iter().map(|member| self.first_half(member)).max();
         for Member { key, value } in members {
             let depth = match depth {
                 Depth::Top if SHOWN_KEYS.contains(&key.as_ref()) => Depth::Shown,
                 Depth::Top => Depth::Searched,
                 inner => inner,
             };
+            let named = match (Named::by(key), pair) {
+                (Named::Other, Some(pair)) if names::is_one_of(key, &PAIR_VALUE_KEYS) => pair,
+                (named, _) => named,
+            };
             match value {
-                Value::String(place)
-                    if is_secret_name(key) || (names_a_secret && is(key, "value")) =>
-                {
-                    self.found.push(place.clone());
-                }
+                Value::String(place) => self.string(place, depth, named),
                 other => self.value(other, depth),
             }
         }
     }
 
-    /// Whether a member is the first half of a pair such as `{"key": "password", "value": "..."}`.
-    fn names_a_secret(&self, Member { key, value }: &Member<'_>) -> bool {
-        (is(key, "key") || is(key, "name"))
-            && matches!(value, Value::String(place)
-                if is_secret_name(&json::decode(&self.text[place.clone()]).text))
+    /// What the first half of a pair such as `{"key": "password", "value": "..."}` says of the
+    /// second.
+    fn first_half(&self, Member { key, value }: &Member<'_>) -> Named {
+        match value {
+            Value::String(place) if names::is_one_of(key, &PAIR_NAME_KEYS) => {
+                Named::by(&json::decode(&self.text[place.clone()]).text)
+            }
+            _ => Named::Other,
+        }
     }
 
     fn value(&mut self, value: &Value<'_>, depth: Depth) {
         match value {
-            Value::String(place) => self.string(place, depth),
+            Value::String(place) => self.string(place, depth, Named::Other),
             Value::Object(members) => self.members(members, depth),
             Value::Array(items) => items.iter().for_each(|item| self.value(item, depth)),
             Value::Other => {}
         }
     }
 
-    fn string(&mut self, place: &Range<usize>, depth: Depth) {
+    fn string(&mut self, place: &Range<usize>, depth: Depth, named: Named) {
         let decoded = json::decode(&self.text[place.clone()]);
-        let mut inside = urls::secrets(&decoded.text);
-        if let (Some(sought), Depth::Searched) = (self.sought, depth) {
-            inside.extend(occurrences(&decoded.text, sought));
+        steps::count(place.len());
+        if is_mask(&decoded.text) {
+            return;
         }
-        self.found.extend(inside.iter().map(|found| {
-            let raw = decoded.raw(found);
-            place.start + raw.start..place.start + raw.end
-        }));
+        if named == Named::Secret {
+            self.found.push(place.clone());
+            return;
+        }
+        let sought = self.sought.as_ref().filter(|_| depth == Depth::Searched);
+        let submitted = sought.map_or_else(Vec::new, |sought| sought.places(&decoded.text));
+        // What is found by syntax has to be the same when the masked text is masked again.
+        let shown = decoded.with_masks(&submitted);
+        let credential = (named == Named::Authorization)
+            .then(|| credential(&shown.text))
+            .flatten();
+        let by_syntax = credential.map_or_else(|| text::secrets(&shown.text), |place| vec![place]);
+        let raw = submitted.iter().map(|found| decoded.raw(found));
+        let raw = raw.chain(by_syntax.iter().map(|found| shown.raw(found)));
+        self.found
+            .extend(raw.map(|raw| place.start + raw.start..place.start + raw.end));
     }
 }
 
-/// Where `sought` stands. An occurrence that touches a mask is none: a mask that grew another
-/// mask at its edge would make masking twice differ from masking once.
-fn occurrences(text: &str, sought: &str) -> Vec<Range<usize>> {
-    if sought.contains(MASK) {
-        return places(text, sought).collect();
+/// What follows the scheme in the value of an `Authorization` header, unless it is a mask.
+fn credential(value: &str) -> Option<Range<usize>> {
+    let start = value.len() - value.trim_ascii_start().len();
+    let (scheme, rest) = value[start..].split_once(|c: char| c.is_ascii_whitespace())?;
+    let credential = rest.trim_ascii();
+    let known = ["basic", "bearer"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
+    if !known || credential.is_empty() {
+        return None;
     }
-    let mut found = Vec::new();
-    let mut start = 0;
-    for segment in text.split(MASK) {
-        found.extend(places(segment, sought).map(|place| start + place.start..start + place.end));
-        start += segment.len() + MASK.len();
-    }
-    found
-}
-
-fn places(text: &str, sought: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices(sought)
-        .map(|(at, matched)| at..at + matched.len())
+    let start = value.len() - rest.trim_ascii_start().len();
+    Some(start..if is_mask(credential) { start } else { start + credential.len() })
 }
 
 /// The text with each place replaced by the mask. Places that overlap become one, empty ones none.
@@ -176,3 +198,6 @@ fn replaced(text: &str, mut places: Vec<Range<usize>>) -> String {
     masked.push_str(&text[done..]);
     masked
 }
+
+#[cfg(test)]
+mod tests;

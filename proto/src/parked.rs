@@ -1,6 +1,8 @@
 //! What a command looks like in `.parked`: enough for an operator to see whose it is and to send
 //! it again once the reason is gone, and nothing that could be a secret.
 
+use std::borrow::Cow;
+
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
@@ -13,6 +15,7 @@ use crate::{
     envelope::{Envelope, since_epoch},
     error::Fault,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
+    mask,
     secret::{ClientSecret, MASK},
     wire::Wire,
 };
@@ -28,8 +31,12 @@ pub const BODY_BYTES: &str = "x-body-bytes";
 /// The broker user of the original publisher: the property itself may only name the worker's.
 pub const USER_ID: &str = "x-user-id";
 
-/// The body as it may be kept: the fields of the input that are well formed, secrets masked. Empty
-/// where the body can't be read, since what can't be read can't be searched for secrets.
+/// The body as it may be kept: the fields of the input that are well formed, secrets masked; of a
+/// deletion the same, since its fields are among those of a save. Empty where the body can't be read
+/// or has other fields, since what can't be read can't be searched for secrets.
+///
+/// Where `clientSecret` is not a valid secret (too long, a list, a number), the details are kept only
+/// if nothing that it consists of stands anywhere in them.
 #[must_use]
 pub fn redacted(body: &[u8]) -> Vec<u8> {
     let Ok(wire) = Wire::read(body) else {
@@ -54,21 +61,10 @@ pub fn redacted(body: &[u8]) -> Vec<u8> {
         CatalogGuid = wire.catalog_guid.as_ref(),
         ClientId = wire.client_id.as_ref(),
     );
-    let secret =
-        text(wire.client_secret.as_ref()).and_then(|secret| ClientSecret::new(secret).ok());
     let client_id = text(wire.client_id.as_ref()).and_then(|id| ClientId::new(id).ok());
-    let details = text(wire.oauth_connector_details.as_ref()).and_then(|text| {
-        OauthConnectorDetails::new(
-            text,
-            secret.as_ref().unwrap_or(&ClientSecret::default()),
-            client_id.as_ref(),
-        )
-        .ok()
-    });
-    keep(
-        OauthConnectorDetails::FIELD,
-        details.map(|details| details.as_str().to_owned()),
-    );
+    let details = text(wire.oauth_connector_details.as_ref())
+        .and_then(|text| details(text, wire.client_secret.as_ref(), client_id.as_ref()));
+    keep(OauthConnectorDetails::FIELD, details);
     keep(
         ClientSecret::FIELD,
         wire.client_secret.as_ref().map(|_| MASK.to_owned()),
@@ -80,6 +76,59 @@ pub fn redacted(body: &[u8]) -> Vec<u8> {
         kept.insert(ExpectedRevision::FIELD.to_owned(), revision);
     }
     serde_json::to_vec(&kept).unwrap_or_default()
+}
+
+/// The details without the secret; none where that can't be made sure of.
+fn details(
+    details: &str,
+    secret: Option<&Value>,
+    client_id: Option<&ClientId>,
+) -> Option<String> {
+    let valid = text(secret).and_then(|secret| ClientSecret::new(secret).ok());
+    let known = valid.clone().unwrap_or_default();
+    let masked = OauthConnectorDetails::new(details, &known, client_id).ok()?;
+    let masked = masked.as_str();
+    if valid.is_none() {
+        let client_id = client_id.map_or("", ClientId::as_str);
+        let pieces = secret.map_or(Some(Vec::new()), pieces)?;
+        // A longer one can't stand in them, even with line ends of two bytes.
+        let mut sought = pieces
+            .iter()
+            .filter(|piece| piece.len() <= 2 * masked.len())
+            .filter_map(|piece| mask::Sought::any_length(piece, client_id));
+        if sought.any(|piece| mask::holds(masked, &piece)) {
+            return None;
+        }
+    }
+    Some(masked.to_owned())
+}
+
+/// The most pieces of a secret that are looked for: each takes a search of the details.
+const MOST_PIECES: usize = 8;
+
+/// What a secret of whatever type consists of: its strings, keys and numbers. None where there are
+/// too many, a number of which the text is not known any more, or one with a mask in it.
+fn pieces(secret: &Value) -> Option<Vec<Cow<'_, str>>> {
+    let mut pieces: Vec<Cow<'_, str>> = Vec::new();
+    let mut left = vec![secret];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Null | Value::Bool(_) => {}
+            Value::String(text) => pieces.push(text.trim().into()),
+            Value::Number(number) if number.is_f64() => return None,
+            Value::Number(number) => pieces.push(number.to_string().into()),
+            Value::Array(items) => left.extend(items),
+            Value::Object(members) => {
+                pieces.extend(members.keys().map(Into::into));
+                left.extend(members.values());
+            }
+        }
+        if pieces.len() > MOST_PIECES {
+            return None;
+        }
+    }
+    let holds_a_mask = |piece: &Cow<'_, str>| piece.contains(MASK) && piece != MASK;
+    (!pieces.iter().any(holds_a_mask)).then_some(pieces)
 }
 
 fn text(value: Option<&Value>) -> Option<&str> {
@@ -110,5 +159,120 @@ pub fn properties(envelope: &Envelope, fault: &Fault, body_bytes: usize) -> Basi
 fn set(headers: &mut FieldTable, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECRET: &str = "hunter2/hunter2";
+
+    fn kept(body: &Value) -> Value {
+        serde_json::from_slice(&redacted(body.to_string().as_bytes())).unwrap_or_default()
+    }
+
+    fn body(secret: Value, details: &Value) -> Value {
+        let mut body = json!({
+            "integrationPackInstanceId": "pack", "isTokenGenerated": true, "processId": "1",
+            "envId": "2", "connectionId": "3", "catalogGuid": "space", "clientId": "client",
+            "oauthConnectorDetails": details.to_string(), "expectedRevision": 4,
+        });
+        body["clientSecret"] = secret;
+        body
+    }
+
+    /// Secrets that are none, each with [`SECRET`] in it.
+    fn invalid() -> Vec<Value> {
+        vec![
+            json!(format!("{}{SECRET}", " ".repeat(20_000))),
+            json!([SECRET]),
+            json!(["another", [1, { "a": SECRET }]]),
+            json!({ SECRET: true }),
+            json!([format!("{MASK}{SECRET}")]),
+            json!(vec![SECRET; 1000]),
+            json!([1.5, SECRET]),
+        ]
+    }
+
+    #[test]
+    fn a_copy_holds_no_secret_that_is_invalid() {
+        let encoded = SECRET.replace('/', "%2F");
+        let details = [
+            json!({ "authParams": { "a": [SECRET] } }),
+            json!({ "baseURL": format!("https://h/{SECRET}"), "companyId": SECRET }),
+            json!({ "a": format!("x={encoded}") }),
+            json!({ SECRET: 1 }),
+        ];
+        for secret in invalid() {
+            for details in &details {
+                let kept = kept(&body(secret.clone(), details));
+                assert_eq!(kept["processId"], "1", "{kept}");
+                assert_eq!(kept["clientSecret"], MASK, "{kept}");
+                assert!(!kept.to_string().contains("hunter2"), "{kept}");
+            }
+        }
+        let number = kept(&body(json!(12_345_678), &json!({ "a": 12_345_678 })));
+        assert_eq!(number.get("oauthConnectorDetails"), None);
+    }
+
+    #[test]
+    fn a_copy_keeps_details_in_which_an_invalid_secret_does_not_stand() {
+        let details = json!({ "baseURL": "", "authParams": { "password": "pw", "scope": "read" } });
+        let masked = details.to_string().replace("pw", MASK);
+        let long = "x".repeat(300_000);
+        for secret in [
+            json!([SECRET]),
+            json!({ "other": [12_345_678, true, null] }),
+            json!(long),
+            json!(MASK),
+            json!([MASK]),
+            json!(["client"]),
+            json!(" "),
+            json!(null),
+            json!(false),
+        ] {
+            assert_eq!(kept(&body(secret, &details))["oauthConnectorDetails"], masked);
+        }
+        let mut without = body(json!(1), &details);
+        without.as_object_mut().map(|body| body.remove("clientSecret"));
+        let kept = kept(&without);
+        assert_eq!(kept["oauthConnectorDetails"], masked);
+        assert_eq!(kept.get("clientSecret"), None);
+    }
+
+    #[test]
+    fn a_copy_of_a_deletion_is_the_deletion() {
+        let deletion = json!({
+            "integrationPackInstanceId": "pack", "processId": "1", "envId": "2",
+            "connectionId": "3", "catalogGuid": "space", "expectedRevision": 4,
+        });
+        assert_eq!(kept(&deletion), deletion);
+
+        let mut invalid = deletion.clone();
+        invalid["envId"] = json!(["2"]);
+        invalid["processId"] = json!("x".repeat(256));
+        let kept = kept(&invalid);
+        assert_eq!(kept.get("envId").or(kept.get("processId")), None);
+        assert_eq!(kept["connectionId"], "3");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_body_that_cannot_be_read() {
+        for body in [
+            "",
+            "hunter2",
+            "[]",
+            "{",
+            r#"{"envId":"2","note":"hunter2"}"#,
+            r#"{"envId":"2","envId":"hunter2"}"#,
+            r#"["pack",true,"{}","1","2","3","space","client","hunter2"]"#,
+            &"[".repeat(100_000),
+            &format!(r#"{{"clientSecret":{}}}"#, "[".repeat(100_000)),
+        ] {
+            assert_eq!(redacted(body.as_bytes()), b"", "{body:.40}");
+        }
     }
 }

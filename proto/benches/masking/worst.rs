@@ -1,0 +1,119 @@
+//! Details that were, or could be, more work than their length: for the bench, and for the unit test
+//! that counts the work.
+
+/// Details, and the client secret that is submitted with them.
+pub struct Case {
+    /// What makes it hard.
+    pub name: &'static str,
+    /// The JSON text of an object.
+    pub text: String,
+    /// What is looked for in it.
+    pub secret: String,
+}
+
+/// What a string is filled with. The JSON text of the string, so `\\` begins an escape.
+const FILLED: [(&str, &str); 30] = [
+    ("plain text", "plain text "),
+    ("schemes", "://"),
+    ("schemes and pairs", "://a=b&"),
+    ("pairs", "a=b&"),
+    ("pairs of secrets", "pwd=a&"),
+    ("equals signs", "="),
+    ("names without an end", "secret_"),
+    ("passwords of urls", "://u:p@"),
+    ("at signs", "://:@@"),
+    ("colons", "://:"),
+    ("question marks", "?a"),
+    ("slashes", "//"),
+    ("nested urls", "https://u:p@h?next="),
+    ("urls with long tails", "http://a?b=c "),
+    ("percent signs", "%"),
+    ("percent escapes", "%61"),
+    ("percent-encoded names", "%70wd=x&"),
+    ("escapes", "\\u0061"),
+    ("surrogate pairs", "\\ud83d\\ude00"),
+    ("escaped pairs", "p\\u0077d=a&"),
+    ("line ends", "\\r"),
+    ("open double quotes", "pwd=\\\"a;"),
+    ("open single quotes", "pwd='a&"),
+    ("open braces", "pwd={a;"),
+    ("closed quotes", "pwd='a;b';"),
+    ("semicolons", "pwd=;;a "),
+    ("spaces", "pwd= &  "),
+    ("masks", "dummyClientSecret"),
+    ("parts of the mask", "dummyClient"),
+    ("letters that fold", "\u{130}="),
+];
+
+/// Starts of strings, each of which makes the rest another form.
+const STARTS: [&str; 4] = ["", "https://h/?", "a=b;", "jdbc:x://"];
+
+/// Members that an object is filled with.
+const MEMBERS: [(&str, &str); 8] = [
+    ("members", r#""a":"","#),
+    ("secrets", r#""secret":"secrets and more","#),
+    ("halves of pairs", r#""key":"secret","val":"a secret and more","#),
+    ("credentials", r#""authorization":"Bearer abcdefghijklmnop","#),
+    ("small strings", r#""a":["","","","","",""],"#),
+    ("numbers", r#""":[1,2,3,4,5,6],"#),
+    ("nesting", r#""":[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]],"#),
+    ("base urls", r#""baseURL":"https://h","#),
+];
+
+/// Every case, each of at most so many bytes, and of nearly as many.
+#[must_use]
+pub fn cases(bytes: usize) -> Vec<Case> {
+    let mut cases: Vec<_> = FILLED
+        .iter()
+        .flat_map(|(name, part)| STARTS.map(|start| (*name, start, *part)))
+        .map(|(name, start, part)| Case {
+            name,
+            text: string(start, part, bytes),
+            secret: "a secret of nobody".to_owned(),
+        })
+        .collect();
+    cases.extend(MEMBERS.map(|(name, member)| Case {
+        name,
+        text: format!("{{{}\"a\":1}}", filled(member, bytes - 10)),
+        secret: "a secret of nobody".to_owned(),
+    }));
+    cases.extend(secrets(bytes.min(64 * 1024) / 4, bytes));
+    cases
+}
+
+/// Secrets that stand in the details again and again, or nearly.
+fn secrets(length: usize, bytes: usize) -> Vec<Case> {
+    let all = "a".repeat(length);
+    let ends = format!("{}b", &all[1..]);
+    let begins = format!("b{}", &all[1..]);
+    let middle = format!("{}b{}", &all[..length / 2], &all[length / 2 + 1..]);
+    [
+        ("a secret that overlaps itself", &all, "a"),
+        ("a secret whose end never comes", &ends, "a"),
+        ("a secret whose start never comes", &begins, "a"),
+        ("a secret with another middle", &middle, &all[..length / 2]),
+        ("an encoded secret that overlaps itself", &all, "%61"),
+        ("an encoded secret whose end never comes", &ends, "%61"),
+        ("a secret that is encoded here and there", &all, "a%61"),
+        ("a secret of eight bytes", &"abababab".to_owned(), "ab"),
+        ("many secrets", &"hunter2-hunter2-hunter2".to_owned(), "hunter2-hunter2-hunter2 "),
+        ("many encoded secrets", &"hunter2 hunter2 hunter2".to_owned(), "hunter2+hunter2+hunter2 "),
+        ("many secrets and pairs", &"hunter2-hunter2-hunter2".to_owned(), "pwd=hunter2-hunter2-hunter2&"),
+    ]
+    .map(|(name, secret, part)| Case {
+        name,
+        text: string("", part, bytes),
+        secret: secret.clone(),
+    })
+    .into()
+}
+
+fn string(start: &str, part: &str, bytes: usize) -> String {
+    let around = r#"{"authParams":{"a":""}}"#.len() + start.len();
+    let part = filled(part, bytes - around);
+    format!(r#"{{"authParams":{{"a":"{start}{part}"}}}}"#)
+}
+
+fn filled(part: &str, bytes: usize) -> String {
+    part.repeat(bytes / part.len())
+}

@@ -1,0 +1,52 @@
+//! Percent-encoding: two hex digits of either case behind a `%`. What is no escape stands for itself.
+
+use std::borrow::Cow;
+
+/// The byte that an escape at the start of `bytes` stands for; an escape has three bytes.
+pub(super) fn escape(bytes: &[u8]) -> Option<u8> {
+    match bytes {
+        [b'%', high, low, ..] => Some(hex(*high)? * 16 + hex(*low)?),
+        _ => None,
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// A text with its escapes resolved. What is no UTF-8 then becomes U+FFFD.
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let mut rest = text.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some(&byte) = rest.first() {
+        let code = escape(rest);
+        decoded.push(code.unwrap_or(byte));
+        rest = &rest[if code.is_some() { 3 } else { 1 }..];
+    }
+    String::from_utf8_lossy(&decoded).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn escapes_are_resolved_and_what_is_none_stays() {
+        for (text, expected) in [
+            ("client%5fsecret", "client_secret"),
+            ("a%5Fb%5f", "a_b_"),
+            ("100%", "100%"),
+            ("%+1%4g%", "%+1%4g%"),
+            ("%C3%A9", "é"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(super::decoded(text), expected);
+        }
+    }
+}

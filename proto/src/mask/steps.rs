@@ -1,0 +1,25 @@
+//! Counts the work of masking in unit tests, which hold it to be linear without a clock.
+
+#[cfg(not(test))]
+pub(super) const fn count(_: usize) {}
+
+#[cfg(test)]
+pub(super) use counted::{count, taken};
+
+#[cfg(test)]
+mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(in crate::mask) fn count(steps: usize) {
+        STEPS.set(STEPS.get() + steps);
+    }
+
+    /// The steps of this thread since it was asked last.
+    pub(in crate::mask) fn taken() -> usize {
+        STEPS.take()
+    }
+}
