@@ -204,19 +204,44 @@ mod tests {
     #[test]
     fn a_base_url_is_empty_or_of_the_web() {
         for accepted in ["", "https://host", "HTTP://host:80/a?b=c#d"] {
-            assert_eq!(faults(&format!(r#"{{"baseURL":"{accepted}"}}"#)), [""; 0], "{accepted}");
+            assert_eq!(
+                faults(&format!(r#"{{"baseURL":"{accepted}"}}"#)),
+                [""; 0],
+                "{accepted}"
+            );
         }
-        for refused in [" ", "\\t", "\\u0000", "\\u200b", "host", "/", "https://", "ftp://host", " https://host"] {
-            assert_eq!(faults(&format!(r#"{{"baseURL":"{refused}"}}"#)).len(), 1, "{refused}");
+        for refused in [
+            " ",
+            "\\t",
+            "\\u0000",
+            "\\u200b",
+            "host",
+            "/",
+            "https://",
+            "ftp://host",
+            " https://host",
+        ] {
+            assert_eq!(
+                faults(&format!(r#"{{"baseURL":"{refused}"}}"#)).len(),
+                1,
+                "{refused}"
+            );
         }
         for refused in ["null", "5", "[\"\"]"] {
-            assert_eq!(faults(&format!(r#"{{"baseURL":{refused}}}"#)).len(), 1, "{refused}");
+            assert_eq!(
+                faults(&format!(r#"{{"baseURL":{refused}}}"#)).len(),
+                1,
+                "{refused}"
+            );
         }
     }
 
     #[test]
     fn a_fault_is_told_once_however_often_it_is_there() {
-        let text = format!("{{{}\"baseURL\":\" \",\"clientId\":5}}", "\"baseURL\":5,".repeat(1000));
+        let text = format!(
+            "{{{}\"baseURL\":\" \",\"clientId\":5}}",
+            "\"baseURL\":5,".repeat(1000)
+        );
 
         assert_eq!(faults(&text).len(), 3, "{:?}", faults(&text));
     }

@@ -71,9 +71,9 @@ pub(crate) fn holds(text: &str, sought: &Sought) -> bool {
     fn inside(text: &str, value: &Value<'_>, sought: &Sought) -> bool {
         match value {
             Value::String(place) => sought.stands_in(&json::decode(&text[place.clone()]).text),
-            Value::Object(members) => members.iter().any(|Member { key, value }| {
-                sought.stands_in(key) || inside(text, value, sought)
-            }),
+            Value::Object(members) => members
+                .iter()
+                .any(|Member { key, value }| sought.stands_in(key) || inside(text, value, sought)),
             Value::Array(items) => items.iter().any(|item| inside(text, item, sought)),
             Value::Other => false,
         }
@@ -177,7 +177,13 @@ fn credential(value: &str) -> Option<Range<usize>> {
         return None;
     }
     let start = value.len() - rest.trim_ascii_start().len();
-    Some(start..if is_mask(credential) { start } else { start + credential.len() })
+    Some(
+        start..if is_mask(credential) {
+            start
+        } else {
+            start + credential.len()
+        },
+    )
 }
 
 /// The text with each place replaced by the mask. Places that overlap become one, empty ones none.

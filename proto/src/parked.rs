@@ -79,11 +79,7 @@ pub fn redacted(body: &[u8]) -> Vec<u8> {
 }
 
 /// The details without the secret; none where that can't be made sure of.
-fn details(
-    details: &str,
-    secret: Option<&Value>,
-    client_id: Option<&ClientId>,
-) -> Option<String> {
+fn details(details: &str, secret: Option<&Value>, client_id: Option<&ClientId>) -> Option<String> {
     let valid = text(secret).and_then(|secret| ClientSecret::new(secret).ok());
     let known = valid.clone().unwrap_or_default();
     let masked = OauthConnectorDetails::new(details, &known, client_id).ok()?;
@@ -234,10 +230,15 @@ mod tests {
             json!(null),
             json!(false),
         ] {
-            assert_eq!(kept(&body(secret, &details))["oauthConnectorDetails"], masked);
+            assert_eq!(
+                kept(&body(secret, &details))["oauthConnectorDetails"],
+                masked
+            );
         }
         let mut without = body(json!(1), &details);
-        without.as_object_mut().map(|body| body.remove("clientSecret"));
+        without
+            .as_object_mut()
+            .map(|body| body.remove("clientSecret"));
         let kept = kept(&without);
         assert_eq!(kept["oauthConnectorDetails"], masked);
         assert_eq!(kept.get("clientSecret"), None);

@@ -2,26 +2,46 @@
 
 use std::fmt::Write as _;
 
-use proptest::{collection::vec, prelude::*};
-use proto::{ClientId, ClientSecret, MASK, OauthConnectorDetails};
+use proptest::{collection::vec, prelude::*, sample::select};
+use proto::{
+    ClientId, ClientSecret, MASK, OauthConnectorDetails,
+    mask::{PAIR_NAME_KEYS, PAIR_VALUE_KEYS, PLATFORM_MASKS, SECRET_NAMES},
+};
 use serde_json::{Value, json};
 
-const NAMES: [&str; 14] = [
-    "clientSecret",
-    "client_secret",
-    "CLIENT-SECRET",
-    "secret",
-    "Password",
-    "passwd",
-    "private.key",
-    "clientAssertion",
-    "access_token",
-    "refreshToken",
-    "id_token",
-    "api_key",
-    "API Key",
-    "apikey",
-];
+/// As people write the names of secrets: each name of the list, and more spellings.
+fn names() -> Vec<String> {
+    let spelled = [
+        "clientSecret",
+        "client_secret",
+        "CLIENT-SECRET",
+        "Password",
+        "private.key",
+        "access_token",
+        "refreshToken",
+        "id_token",
+        "api_key",
+        "API Key",
+        "X-API-Key",
+        "SharedAccessKey",
+        "consumer_secret",
+        "token-secret",
+        "shared.secret",
+        "SAS key",
+        "Pwd",
+        "client-assertion",
+    ];
+    SECRET_NAMES
+        .iter()
+        .chain(&spelled)
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn plain(name: &str) -> String {
+    let name = name.to_lowercase();
+    name.chars().filter(|c| c.is_alphanumeric()).collect()
+}
 
 fn mask(text: &str, secret: &str) -> Result<String, TestCaseError> {
     masked(text, secret).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))
@@ -45,6 +65,12 @@ fn harmless() -> impl Strategy<Value = String> {
         Just("secrets".to_owned()),
         Just("\\\"\n\u{1}".to_owned()),
         Just("https://host:80/path?page=1#top".to_owned()),
+        Just("grant_type=password&scope=secret".to_owned()),
+        Just("Server=x;Integrated Security=true;".to_owned()),
+        Just("The secret of it = patience; no password is = 5".to_owned()),
+        Just("Bearer nothing".to_owned()),
+        Just("[Hidden]".to_owned()),
+        Just("[[HIDDEN]]".to_owned()),
     ]
     .prop_filter("is a URL with a secret, or a secret's name", |text| {
         !text.contains("://") || text.starts_with("https://host:80")
@@ -59,21 +85,14 @@ fn harmless() -> impl Strategy<Value = String> {
         ]
         .contains(&text.as_str())
     })
-    .prop_filter("names a secret", |text| {
-        let plain: String = text
-            .to_lowercase()
-            .chars()
-            .filter(|c| c.is_alphanumeric())
-            .collect();
-        !["key", "name", "value"].contains(&plain.as_str())
-            && !NAMES.iter().any(|name| {
-                let name: String = name
-                    .to_lowercase()
-                    .chars()
-                    .filter(|c| c.is_alphanumeric())
-                    .collect();
-                name == plain
-            })
+    .prop_filter("names a secret, or half of a pair", |text| {
+        let plain = plain(text);
+        !SECRET_NAMES.contains(&plain.as_str())
+            && !PAIR_NAME_KEYS.contains(&plain.as_str())
+            && !PAIR_VALUE_KEYS.contains(&plain.as_str())
+    })
+    .prop_filter("holds a pair of a secret", |text| {
+        !text.contains('=') || !SECRET_NAMES.iter().any(|name| plain(text).contains(name))
     })
 }
 
@@ -156,17 +175,19 @@ proptest! {
 
     #[test]
     fn a_secret_under_a_secrets_name_does_not_survive(
-        (name, quoted_name) in (0..NAMES.len()).prop_flat_map(|at| {
-            (Just(NAMES[at]), quoted(NAMES[at].to_owned()))
+        (name, quoted_name) in select(names()).prop_flat_map(|name| {
+            (Just(name.clone()), quoted(name))
         }),
+        first in select(PAIR_NAME_KEYS.to_vec()),
+        second in select(PAIR_VALUE_KEYS.to_vec()),
         (value, quoted_value) in secret().prop_flat_map(|value| (Just(value.clone()), quoted(value))),
         around in object(),
     ) {
         for text in [
             format!(r#"{{{quoted_name}:{quoted_value},"a":{around}}}"#),
             format!(r#"{{"authParams":{{"a":[[{{"b":{around},{quoted_name} : {quoted_value}}}]]}}}}"#),
-            format!(r#"{{"a":[{{"key":{quoted_name},"value":{quoted_value}}}],"b":{around}}}"#),
-            format!(r#"{{"a":[{{"Value":{quoted_value},"name":{quoted_name}}}],"b":{around}}}"#),
+            format!(r#"{{"a":[{{"{first}":{quoted_name},"{second}":{quoted_value}}}],"b":{around}}}"#),
+            format!(r#"{{"a":[{{"{second}":{quoted_value},"{first}":{quoted_name}}}],"b":{around}}}"#),
         ] {
             let masked = mask(&text, "another secret of the client")?;
             let expected = text.replacen(&quoted_value, &json!(MASK).to_string(), 1);
@@ -195,15 +216,197 @@ proptest! {
         prop_assert_eq!(&value["mine"], &json!([format!("Bearer {MASK}!")]));
     }
 
+    /// A value that has the syntax's signs in it percent-encoded.
     #[test]
-    fn masking_twice_is_masking_once(text in object(), secret in "[a-eT ]{8,9}|[dumyClientSecr]{8,20}") {
+    fn a_secret_in_a_url_a_form_or_a_connection_string_does_not_survive(
+        name in select(names()),
+        value in "[a-zA-Z0-9%+/@:._~-]{1,20}",
+        (before, after) in select(vec![
+            ("https://host/path?page=1&", "&x=2#top"),
+            ("https://host/path#", ""),
+            ("see https://host/path?", " and more"),
+            ("grant_type=client_credentials&", "&scope=read"),
+            ("", "&grant_type=client_credentials"),
+            ("Server=x;User Id=sa;", ";"),
+            ("Server=x;", ";User Id=sa"),
+            ("Server=x; ", " ; User Id=sa"),
+            ("jdbc:sqlserver://host:1433;user=u;", ";encrypt=true"),
+            ("jdbc:mysql://host/db?user=u&", ""),
+        ]),
+        escape in any::<bool>(),
+    ) {
+        prop_assume!(before != "see https://host/path?" || !name.contains(' '));
+        let name = if escape { name.replace(['_', '-'], "%5F") } else { name };
+        let text = json!({ "a": format!("{before}{name}={value}{after}") }).to_string();
+        let expected = json!({ "a": format!("{before}{name}={MASK}{after}") }).to_string();
+
+        let masked = mask(&text, "another secret of the client")?;
+        prop_assert_eq!(&masked, &expected);
+        prop_assert_eq!(mask(&masked, "another secret of the client")?, expected);
+        for kept in PLATFORM_MASKS {
+            let text = json!({ "a": format!("{before}{name}={kept}{after}") }).to_string();
+            prop_assert_eq!(mask(&text, "another secret of the client")?, text);
+        }
+    }
+
+    #[test]
+    fn the_submitted_secret_does_not_survive_in_any_form(
+        secret in "[a-zA-Z0-9/+=&%é][a-zA-Z0-9/+=&% é\n]{6,30}[a-zA-Z0-9/+=&%é]",
+        forms in vec((0..5_usize, any::<u64>()), 1..4),
+        around in "[ !.,-]{1,3}",
+        spaces in space(),
+    ) {
+        prop_assume!(!MASK.contains(secret.as_str()));
+        let forms: Vec<_> = forms.into_iter().map(|(form, at)| written(&secret, form, at)).collect();
+        let text = format!("{around}{}{around}", forms.join(&around));
+        let text = json!({ "authParams": { "a": text } }).to_string();
+
+        let masked = mask(&text, &format!("{spaces}{secret}{spaces}"))?;
+
+        let value: Value = serde_json::from_str(&masked).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let left = value["authParams"]["a"].as_str().unwrap_or_default().replace(MASK, "");
+        let left: String = left.chars().filter(|c| !around.contains(*c)).collect();
+        prop_assert_eq!(left, "", "{}", masked);
+    }
+
+    /// Whatever the text, and whatever stands where in it.
+    #[test]
+    fn masking_twice_is_masking_once(
+        (secret, text) in secret_and_text(),
+        key in select(vec!["a", "authorization", "key", "password", "baseURI", "authParams2"]),
+        pair in select(vec!["x", "password", "Authorization", "client secret"]),
+    ) {
         prop_assume!(!secret.trim().is_empty());
-        let text = format!(r#"{{"a":"{secret}{MASK}{secret}x{secret}","b":{text}}}"#);
+        let text = json!({ "authParams": { key: text, "name": pair, "value": text }, "x": [text, MASK] }).to_string();
         let once = mask(&text, &secret)?;
 
         prop_assert_eq!(mask(&once, &secret)?, once.clone());
         prop_assert_eq!(mask(&once, MASK)?, once);
     }
+
+    /// Nothing but the content of strings is replaced: what is around them, keys and numbers stay.
+    #[test]
+    fn the_shape_of_the_json_stays((secret, text) in secret_and_text(), around in object()) {
+        prop_assume!(!secret.trim().is_empty());
+        let quoted = json!(text).to_string();
+        let text = format!(r#"{{"a":{quoted}, "password" : {quoted},"b":{around},"name":"pwd","value":{quoted}}}"#);
+        let masked = mask(&text, &secret)?;
+
+        prop_assert_eq!(without_strings(&masked), without_strings(&text));
+        let is_json = serde_json::from_str::<Value>(&masked).is_ok();
+        prop_assert!(is_json, "{}", masked);
+    }
+}
+
+/// A secret, and a text with it and with pieces of syntax in it.
+fn secret_and_text() -> impl Strategy<Value = (String, String)> {
+    let pieces = || {
+        select(vec![
+            "://",
+            ":",
+            "/",
+            "@",
+            "?",
+            "#",
+            "&",
+            ";",
+            "=",
+            "pwd",
+            "client_secret",
+            " ",
+            "\"",
+            "'",
+            "{",
+            "}",
+            "%",
+            "%61",
+            "%4",
+            "+",
+            "a",
+            "b",
+            "1",
+            "\r",
+            "\n",
+            "\r\n",
+            "<",
+            ",",
+            "https",
+            "jdbc:",
+            MASK,
+            "dummyClient",
+            "Secret",
+            "[Hidden]",
+            "%5BHidden%5D",
+            "Bearer ",
+            "abababab",
+            "é",
+            "%C3%A9",
+            "\\",
+        ])
+    };
+    (
+        vec(pieces(), 1..6),
+        vec(pieces(), 0..12),
+        vec(pieces(), 0..12),
+    )
+        .prop_map(|(secret, before, after)| {
+            let secret = secret.concat();
+            let text = format!("{}{secret}{}", before.concat(), after.concat());
+            (secret, text)
+        })
+}
+
+/// A text as programs write it: as it is, percent-encoded by several rules, with other line ends.
+fn written(secret: &str, form: usize, mut choice: u64) -> String {
+    let mut written = String::new();
+    for c in secret.chars() {
+        choice = choice.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let encoded = |upper: bool| {
+            let mut escapes = String::new();
+            for byte in c.to_string().bytes() {
+                let _ = if upper {
+                    write!(escapes, "%{byte:02X}")
+                } else {
+                    write!(escapes, "%{byte:02x}")
+                };
+            }
+            escapes
+        };
+        match (form, c) {
+            (0, _) => written.push(c),
+            (1, '\n') => written += "\r\n",
+            (1, _) => written.push(c),
+            (2, ' ') => written.push('+'),
+            (2, '\n') => written += "%0D%0A",
+            (2 | 3, 'a'..='z' | 'A'..='Z' | '0'..='9') => written.push(c),
+            (2 | 3, _) => written += &encoded(form == 2),
+            _ if c.is_ascii_alphanumeric() && choice & 1 == 0 => written.push(c),
+            _ => written += &encoded(choice & 2 == 0),
+        }
+    }
+    written
+}
+
+/// A JSON text with nothing left in the strings that are values.
+fn without_strings(text: &str) -> String {
+    let mut rest = text;
+    let mut left = String::new();
+    while let Some(start) = rest.find('"') {
+        let mut end = start + 1;
+        while !rest[end..].starts_with('"') {
+            end += if rest[end..].starts_with('\\') { 2 } else { 1 };
+            while !rest.is_char_boundary(end) {
+                end += 1;
+            }
+        }
+        left += &rest[..=start];
+        if rest[end + 1..].trim_start().starts_with(':') {
+            left += &rest[start + 1..end];
+        }
+        left.push('"');
+        rest = &rest[end + 1..];
+    }
+    left + rest
 }
 
 #[test]

@@ -94,6 +94,7 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
             r#"{"baseURL":"ftp://host"}"#.to_owned(),
         ),
         ("oauthConnectorDetails", r#"{"baseURL":5}"#.to_owned()),
+        ("oauthConnectorDetails", r#"{"baseURL":" "}"#.to_owned()),
         ("oauthConnectorDetails", r#"{"companyId":5}"#.to_owned()),
         ("oauthConnectorDetails", r#"{"clientId":null}"#.to_owned()),
         ("oauthConnectorDetails", r#"{"authParams":[]}"#.to_owned()),
@@ -112,6 +113,7 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
             "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n".to_owned(),
         ),
         ("oauthConnectorDetails", "{}".to_owned()),
+        ("oauthConnectorDetails", r#"{"baseURL":""}"#.to_owned()),
         ("oauthConnectorDetails", deep(32)),
         ("oauthConnectorDetails", long(64 * 1024)),
         (

@@ -176,6 +176,32 @@ async fn what_is_invalid_is_parked_redacted() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_parked_copy_holds_no_secret_that_is_invalid() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let mut publisher = stack.publisher().await?;
+    let long = format!("{}hunter2-hunter2", " ".repeat(20_000));
+    for secret in [
+        json!(long),
+        json!(["hunter2-hunter2"]),
+        json!({ "a": "hunter2-hunter2" }),
+    ] {
+        let mut input = sample_with("clientSecret", secret);
+        input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"}}"#.into();
+
+        let reply = publisher
+            .ask(input.to_string(), Publisher::properties("bad"))
+            .await?;
+        let parked = publisher.take(topology::PARKED).await?;
+
+        assert_eq!(reply["errors"][0]["field"], "clientSecret");
+        assert_eq!(parked.body["clientSecret"], MASK);
+        assert_eq!(parked.body["processId"], sample()["processId"]);
+        assert!(!parked.body.to_string().contains("hunter2"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn all_faults_of_a_body_are_answered() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;

@@ -66,9 +66,13 @@ fn masking(criterion: &mut Criterion) {
             };
             let secret = secret(case);
             group.throughput(Throughput::Bytes(case.text.len() as u64));
-            group.bench_with_input(BenchmarkId::from_parameter(kib), &case.text, |bencher, text| {
-                bencher.iter(|| mask(text, &secret));
-            });
+            group.bench_with_input(
+                BenchmarkId::from_parameter(kib),
+                &case.text,
+                |bencher, text| {
+                    bencher.iter(|| mask(text, &secret));
+                },
+            );
         }
     }
 }

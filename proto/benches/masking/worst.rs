@@ -48,12 +48,36 @@ const FILLED: [(&str, &str); 30] = [
 /// Starts of strings, each of which makes the rest another form.
 const STARTS: [&str; 4] = ["", "https://h/?", "a=b;", "jdbc:x://"];
 
+/// What a base URL is filled with, which is parsed as a URL besides.
+const BASE_URLS: [(&str, &str); 14] = [
+    ("a host of one label", "a"),
+    ("a host of many labels", "a."),
+    ("a host in another script", "\u{fc}"),
+    ("labels in another script", "\u{fc}."),
+    ("encoded labels", "xn--tda."),
+    ("one encoded label", "xn--tda"),
+    ("a host of marks", "e\u{301}\u{316}"),
+    ("a host of what is ignored", "\u{ad}"),
+    ("a host that is decoded", "%61"),
+    ("a host of numbers", "0x1."),
+    ("a host right to left", "\u{5d0}."),
+    ("user info", "u:p@"),
+    ("path segments", "h/../a/"),
+    ("a path in another script", "h/\u{fc}?"),
+];
+
 /// Members that an object is filled with.
 const MEMBERS: [(&str, &str); 8] = [
     ("members", r#""a":"","#),
     ("secrets", r#""secret":"secrets and more","#),
-    ("halves of pairs", r#""key":"secret","val":"a secret and more","#),
-    ("credentials", r#""authorization":"Bearer abcdefghijklmnop","#),
+    (
+        "halves of pairs",
+        r#""key":"secret","val":"a secret and more","#,
+    ),
+    (
+        "credentials",
+        r#""authorization":"Bearer abcdefghijklmnop","#,
+    ),
     ("small strings", r#""a":["","","","","",""],"#),
     ("numbers", r#""":[1,2,3,4,5,6],"#),
     ("nesting", r#""":[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]],"#),
@@ -77,6 +101,11 @@ pub fn cases(bytes: usize) -> Vec<Case> {
         text: format!("{{{}\"a\":1}}", filled(member, bytes - 10)),
         secret: "a secret of nobody".to_owned(),
     }));
+    cases.extend(BASE_URLS.map(|(name, part)| Case {
+        name,
+        text: format!(r#"{{"baseURL":"https://{}"}}"#, filled(part, bytes - 24)),
+        secret: "a secret of nobody".to_owned(),
+    }));
     cases.extend(secrets(bytes.min(64 * 1024) / 4, bytes));
     cases
 }
@@ -96,9 +125,21 @@ fn secrets(length: usize, bytes: usize) -> Vec<Case> {
         ("an encoded secret whose end never comes", &ends, "%61"),
         ("a secret that is encoded here and there", &all, "a%61"),
         ("a secret of eight bytes", &"abababab".to_owned(), "ab"),
-        ("many secrets", &"hunter2-hunter2-hunter2".to_owned(), "hunter2-hunter2-hunter2 "),
-        ("many encoded secrets", &"hunter2 hunter2 hunter2".to_owned(), "hunter2+hunter2+hunter2 "),
-        ("many secrets and pairs", &"hunter2-hunter2-hunter2".to_owned(), "pwd=hunter2-hunter2-hunter2&"),
+        (
+            "many secrets",
+            &"hunter2-hunter2-hunter2".to_owned(),
+            "hunter2-hunter2-hunter2 ",
+        ),
+        (
+            "many encoded secrets",
+            &"hunter2 hunter2 hunter2".to_owned(),
+            "hunter2+hunter2+hunter2 ",
+        ),
+        (
+            "many secrets and pairs",
+            &"hunter2-hunter2-hunter2".to_owned(),
+            "pwd=hunter2-hunter2-hunter2&",
+        ),
     ]
     .map(|(name, secret, part)| Case {
         name,

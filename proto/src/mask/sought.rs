@@ -151,10 +151,18 @@ impl Needle {
         let mut behind = tokens.clone();
         let mut length = 0;
         for (index, token) in tokens.enumerate() {
-            let byte = if self.encoded { token.folded() } else { token.byte };
+            let byte = if self.encoded {
+                token.folded()
+            } else {
+                token.byte
+            };
             length = self.longer(length, byte);
-            let first = (index + 1 >= self.bytes.len()).then(|| behind.next()).flatten();
-            if let Some(first) = first && length == self.bytes.len() {
+            let first = (index + 1 >= self.bytes.len())
+                .then(|| behind.next())
+                .flatten();
+            if let Some(first) = first
+                && length == self.bytes.len()
+            {
                 let place = offset + first.start..offset + token.end;
                 match found.last_mut() {
                     Some(last) if place.start < last.end => last.end = place.end,
@@ -240,18 +248,62 @@ mod tests {
     fn a_secret_is_found_in_each_of_its_forms() {
         let pem = "-----BEGIN KEY-----\nab+/=\n-----END KEY-----\n";
         let table: [(&str, &str, &[&str]); 14] = [
-            ("hunter2-hunter2", "a hunter2-hunter2!", &["hunter2-hunter2"]),
-            (" hunter2-hunter2\n", "xhunter2-hunter2y", &["hunter2-hunter2"]),
-            (pem, "<-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY----->", &["-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY-----"]),
-            ("line one\r\nline two", "line one\nline two", &["line one\nline two"]),
-            ("p@ss/w&rd", "p%40ss%2fw%26rd p%40ss%2Fw%26rd", &["p%40ss%2fw%26rd", "p%40ss%2Fw%26rd"]),
-            ("hunter2-hunter2", "%68unter2-hunter%32", &["%68unter2-hunter%32"]),
-            ("p ss+w rd", "p+ss%2Bw+rd p%20ss%2bw%20rd p%20ss+w%20rd", &["p+ss%2Bw+rd", "p%20ss%2bw%20rd", "p%20ss+w%20rd"]),
-            ("line one\nline two", "line%20one%0D%0Aline+two", &["line%20one%0D%0Aline+two"]),
-            ("sécrét-é", "s%C3%A9cr%c3%a9t-%C3%A9 sécrét-é", &["s%C3%A9cr%c3%a9t-%C3%A9", "sécrét-é"]),
-            ("%41%42%43", "x%41%42%43 and %2541%2542%2543", &["%41%42%43", "%2541%2542%2543"]),
+            (
+                "hunter2-hunter2",
+                "a hunter2-hunter2!",
+                &["hunter2-hunter2"],
+            ),
+            (
+                " hunter2-hunter2\n",
+                "xhunter2-hunter2y",
+                &["hunter2-hunter2"],
+            ),
+            (
+                pem,
+                "<-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY----->",
+                &["-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY-----"],
+            ),
+            (
+                "line one\r\nline two",
+                "line one\nline two",
+                &["line one\nline two"],
+            ),
+            (
+                "p@ss/w&rd",
+                "p%40ss%2fw%26rd p%40ss%2Fw%26rd",
+                &["p%40ss%2fw%26rd", "p%40ss%2Fw%26rd"],
+            ),
+            (
+                "hunter2-hunter2",
+                "%68unter2-hunter%32",
+                &["%68unter2-hunter%32"],
+            ),
+            (
+                "p ss+w rd",
+                "p+ss%2Bw+rd p%20ss%2bw%20rd p%20ss+w%20rd",
+                &["p+ss%2Bw+rd", "p%20ss%2bw%20rd", "p%20ss+w%20rd"],
+            ),
+            (
+                "line one\nline two",
+                "line%20one%0D%0Aline+two",
+                &["line%20one%0D%0Aline+two"],
+            ),
+            (
+                "sécrét-é",
+                "s%C3%A9cr%c3%a9t-%C3%A9 sécrét-é",
+                &["s%C3%A9cr%c3%a9t-%C3%A9", "sécrét-é"],
+            ),
+            (
+                "%41%42%43",
+                "x%41%42%43 and %2541%2542%2543",
+                &["%41%42%43", "%2541%2542%2543"],
+            ),
             ("abababab", "xabababababy", &["ababababab"]),
-            ("aaaaaaaa", "aaaaaaaaaaaaaaaaaaaa", &["aaaaaaaaaaaaaaaaaaaa"]),
+            (
+                "aaaaaaaa",
+                "aaaaaaaaaaaaaaaaaaaa",
+                &["aaaaaaaaaaaaaaaaaaaa"],
+            ),
             ("abcdefgh", "abcdefghabcdefgh", &["abcdefgh", "abcdefgh"]),
             ("abcdef12", "100%abcdef12", &["abcdef12"]),
         ];
@@ -262,8 +314,20 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_not_looked_for() {
-        for secret in ["", "short", " short      ", MASK, "the client", " the client ", "[[HIDDEN]]", "[Hidden]"] {
-            assert!(Sought::submitted(secret, "the client").is_none(), "{secret}");
+        for secret in [
+            "",
+            "short",
+            " short      ",
+            MASK,
+            "the client",
+            " the client ",
+            "[[HIDDEN]]",
+            "[Hidden]",
+        ] {
+            assert!(
+                Sought::submitted(secret, "the client").is_none(),
+                "{secret}"
+            );
         }
         assert!(Sought::any_length("short", "the client").is_some());
         assert!(Sought::any_length(" ", "the client").is_none());
@@ -272,7 +336,10 @@ mod tests {
     #[test]
     fn no_place_touches_a_mask() {
         assert_eq!(found("ClientSecret", MASK), Vec::<&str>::new());
-        assert_eq!(found("dummyClient", "dummyClient dummyClientSecret"), ["dummyClient"]);
+        assert_eq!(
+            found("dummyClient", "dummyClient dummyClientSecret"),
+            ["dummyClient"]
+        );
         assert_eq!(
             found("dummyClientSecret-and-more", "dummyClientSecret-and-more"),
             ["-and-more"]

@@ -28,11 +28,26 @@ fn the_value_of_a_secrets_name_is_masked() -> anyhow::Result<()> {
     all(
         "a secret of nobody",
         &[
-            (r#"{"consumerSecret":"a","x":"b"}"#, r#"{"consumerSecret":"<>","x":"b"}"#),
-            (r#"{"a":[{"x-api-key":"a"}]}"#, r#"{"a":[{"x-api-key":"<>"}]}"#),
-            (r#"{"pass\u0070hrase":"\u0061\n"}"#, r#"{"pass\u0070hrase":"<>"}"#),
-            (r#"{"secret":"","saskey":5,"assertion":["a"]}"#, r#"{"secret":"","saskey":5,"assertion":["a"]}"#),
-            (r#"{"tokenType":"a","accessTokenParams":{"b":"c"}}"#, r#"{"tokenType":"a","accessTokenParams":{"b":"c"}}"#),
+            (
+                r#"{"consumerSecret":"a","x":"b"}"#,
+                r#"{"consumerSecret":"<>","x":"b"}"#,
+            ),
+            (
+                r#"{"a":[{"x-api-key":"a"}]}"#,
+                r#"{"a":[{"x-api-key":"<>"}]}"#,
+            ),
+            (
+                r#"{"pass\u0070hrase":"\u0061\n"}"#,
+                r#"{"pass\u0070hrase":"<>"}"#,
+            ),
+            (
+                r#"{"secret":"","saskey":5,"assertion":["a"]}"#,
+                r#"{"secret":"","saskey":5,"assertion":["a"]}"#,
+            ),
+            (
+                r#"{"tokenType":"a","accessTokenParams":{"b":"c"}}"#,
+                r#"{"tokenType":"a","accessTokenParams":{"b":"c"}}"#,
+            ),
         ],
     )
 }
@@ -49,8 +64,14 @@ fn pairs_are_masked_whatever_their_halves_are_called() -> anyhow::Result<()> {
                         &format!(r#"{{"a":[{{"{first}":"client-secret","{second}":"<>"}}]}}"#),
                     ),
                     (
-                        &format!(r#"{{"{second}":"b","{}":"password"}}"#, first.to_uppercase()),
-                        &format!(r#"{{"{second}":"<>","{}":"password"}}"#, first.to_uppercase()),
+                        &format!(
+                            r#"{{"{second}":"b","{}":"password"}}"#,
+                            first.to_uppercase()
+                        ),
+                        &format!(
+                            r#"{{"{second}":"<>","{}":"password"}}"#,
+                            first.to_uppercase()
+                        ),
                     ),
                 ],
             )?;
@@ -59,9 +80,18 @@ fn pairs_are_masked_whatever_their_halves_are_called() -> anyhow::Result<()> {
     all(
         "a secret of nobody",
         &[
-            (r#"{"param_name":"pwd","param-value":"a"}"#, r#"{"param_name":"pwd","param-value":"<>"}"#),
-            (r#"{"key":"scope","value":"a","b":"password"}"#, r#"{"key":"scope","value":"a","b":"password"}"#),
-            (r#"{"key":"secret","values":"a"}"#, r#"{"key":"secret","values":"a"}"#),
+            (
+                r#"{"param_name":"pwd","param-value":"a"}"#,
+                r#"{"param_name":"pwd","param-value":"<>"}"#,
+            ),
+            (
+                r#"{"key":"scope","value":"a","b":"password"}"#,
+                r#"{"key":"scope","value":"a","b":"password"}"#,
+            ),
+            (
+                r#"{"key":"secret","values":"a"}"#,
+                r#"{"key":"secret","values":"a"}"#,
+            ),
         ],
     )
 }
@@ -71,14 +101,38 @@ fn a_credential_is_masked_behind_its_scheme() -> anyhow::Result<()> {
     all(
         "a secret of nobody",
         &[
-            (r#"{"Authorization":"Basic YTpi=="}"#, r#"{"Authorization":"Basic <>"}"#),
-            (r#"{"authorization":" bEARER\t a b "}"#, r#"{"authorization":" bEARER\t <> "}"#),
-            (r#"{"name":"Authorization","value":"Bearer a"}"#, r#"{"name":"Authorization","value":"Bearer <>"}"#),
-            (r#"{"authorization":"Digest a"}"#, r#"{"authorization":"Digest a"}"#),
-            (r#"{"authorization":"Bearer"}"#, r#"{"authorization":"Bearer"}"#),
-            (r#"{"authorization":"Bearer "}"#, r#"{"authorization":"Bearer "}"#),
-            (r#"{"authorizationUrl":"Bearer a","x":"Bearer a"}"#, r#"{"authorizationUrl":"Bearer a","x":"Bearer a"}"#),
-            (r#"{"authorization":"https://u:p@h"}"#, r#"{"authorization":"https://u:<>@h"}"#),
+            (
+                r#"{"Authorization":"Basic YTpi=="}"#,
+                r#"{"Authorization":"Basic <>"}"#,
+            ),
+            (
+                r#"{"authorization":" bEARER\t a b "}"#,
+                r#"{"authorization":" bEARER\t <> "}"#,
+            ),
+            (
+                r#"{"name":"Authorization","value":"Bearer a"}"#,
+                r#"{"name":"Authorization","value":"Bearer <>"}"#,
+            ),
+            (
+                r#"{"authorization":"Digest a"}"#,
+                r#"{"authorization":"Digest a"}"#,
+            ),
+            (
+                r#"{"authorization":"Bearer"}"#,
+                r#"{"authorization":"Bearer"}"#,
+            ),
+            (
+                r#"{"authorization":"Bearer "}"#,
+                r#"{"authorization":"Bearer "}"#,
+            ),
+            (
+                r#"{"authorizationUrl":"Bearer a","x":"Bearer a"}"#,
+                r#"{"authorizationUrl":"Bearer a","x":"Bearer a"}"#,
+            ),
+            (
+                r#"{"authorization":"https://u:p@h"}"#,
+                r#"{"authorization":"https://u:<>@h"}"#,
+            ),
         ],
     )
 }
@@ -100,7 +154,10 @@ fn the_platforms_masks_stay() -> anyhow::Result<()> {
     all(
         "a secret of nobody",
         &[
-            (r#"{"secret":"\u005bHidden]"}"#, r#"{"secret":"\u005bHidden]"}"#),
+            (
+                r#"{"secret":"\u005bHidden]"}"#,
+                r#"{"secret":"\u005bHidden]"}"#,
+            ),
             (r#"{"secret":"[hidden]"}"#, r#"{"secret":"<>"}"#),
             (r#"{"secret":" [Hidden]"}"#, r#"{"secret":"<>"}"#),
         ],
@@ -116,18 +173,36 @@ fn the_submitted_secret_is_masked_in_each_of_its_forms() -> anyhow::Result<()> {
             (r#"{"a":"hunter2/\r\nhunter2"}"#, r#"{"a":"<>"}"#),
             (r#"{"a":"x=hunter2%2f%0ahunter2&y"}"#, r#"{"a":"x=<>&y"}"#),
             (r#"{"a":"\u0068unter2%2F%0D%0Ahunter2"}"#, r#"{"a":"<>"}"#),
-            (r#"{"clientId":"hunter2/\nhunter2"}"#, r#"{"clientId":"hunter2/\nhunter2"}"#),
-            (r#"{"authParams":{"clientId":"hunter2/\nhunter2"}}"#, r#"{"authParams":{"clientId":"<>"}}"#),
+            (
+                r#"{"clientId":"hunter2/\nhunter2"}"#,
+                r#"{"clientId":"hunter2/\nhunter2"}"#,
+            ),
+            (
+                r#"{"authParams":{"clientId":"hunter2/\nhunter2"}}"#,
+                r#"{"authParams":{"clientId":"<>"}}"#,
+            ),
         ],
     )?;
     all(
         "hunter2-hunter2",
         &[
             (r#"{"a":"hunter2-hunter2-hunter2"}"#, r#"{"a":"<>"}"#),
-            (r#"{"a":"https://u:xhunter2-hunter2@h?pwd=y&b=hunter2-hunter2"}"#, r#"{"a":"https://u:<>@h?pwd=<>&b=<>"}"#),
-            (r#"{"a":"pwd=xhunter2-hunter2y&b=c"}"#, r#"{"a":"pwd=<>&b=c"}"#),
-            (r#"{"authorization":"Bearer hunter2-hunter2"}"#, r#"{"authorization":"Bearer <>"}"#),
-            (r#"{"authorization":"Other hunter2-hunter2"}"#, r#"{"authorization":"Other <>"}"#),
+            (
+                r#"{"a":"https://u:xhunter2-hunter2@h?pwd=y&b=hunter2-hunter2"}"#,
+                r#"{"a":"https://u:<>@h?pwd=<>&b=<>"}"#,
+            ),
+            (
+                r#"{"a":"pwd=xhunter2-hunter2y&b=c"}"#,
+                r#"{"a":"pwd=<>&b=c"}"#,
+            ),
+            (
+                r#"{"authorization":"Bearer hunter2-hunter2"}"#,
+                r#"{"authorization":"Bearer <>"}"#,
+            ),
+            (
+                r#"{"authorization":"Other hunter2-hunter2"}"#,
+                r#"{"authorization":"Other <>"}"#,
+            ),
         ],
     )
 }
@@ -141,7 +216,10 @@ fn masks_make_nothing_of_what_stands_beside_them() -> anyhow::Result<()> {
         ("1xxxxxxx%", "%31xxxxxxx%41xxxxxxx%"),
         ("a long secret&", "pwd=b&a long secret&c=d"),
         ("dummyClientSecret1", "dummyClientSecret11111111111"),
-        ("dummyClientSecret-and-more", "dummyClientSecretdummyClientSecret-and-more-and-more"),
+        (
+            "dummyClientSecret-and-more",
+            "dummyClientSecretdummyClientSecret-and-more-and-more",
+        ),
         ("://u:secret@", "http://u:secret@h://u:x@y"),
         ("ClientSecret and", "dummyClientSecret andClientSecret and"),
     ] {
@@ -169,7 +247,8 @@ fn the_work_is_linear_in_the_text() -> anyhow::Result<()> {
 
 #[test]
 fn what_stands_anywhere_in_a_json_text_is_found() {
-    let holds = |text, piece| Sought::any_length(piece, "").is_some_and(|sought| holds(text, &sought));
+    let holds =
+        |text, piece| Sought::any_length(piece, "").is_some_and(|sought| holds(text, &sought));
     for text in [
         r#"{"a":"x12345"}"#,
         r#"{"12345":1}"#,
