@@ -162,7 +162,7 @@ const scenarios = {
     // All faults at once, beside their fields, in the gateway's words.
     await page.getByText("connectionId must not be empty or blank.").waitFor();
     const url = await field(page, "Base URL").evaluate(input => document.getElementById(input.getAttribute("aria-describedby")).textContent);
-    assert.match(url, /must hold an absolute http or https URL as its baseURL/);
+    assert.match(url, /must hold an absolute http or https URL, or an empty string, as its baseURL/);
     assert.equal(await field(page, "Connection").evaluate(input => input === document.activeElement), true);
     await field(page, "Connection").fill("1");
     await field(page, "Base URL").fill("https://idp.example");
@@ -272,6 +272,10 @@ const scenarios = {
       "PASS-word": "one", "empty": "", "tokenType": "bearer", "api_key": SECRET, "note": `${SECRET} and ${SECRET}`,
       "url": `https://u:p@ss@host/x?a=1&Access%5FToken=t;id_token=i#secret=s`, "short": "https://u:@host",
       "jdbc": "jdbc:postgresql://u:pw@host/db", "key": "client_secret", "value": "in a pair", "unicode": "ünïcode",
+      "param-value": "in a pair too", "X-API-Key": "k", "Authorization": "bEARER  t.o.k.e.n ", "passphrase": "[[HIDDEN]]",
+      "form": "grant_type=client_credentials&client%5Fsecret=f%26&scope=a", "hidden": "a=b&secret=[Hidden]&c=d",
+      "connection": "Server=x;User Id=sa;Pwd='a;b=c';Client Secret = d e ; App=f", "driver": "jdbc:sqlserver://h:1433;user=u;password=p@s:s;x=y",
+      "encoded": `%61${SECRET.slice(1).replaceAll("-", "%2d")}${SECRET}%2D`, "prose": "The secret of it = patience; x == y", "overlap": SECRET + SECRET,
     };
     let row = 0;
     for (const [name, value] of Object.entries(rows)) await addParameter(page, "Access token parameters", row += 1, name, value);

@@ -19,7 +19,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 16] = files![
+const FILES: [(&str, &str, &str); 19] = files![
     "console.css" CSS,
     "main.js" JAVASCRIPT,
     "api.js" JAVASCRIPT,
@@ -33,8 +33,11 @@ const FILES: [(&str, &str, &str); 16] = files![
     "json.js" JAVASCRIPT,
     "list.js" JAVASCRIPT,
     "masking.js" JAVASCRIPT,
+    "names.js" JAVASCRIPT,
     "params.js" JAVASCRIPT,
+    "secrets.js" JAVASCRIPT,
     "session.js" JAVASCRIPT,
+    "sought.js" JAVASCRIPT,
     "trip.js" JAVASCRIPT,
 ];
 
@@ -44,7 +47,11 @@ pub fn page(spaces_claim: &str) -> Page {
     let settings = json!({
         "spacesClaim": spaces_claim,
         "mask": MASK,
+        "platformMasks": mask::PLATFORM_MASKS,
         "secretNames": mask::SECRET_NAMES,
+        "pairNames": mask::PAIR_NAME_KEYS,
+        "pairValues": mask::PAIR_VALUE_KEYS,
+        "authorization": mask::AUTHORIZATION,
         "shortestSearched": mask::SHORTEST_SEARCHED_BYTES,
     });
     let settings = format!("export const settings = {settings};\n");

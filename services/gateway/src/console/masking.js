@@ -1,29 +1,24 @@
 // What the browser may keep of what is typed: what the service would keep of it.
 //
 // The rules are those of the service (`proto/src/mask.rs`), so that a draft that is sent after a
-// refresh is the same command as before. The names and the mask come from there.
+// refresh is the same command as before. The names and the masks come from there.
 
 import { parse } from "./json.js";
+import { isFirstHalf, isMask, isSecondHalf, namesACredential, namesASecret } from "./names.js";
+import { secretsIn } from "./secrets.js";
 import { settings } from "./settings.js";
+import { soughtIn } from "./sought.js";
 
-const { mask, secretNames, shortestSearched } = settings;
-const USER_INFO = /(:\/\/[^\s/\\?#:@]*:)([^\s/\\?#]+)(?=@)/g;
-const PARAMETER = /([?&;#])([^?&;#=\s]+)=([^?&;#\s]+)/g;
-
-const normalised = name => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
-
-export const namesASecret = name => secretNames.includes(normalised(name));
+const { mask } = settings;
 
 /** Values of the form without any secret in them. */
 export function masked(values, secret) {
-  const isSought = new TextEncoder().encode(secret).length >= shortestSearched
-    && secret !== values.clientId && secret !== mask;
-  const sought = isSought ? secret : null;
+  const sought = soughtIn(secret, values.clientId);
   return {
     ...values,
-    baseURL: withoutUrlSecrets(values.baseURL),
-    companyId: withoutUrlSecrets(values.companyId),
-    detailsClientId: withoutUrlSecrets(values.detailsClientId),
+    baseURL: maskedText(values.baseURL, null),
+    companyId: maskedText(values.companyId, null),
+    detailsClientId: maskedText(values.detailsClientId, null),
     authParams: maskedRows(values.authParams, sought),
     accessTokenParams: maskedRows(values.accessTokenParams, sought),
   };
@@ -47,35 +42,53 @@ function parsed(text) {
 }
 
 function maskedMembers(members, sought) {
-  const isPair = members.some(([name, value]) =>
-    ["key", "name"].includes(normalised(name)) && typeof value === "string" && namesASecret(value));
+  const named = members.filter(([name, value]) => typeof value === "string" && isFirstHalf(name));
+  const pairOf = says => named.some(([, value]) => says(value));
+  const [secretPair, credentialPair] = [pairOf(namesASecret), pairOf(namesACredential)];
   return members.map(([name, value]) => {
-    const isSecret = namesASecret(name) || (isPair && normalised(name) === "value");
-    return [name, isSecret && typeof value === "string" && value !== "" ? mask : maskedValue(value, sought)];
+    const isSecret = namesASecret(name);
+    const isCredential = namesACredential(name);
+    const isSecond = !isSecret && !isCredential && isSecondHalf(name);
+    if (isSecret || (isSecond && secretPair)) return [name, maskedWhole(value, sought)];
+    return [name, maskedValue(value, sought, isCredential || (isSecond && credentialPair))];
   });
 }
 
-function maskedValue(value, sought) {
-  if (typeof value === "string") {
-    const text = withoutUrlSecrets(value);
-    return sought ? text.replaceAll(sought, mask) : text;
-  }
+function maskedWhole(value, sought) {
+  if (typeof value !== "string") return maskedValue(value, sought);
+  return value === "" || isMask(value) ? value : mask;
+}
+
+function maskedValue(value, sought, isCredential = false) {
+  if (typeof value === "string") return maskedText(value, sought, isCredential);
   if (Array.isArray(value)) return value.map(item => maskedValue(item, sought));
   if (value === null || typeof value !== "object" || JSON.isRawJSON?.(value)) return value;
   return Object.fromEntries(maskedMembers(Object.entries(value), sought));
 }
 
-function withoutUrlSecrets(text) {
-  return text
-    .replace(USER_INFO, `$1${mask}`)
-    .replace(PARAMETER, (whole, before, name) =>
-      namesASecret(decoded(name)) ? `${before}${name}=${mask}` : whole);
+function maskedText(text, sought, isCredential = false) {
+  if (isMask(text)) return text;
+  const shown = sought ? replaced(text, sought(text)) : text;
+  return replaced(shown, (isCredential && credential(shown)) || secretsIn(shown));
 }
 
-function decoded(name) {
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
+/** What follows the scheme in the value of an `Authorization` header. */
+function credential(text) {
+  const scheme = /^[ \t\n\f\r]*(?:basic|bearer)[ \t\n\f\r]+/i.exec(text);
+  if (!scheme) return null;
+  let end = text.length;
+  while (end > scheme[0].length && /[ \t\n\f\r]/.test(text[end - 1])) end -= 1;
+  const value = text.slice(scheme[0].length, end);
+  if (value === "") return null;
+  return isMask(value) ? [] : [[scheme[0].length, end]];
+}
+
+function replaced(text, places) {
+  let shown = "";
+  let done = 0;
+  for (const [start, end] of places) {
+    shown += text.slice(done, start) + mask;
+    done = end;
   }
+  return shown + text.slice(done);
 }

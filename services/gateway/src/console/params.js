@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { faultsOf, same } from "./details.js";
-import { namesASecret } from "./masking.js";
+import { namesASecret } from "./names.js";
 import { settings } from "./settings.js";
 
 /** The table in a fieldset. `changed` is called for everything that is typed in it. */
