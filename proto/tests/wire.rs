@@ -272,7 +272,7 @@ fn a_trace_context_is_bounded_and_in_the_form_of_w3c() {
 }
 
 #[test]
-fn what_a_parked_copy_must_not_keep_is_never_written() {
+fn a_parked_copy_has_no_expiration_priority_encoding_or_reply_address() {
     let envelope = Envelope::read(
         &BasicProperties::default()
             .with_message_id("c".into())
