@@ -1,17 +1,23 @@
 //! The commands about connector details, and what both have in common.
 
 mod delete;
+mod revision;
 mod save;
 
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use sha2::{Digest, Sha256};
 
-use crate::{error::Fault, record::RecordKey, topology};
+use crate::{Envelope, error::Fault, fields::CommandId, record::RecordKey, topology};
 
 pub use delete::DeleteConnectorDetails;
+pub use revision::ExpectedRevision;
+pub(crate) use revision::exact_number;
 pub use save::{SaveConnectorDetails, SaveInput};
+
+/// The largest body that is read. Every valid command fits, even if it writes each of its bytes as
+/// an escape of six.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What a message asks for, as its `type` property says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,27 @@ pub enum Command {
 }
 
 impl Command {
+    /// Reads a message: its properties and its body. A body is not looked at where its properties
+    /// leave open what it is.
+    ///
+    /// # Errors
+    /// All faults, those of the properties first.
+    pub fn read<'a>(
+        envelope: &'a Envelope,
+        body: &[u8],
+    ) -> Result<(&'a CommandId, Self), Vec<Fault>> {
+        let checked = envelope.check();
+        let decoded = envelope.body_kind().map(|kind| Self::decode(kind, body));
+        match (checked, decoded) {
+            (Ok((_, id)), Some(Ok(command))) => Ok((id, command)),
+            (checked, decoded) => {
+                let mut faults = checked.err().unwrap_or_default();
+                faults.extend(decoded.and_then(Result::err).unwrap_or_default());
+                Err(faults)
+            }
+        }
+    }
+
     /// Decodes a message body.
     ///
     /// # Errors
@@ -114,51 +141,6 @@ impl Command {
             Self::Save(save) => save.fingerprint(),
             Self::Delete(delete) => delete.fingerprint(),
         }
-    }
-}
-
-/// The revision that a record must have for a command to take effect; 0 where there must be none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct ExpectedRevision(i64);
-
-impl ExpectedRevision {
-    /// The field's name in the API and on the wire.
-    pub const FIELD: &'static str = "expectedRevision";
-
-    /// Takes a number that a record's revision can be, or 0.
-    ///
-    /// # Errors
-    /// Negative.
-    pub fn new(revision: i64) -> Result<Self, Fault> {
-        if revision < 0 {
-            return Err(Fault::value(Self::FIELD, "must be 0 or more"));
-        }
-        Ok(Self(revision))
-    }
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> i64 {
-        self.0
-    }
-}
-
-impl JsonSchema for ExpectedRevision {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ExpectedRevision".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "integer",
-            "description": "The revision that the record must have, or 0 where there must be none; \
-                            else the command is refused with CONFLICT. Missing: whatever it is.",
-            "minimum": 0,
-        })
     }
 }
 

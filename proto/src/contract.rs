@@ -1,14 +1,15 @@
 //! The contract, published: AsyncAPI and JSON Schema, made from the types and constants that the
 //! services themselves use. `cargo dev contract` writes the files; a test fails where they differ.
 
+mod messages;
+
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
     command::Kind,
-    envelope::{self, PACK_REPLIES, SUBJECT},
+    envelope,
     event::{self, ConnectorDetailsDeleted, ConnectorDetailsSaved},
-    parked,
     reply::{self, Packed, Reply},
     topology::{self, COMMANDS, QUEUE},
     wire::{DeleteWire, Wire},
@@ -41,6 +42,7 @@ pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
         (SAVE, schema::<Wire>(SAVE, &read)),
         (DELETE, schema::<DeleteWire>(DELETE, &read)),
         (reply::TYPE, schema::<Reply>(reply::TYPE, &written)),
+        (reply::DELETE_TYPE, delete_reply(&written)),
         (
             event::SAVED_TYPE,
             schema::<ConnectorDetailsSaved>(event::SAVED_TYPE, &written),
@@ -77,6 +79,16 @@ fn schema<T: JsonSchema>(title: &str, settings: &SchemaSettings) -> Value {
     schema
 }
 
+/// A reply to a deletion is a reply that never says that something was saved.
+fn delete_reply(settings: &SchemaSettings) -> Value {
+    let mut schema = schema::<Reply>(reply::DELETE_TYPE, settings);
+    schema["description"] = "The body of a reply to a deletion.".into();
+    if let Some(outcomes) = schema["oneOf"].as_array_mut() {
+        outcomes.retain(|outcome| outcome["properties"]["outcome"]["const"] != "saved");
+    }
+    schema
+}
+
 fn document() -> Value {
     let answered = |reply: &str| {
         json!({
@@ -93,8 +105,8 @@ fn document() -> Value {
             "title": "Connector Details",
             "version": "1.0.0",
             "description": "Saves connector details through a queue, and answers with the stored \
-                            record. The secret is never kept. proto/README.md tells how to publish, \
-                            and how the contract changes.",
+                            record. The secret is never kept. proto/README.md has all rules for \
+                            publishers in one place, and how the contract changes.",
             "license": { "name": "Apache-2.0" },
         },
         "defaultContentType": envelope::CONTENT_TYPE,
@@ -103,7 +115,16 @@ fn document() -> Value {
                 "host": "localhost:5672",
                 "protocol": "amqp",
                 "protocolVersion": "0.9.1",
-                "description": "RabbitMQ, 3.12 or later.",
+                "pathname": "/{vhost}",
+                "description": "RabbitMQ, 3.10 or later; tested on 3.10 and 4.0.",
+                "variables": {
+                    "vhost": {
+                        "default": "/",
+                        "description": "The virtual host. Any will do: all exchanges and queues are \
+                                        in the one that the worker's AMQP URL names. In a URL the \
+                                        default one is written %2f.",
+                    },
+                },
             },
         },
         "channels": channels(),
@@ -140,7 +161,7 @@ fn document() -> Value {
                 "messages": [{ "$ref": "#/channels/parked/messages/parked" }],
             },
         },
-        "components": { "messages": messages() },
+        "components": { "messages": messages::all() },
     })
 }
 
@@ -151,16 +172,17 @@ fn commands(kind: Kind, name: &str, message: &str) -> Value {
         "title": kind.as_str(),
         "description": format!(
             "The routing key at the exchange {COMMANDS}, which leads to the queue {QUEUE}: a quorum \
-             queue with one active consumer, and one order for all commands. Publish persistent and \
-             mandatory, and wait for the confirm: what was confirmed is decided, whatever dies. A full \
-             queue (1,000,000 commands or 1 GiB) refuses with a nack.",
+             queue with one active consumer, and one order for all commands. The key only leads there; \
+             the type property says what a message is. Publish persistent and mandatory, and wait for \
+             the confirm: what was confirmed is decided, whatever dies. A full queue (1,000,000 commands \
+             or 1 GiB) refuses with a nack.",
         ),
         "messages": { name: { "$ref": format!("#/components/messages/{message}") } },
         "bindings": {
             "amqp": {
                 "is": "routingKey",
                 "exchange": {
-                    "name": COMMANDS, "type": "direct", "durable": true, "autoDelete": false, "vhost": "/",
+                    "name": COMMANDS, "type": "direct", "durable": true, "autoDelete": false,
                 },
                 "bindingVersion": "0.3.0",
             },
@@ -215,7 +237,7 @@ fn channels() -> Value {
                     "is": "routingKey",
                     "exchange": {
                         "name": topology::EVENTS, "type": "topic", "durable": true,
-                        "autoDelete": false, "vhost": "/",
+                        "autoDelete": false,
                     },
                     "bindingVersion": "0.3.0",
                 },
@@ -229,116 +251,5 @@ fn channels() -> Value {
             "messages": { "parked": { "$ref": "#/components/messages/Parked" } },
             "bindings": { "amqp": queue(topology::PARKED.to_owned(), false) },
         },
-    })
-}
-
-/// The headers of a command, of an event, and of a parked command.
-fn headers() -> [Value; 3] {
-    let text = |description: &str| json!({ "type": "string", "maxLength": 1024, "description": description });
-    let trace = json!({
-        "traceparent": text("W3C trace context of the publisher."),
-        "tracestate": text("W3C trace state."),
-    });
-    let mut sent = trace.clone();
-    sent[SUBJECT] = text("The person behind the save. Only the gateway's word counts.");
-    sent[PACK_REPLIES] = json!({ "type": "boolean", "description": "Whether several replies may come in one message." });
-    let told = json!({ "traceparent": trace["traceparent"] });
-    let mut kept = trace;
-    for (name, description) in [
-        (parked::REASON, "The code of the refusal."),
-        (parked::FIELD, "The field at fault, where there is one."),
-        (parked::USER_ID, "The broker user of the publisher."),
-    ] {
-        kept[name] = text(description);
-    }
-    for (name, description) in [
-        (parked::PARKED_AT, "When, in milliseconds since 1970 UTC."),
-        (parked::BODY_BYTES, "The length of the body as it came."),
-    ] {
-        kept[name] = json!({ "type": "integer", "description": description });
-    }
-    [sent, told, kept]
-}
-
-fn messages() -> Value {
-    let message = |name: &str, title: &str, rest: Value| {
-        let mut message = json!({
-            "name": name,
-            "title": title,
-            "contentType": envelope::CONTENT_TYPE,
-            "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
-        });
-        if let (Value::Object(message), Value::Object(rest)) = (&mut message, rest) {
-            message.extend(rest);
-        }
-        message
-    };
-    let payload = |name: &str| json!({ "$ref": format!("./schemas/{name}.json") });
-    let [sent, told, kept] = headers();
-    let command = |name: &str, title: &str| {
-        let rest = json!({
-            "headers": { "type": "object", "properties": sent },
-            "payload": payload(name),
-            // AsyncAPI has no place of its own for AMQP's properties.
-            "x-amqp-properties": {
-                "type": name,
-                "content_type": envelope::CONTENT_TYPE,
-                "message_id": "The command's id, unique in its Space, 1 to 255 bytes: a repeat has \
-                               the same and changes nothing; other content under it is a CONFLICT.",
-                "correlation_id": "Echoed in the reply; missing: the message_id.",
-                "reply_to": "Where the reply goes; missing: nowhere.",
-                "delivery_mode": "2, persistent.",
-                "timestamp": "When it was published, in seconds since 1970 UTC.",
-                "user_id": "The broker user, checked by the broker.",
-                "app_id": "The publishing service.",
-            },
-        });
-        message(name, title, rest)
-    };
-    let happened = |name: &str, title: &str| {
-        let rest = json!({
-            "headers": { "type": "object", "properties": told },
-            "payload": payload(name),
-            "x-amqp-properties": {
-                "type": name,
-                "message_id": "The record's id and the revision that came of it, ID:REVISION.",
-                "delivery_mode": "2, persistent.",
-                "timestamp": "When it was announced, in seconds since 1970 UTC.",
-                "app_id": "connector-details-worker",
-            },
-        });
-        message(name, title, rest)
-    };
-    json!({
-        "SaveConnectorDetails": command(SAVE, "Save connector details"),
-        "DeleteConnectorDetails": command(DELETE, "Delete connector details"),
-        "SaveConnectorDetailsReply": message(
-            reply::TYPE,
-            "What became of a command",
-            json!({ "payload": payload(reply::TYPE) }),
-        ),
-        "DeleteConnectorDetailsReply": message(
-            reply::DELETE_TYPE,
-            "What became of a deletion",
-            json!({ "payload": payload(reply::TYPE) }),
-        ),
-        "SaveConnectorDetailsReplies": message(
-            reply::PACKED_TYPE,
-            "What became of several commands",
-            json!({ "payload": payload(reply::PACKED_TYPE) }),
-        ),
-        "ConnectorDetailsSaved": happened(event::SAVED_TYPE, "A record was saved"),
-        "ConnectorDetailsDeleted": happened(event::DELETED_TYPE, "A record was deleted"),
-        "Parked": message(
-            SAVE,
-            "A command that nobody can apply",
-            json!({
-                "headers": { "type": "object", "properties": kept },
-                "payload": {
-                    "type": "object",
-                    "description": "The fields of the command that are well formed, secrets masked.",
-                },
-            }),
-        ),
     })
 }

@@ -7,10 +7,16 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use crate::{command::Kind, error::Fault, fields::CommandId};
+use crate::{
+    command::Kind,
+    error::Fault,
+    fields::CommandId,
+    properties::{is_json, is_traceparent, is_unencoded},
+    record::ok,
+};
 
-/// The content type of every body.
-pub const CONTENT_TYPE: &str = "application/json";
+pub use crate::properties::{CONTENT_TYPE, MAX_TRACESTATE_BYTES};
+
 /// How the names of exclusive reply queues begin.
 pub const REPLY_QUEUES: &str = "ipack.reply.";
 /// How an address of direct reply-to begins, once RabbitMQ has put it in the place of
@@ -27,7 +33,8 @@ const PERSISTENT: u8 = 2;
 const ANSWERED: [&str; 2] = [DIRECT_REPLY_TO, REPLY_QUEUES];
 const LONGEST_HEADER_BYTES: usize = 1024;
 
-/// What stands around a command's body.
+/// What stands around a command's body. Every value in it is bounded, so that whatever is published
+/// with them fits into a frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// `message_id`: the command's id. None where it is missing or breaks the rules of ids.
@@ -38,15 +45,16 @@ pub struct Envelope {
     pub reply_to: Option<String>,
     /// Whether several replies may come in one message.
     pub pack_replies: bool,
-    /// The person, as the gateway read it from the token.
+    /// The person, as the gateway read it from the token. Whether the publisher's word counts is
+    /// for the worker to decide.
     pub subject: Option<String>,
     /// The broker user of the publisher, checked by the broker.
     pub user_id: Option<String>,
     /// The publishing service, by its own word.
     pub app_id: Option<String>,
-    /// W3C trace context.
+    /// W3C trace context, in exactly its form.
     pub traceparent: Option<String>,
-    /// W3C trace state.
+    /// W3C trace state, at most 512 bytes; none without a trace context.
     pub tracestate: Option<String>,
     /// When it was published, in seconds since 1970 UTC, by the publisher's clock.
     pub timestamp: Option<u64>,
@@ -54,6 +62,12 @@ pub struct Envelope {
     pub kind: Option<String>,
     /// The `content_type` property.
     pub content_type: Option<String>,
+    /// The `content_encoding` property, where it says that the body is not plain. Never written out:
+    /// neither the gateway nor a parked copy encodes a body.
+    pub content_encoding: Option<String>,
+    /// The `priority` property. Never written out: a parked copy that is sent again must not
+    /// overtake others.
+    pub priority: Option<u8>,
 }
 
 impl Envelope {
@@ -79,6 +93,9 @@ impl Envelope {
             _ => None,
         };
         let message_id = text(properties.message_id().as_ref());
+        let traceparent = header("traceparent").filter(|value| is_traceparent(value));
+        let tracestate = header("tracestate").filter(|value| value.len() <= MAX_TRACESTATE_BYTES);
+        let content_encoding = properties.content_encoding().as_ref();
         Self {
             correlation_id: text(properties.correlation_id().as_ref()).or(message_id.clone()),
             command_id: message_id.and_then(|id| CommandId::new(id).ok()),
@@ -94,34 +111,85 @@ impl Envelope {
             subject: header(SUBJECT),
             user_id: text(properties.user_id().as_ref()),
             app_id: text(properties.app_id().as_ref()),
-            traceparent: header("traceparent"),
-            tracestate: header("tracestate"),
+            tracestate: traceparent.as_ref().and(tracestate),
+            traceparent,
             timestamp: *properties.timestamp(),
             kind: text(properties.kind().as_ref()),
             content_type: text(properties.content_type().as_ref()),
+            content_encoding: content_encoding
+                .filter(|encoding| !is_unencoded(encoding.as_str()))
+                .map(ToString::to_string),
+            priority: *properties.priority(),
         }
     }
 
     /// Which command a message is, and its id, as its properties say.
     ///
     /// # Errors
-    /// The first property that says otherwise.
-    pub fn check(&self) -> Result<(Kind, &CommandId), Fault> {
-        let kind = self.kind.as_deref().and_then(Kind::named).ok_or_else(|| {
-            let message = "type must be SaveConnectorDetails.v1 or DeleteConnectorDetails.v1; \
-                           nothing was saved.";
-            Fault::undecodable(Some("type"), message)
-        })?;
-        if self.content_type.as_deref() != Some(CONTENT_TYPE) {
-            let message = "content_type must be application/json; nothing was saved.";
-            return Err(Fault::undecodable(Some("content_type"), message));
+    /// Every property that says otherwise.
+    pub fn check(&self) -> Result<(Kind, &CommandId), Vec<Fault>> {
+        let mut faults = Vec::new();
+        let kind = ok(self.known_kind(), &mut faults);
+        let is_plain = ok(self.check_content_type(), &mut faults)
+            .and(ok(self.check_content_encoding(), &mut faults));
+        let id = ok(self.known_id(), &mut faults);
+        let is_in_order = ok(self.check_priority(), &mut faults);
+        match (kind, is_plain, id, is_in_order) {
+            (Some(kind), Some(()), Some(id), Some(())) => Ok((kind, id)),
+            _ => Err(faults),
         }
-        let id = self.command_id.as_ref().ok_or_else(|| {
+    }
+
+    /// Which command the body is, where the properties say that it is one and plain JSON.
+    pub(crate) fn body_kind(&self) -> Option<Kind> {
+        self.check_content_type().ok()?;
+        self.check_content_encoding().ok()?;
+        self.known_kind().ok()
+    }
+
+    fn known_kind(&self) -> Result<Kind, Fault> {
+        self.kind.as_deref().and_then(Kind::named).ok_or_else(|| {
+            let message = "type must be SaveConnectorDetails.v1 or DeleteConnectorDetails.v1; \
+                           nothing was changed.";
+            Fault::undecodable(Some("type"), message)
+        })
+    }
+
+    fn check_content_type(&self) -> Result<(), Fault> {
+        if self.content_type.as_deref().is_some_and(is_json) {
+            return Ok(());
+        }
+        let message = "content_type must be application/json, and the charset, if it names one, \
+                       utf-8; nothing was changed.";
+        Err(Fault::undecodable(Some("content_type"), message))
+    }
+
+    fn check_content_encoding(&self) -> Result<(), Fault> {
+        if self.content_encoding.is_none() {
+            return Ok(());
+        }
+        let message = "content_encoding must be missing or identity, and the body plain JSON; \
+                       nothing was changed.";
+        Err(Fault::undecodable(Some("content_encoding"), message))
+    }
+
+    fn known_id(&self) -> Result<&CommandId, Fault> {
+        self.command_id.as_ref().ok_or_else(|| {
             let message = "message_id must hold the command's id: 1 to 255 bytes of UTF-8, not \
-                           blank, no control characters; nothing was saved.";
+                           blank, no control characters; nothing was changed.";
             Fault::undecodable(Some("message_id"), message)
-        })?;
-        Ok((kind, id))
+        })
+    }
+
+    /// A broker delivers messages with a priority before older ones: quorum queues of RabbitMQ 4
+    /// have two priorities.
+    fn check_priority(&self) -> Result<(), Fault> {
+        if self.priority.unwrap_or_default() == 0 {
+            return Ok(());
+        }
+        let message = "priority must be missing or 0: commands take effect in the order in which \
+                       they were published; nothing was changed.";
+        Err(Fault::undecodable(Some("priority"), message))
     }
 
     /// Who is written down as the author: the person, else the broker's word, else the
@@ -134,7 +202,8 @@ impl Envelope {
             .or(self.app_id.as_deref())
     }
 
-    /// The properties of a persistent message.
+    /// The properties of a persistent message. It never has an `expiration`: what is kept must not
+    /// vanish.
     #[must_use]
     pub fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
@@ -188,9 +257,10 @@ fn text(value: Option<&ShortString>) -> Option<String> {
     plain(value?.as_str())
 }
 
-/// A value that can be stored and logged: Postgres takes no NUL, a log no line end.
+/// A value that can be stored and logged: Postgres takes no NUL, a log no line end. A blank one is
+/// as good as none.
 fn plain(value: &str) -> Option<String> {
-    let fits = !value.is_empty()
+    let fits = !value.trim().is_empty()
         && value.len() <= LONGEST_HEADER_BYTES
         && !value.chars().any(char::is_control);
     fits.then(|| value.to_owned())

@@ -13,7 +13,8 @@ use crate::command::ExpectedRevision;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
-    /// The message is not a command at all: no JSON object, no id, another type.
+    /// The message is not a command at all: no JSON object, no id, another type, or a property that
+    /// the contract forbids.
     BadRequest,
     /// A field is missing, of the wrong type or out of its limits.
     BadUserInput,
@@ -46,7 +47,8 @@ pub struct Fault {
     /// What kind of fault it is.
     pub code: ErrorCode,
     /// The field of the published input that has to change, such as `envId`; a message property
-    /// such as `message_id`; or none, where the message as a whole is at fault.
+    /// such as `message_id`; `body`, where it is too large; or none, where the message as a whole is
+    /// at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Of a fault inside of `oauthConnectorDetails`: the key of its object that has to change, such
@@ -107,7 +109,7 @@ impl Fault {
             code: ErrorCode::Forbidden,
             field: Some("catalogGuid".to_owned()),
             message:
-                "catalogGuid is not a Space that this publisher may write to; nothing was saved."
+                "catalogGuid is not a Space that this publisher may write to; nothing was changed."
                     .to_owned(),
             key: None,
             current: None,
@@ -120,7 +122,7 @@ impl Fault {
         Self {
             code: ErrorCode::Conflict,
             field: None,
-            message: "This command id was used before with other content; nothing was saved. \
+            message: "This command id was used before with other content; nothing was changed. \
                       Send the changed content under a new id."
                 .to_owned(),
             key: None,
@@ -150,7 +152,7 @@ impl Fault {
             code: ErrorCode::InternalServerError,
             field: None,
             message: "The command could not be stored and was set aside for an operator; \
-                      nothing was saved. Repeating it with the same id is safe."
+                      nothing was changed. Repeating it with the same id is safe."
                 .to_owned(),
             key: None,
             current: None,

@@ -22,6 +22,7 @@ pub mod settings;
 pub mod topology;
 
 mod json;
+mod properties;
 mod urls;
 mod wire;
 

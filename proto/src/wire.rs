@@ -1,11 +1,14 @@
 //! A command's body as it came, before any of its values was looked at.
+//!
+//! A fault of one field hides no fault of another: what is missing or of another type is reported
+//! beside the values that break their rules.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    command::{ExpectedRevision, SaveInput},
+    command::{ExpectedRevision, MAX_BODY_BYTES, SaveInput, exact_number},
     details::OauthConnectorDetails,
     error::Fault,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
@@ -43,14 +46,15 @@ pub(crate) struct Wire {
     pub(crate) client_id: Option<Value>,
     #[schemars(with = "ClientSecret")]
     pub(crate) client_secret: Option<Value>,
-    #[schemars(with = "Option<ExpectedRevision>")]
+    #[serde(default, deserialize_with = "exact_number")]
+    #[schemars(with = "Option<ExpectedRevision>", !default)]
     pub(crate) expected_revision: Option<Value>,
 }
 
 /// The same of a deletion.
 #[derive(Default, Deserialize, JsonSchema)]
 #[schemars(
-    description = "The body of the command: the five ids of the record, and no other fields."
+    description = "The body of the command: the five ids of the record and, where that matters, the revision that the record must have. No other fields."
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DeleteWire {
@@ -64,16 +68,21 @@ pub(crate) struct DeleteWire {
     connection_id: Option<Value>,
     #[schemars(with = "CatalogGuid")]
     catalog_guid: Option<Value>,
-    #[schemars(with = "Option<ExpectedRevision>")]
+    #[serde(default, deserialize_with = "exact_number")]
+    #[schemars(with = "Option<ExpectedRevision>", !default)]
     expected_revision: Option<Value>,
 }
 
 /// Reads an object with the fields of `T`.
 fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<Fault>> {
+    if body.len() > MAX_BODY_BYTES {
+        let message = "body must be at most 1048576 bytes; nothing was changed.";
+        return Err(vec![Fault::undecodable(Some("body"), message)]);
+    }
     let fault = |message: &str| vec![Fault::undecodable(None, message)];
     let wire = serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => fault(shape),
-        _ => fault("The body must be valid JSON; nothing was saved."),
+        _ => fault("The body must be valid JSON; nothing was changed."),
     })?;
     // A list of the values would be read as the fields in their order.
     if body.trim_ascii_start().first() == Some(&b'{') {
@@ -85,18 +94,19 @@ fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<Fault>> 
 
 impl DeleteWire {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
-        const SHAPE: &str = "The body must be a JSON object with the five ids of the record, each \
-                             once and no others; nothing was deleted.";
+        const SHAPE: &str = "The body must be a JSON object with the five ids of the record and, if \
+                             wanted, expectedRevision, each once, and no other fields; nothing was \
+                             deleted.";
         read(body, SHAPE)
     }
 
-    /// The key as far as it keeps its rules, and the expected revision.
-    #[expect(clippy::type_complexity, reason = "what the check of both takes")]
+    /// The key as far as it keeps its rules, and the expected revision. Fields that are missing or
+    /// of another type are added to the faults, and something else stands in for them.
     pub(crate) fn into_input(
         self,
-    ) -> Result<(Result<RecordKey, Vec<Fault>>, Option<i64>), Vec<Fault>> {
-        let mut faults = Vec::new();
-        let mut text = |field, value| string(field, value, &mut faults).unwrap_or_default();
+        faults: &mut Vec<Fault>,
+    ) -> (Result<RecordKey, Vec<Fault>>, Option<i64>) {
+        let mut text = |field, value| string(field, value, faults).unwrap_or_default();
         let key = RecordKey::new(
             text(CatalogGuid::FIELD, self.catalog_guid),
             text(
@@ -107,26 +117,26 @@ impl DeleteWire {
             text(EnvId::FIELD, self.env_id),
             text(ConnectionId::FIELD, self.connection_id),
         );
-        let expected = number(self.expected_revision.as_ref(), &mut faults);
-        if faults.is_empty() {
-            Ok((key, expected))
-        } else {
-            Err(in_published_order(faults))
-        }
+        (key, number(self.expected_revision.as_ref(), faults))
     }
 }
 
 impl Wire {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
-        const SHAPE: &str = "The body must be a JSON object with the nine fields of the input, each \
-                             once and no others; nothing was saved.";
+        const SHAPE: &str = "The body must be a JSON object with the nine fields of the input and, \
+                             if wanted, expectedRevision, each once, and no other fields; nothing \
+                             was saved.";
         read(body, SHAPE)
     }
 
-    pub(crate) fn into_input(self) -> Result<SaveInput, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let mut text = |field, value| string(field, value, &mut faults).unwrap_or_default();
-        let input = SaveInput {
+    /// The fields as far as they are there and of their type. The others are added to the faults,
+    /// and something else stands in for them.
+    pub(crate) fn into_input(self, faults: &mut Vec<Fault>) -> SaveInput {
+        let is_token_generated =
+            boolean("isTokenGenerated", self.is_token_generated.as_ref(), faults);
+        let expected_revision = number(self.expected_revision.as_ref(), faults);
+        let mut text = |field, value| string(field, value, faults).unwrap_or_default();
+        SaveInput {
             integration_pack_instance_id: text(
                 IntegrationPackInstanceId::FIELD,
                 self.integration_pack_instance_id,
@@ -141,17 +151,8 @@ impl Wire {
             catalog_guid: text(CatalogGuid::FIELD, self.catalog_guid),
             client_id: text(ClientId::FIELD, self.client_id),
             client_secret: text(ClientSecret::FIELD, self.client_secret).into(),
-            is_token_generated: boolean(
-                "isTokenGenerated",
-                self.is_token_generated.as_ref(),
-                &mut faults,
-            ),
-            expected_revision: number(self.expected_revision.as_ref(), &mut faults),
-        };
-        if faults.is_empty() {
-            Ok(input)
-        } else {
-            Err(in_published_order(faults))
+            is_token_generated,
+            expected_revision,
         }
     }
 }
@@ -184,6 +185,22 @@ fn number(value: Option<&Value>, faults: &mut Vec<Fault>) -> Option<i64> {
         ));
     }
     value.as_i64()
+}
+
+/// A command whose fields are all right, or everything that is wrong: `faults`, the fields that are
+/// missing or of another type, and the values of the other fields that break their rules.
+pub(crate) fn all_faults<T>(
+    mut faults: Vec<Fault>,
+    checked: Result<T, Vec<Fault>>,
+) -> Result<T, Vec<Fault>> {
+    if faults.is_empty() {
+        return checked;
+    }
+    let mut values = checked.err().unwrap_or_default();
+    // Of these only a stand-in was checked.
+    values.retain(|value| faults.iter().all(|fault| fault.field != value.field));
+    faults.append(&mut values);
+    Err(in_published_order(faults))
 }
 
 /// The order in which the fields are published, and faults are told.

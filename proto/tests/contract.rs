@@ -1,13 +1,16 @@
 //! The published files say what the code does.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use proto::{Command, Envelope, contract};
+use proto::{Command, Envelope, contract, parked};
 use serde_json::{Value, json};
 
 fn proto() -> &'static Path {
@@ -30,38 +33,50 @@ fn the_published_contract_is_the_codes() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the code makes of a message, as far as nothing is stored: a refusal, or the masked fields.
-fn decided(golden: &Value) -> Value {
-    let properties = &golden["properties"];
-    let text = |name: &str| properties[name].as_str().map(Into::into);
+/// The properties of a golden message that a worker looks at.
+fn properties(golden: &Value) -> BasicProperties {
     let mut message = BasicProperties::default();
-    for (set, value) in [
-        (
-            BasicProperties::with_type as fn(BasicProperties, _) -> _,
-            text("type"),
-        ),
-        (BasicProperties::with_content_type, text("content_type")),
-        (BasicProperties::with_message_id, text("message_id")),
-    ] {
-        if let Some(value) = value {
-            message = set(message, value);
-        }
+    for (name, value) in golden["properties"].as_object().into_iter().flatten() {
+        let text = || value.as_str().unwrap_or_default().into();
+        message = match name.as_str() {
+            "type" => message.with_type(text()),
+            "content_type" => message.with_content_type(text()),
+            "content_encoding" => message.with_content_encoding(text()),
+            "message_id" => message.with_message_id(text()),
+            "app_id" => message.with_app_id(text()),
+            "priority" => message.with_priority(
+                value
+                    .as_u64()
+                    .and_then(|it| it.try_into().ok())
+                    .unwrap_or_default(),
+            ),
+            _ => message,
+        };
     }
     let mut headers = FieldTable::default();
-    for (name, value) in properties["headers"].as_object().into_iter().flatten() {
+    for (name, value) in golden["properties"]["headers"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
         let value = value.as_str().unwrap_or_default();
         headers.insert(name.as_str().into(), AMQPValue::LongString(value.into()));
     }
-    let envelope = Envelope::read(&message.with_headers(headers));
-    let body = match &golden["body"] {
+    message.with_headers(headers)
+}
+
+fn body(golden: &Value) -> String {
+    match &golden["body"] {
         Value::String(raw) => raw.clone(),
         body => body.to_string(),
-    };
-    let command = envelope
-        .check()
-        .map_err(|fault| vec![fault])
-        .and_then(|(kind, _)| Command::decode(kind, body.as_bytes()));
-    match command {
+    }
+}
+
+/// What the code makes of a message, as far as nothing is stored: a refusal, or the masked fields.
+fn decided(golden: &Value) -> Value {
+    let envelope = Envelope::read(&properties(golden));
+    let body = body(golden);
+    match Command::read(&envelope, body.as_bytes()).map(|(_, command)| command) {
         Ok(Command::Delete(_)) => {
             json!({ "commandId": envelope.command_id, "outcome": "deleted", "record": null })
         }
@@ -81,23 +96,42 @@ fn decided(golden: &Value) -> Value {
     }
 }
 
+fn golden(folder: &str) -> anyhow::Result<Vec<(PathBuf, Value)>> {
+    let mut messages = Vec::new();
+    for entry in fs::read_dir(proto().join("golden").join(folder))? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        let golden = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        messages.push((path, golden));
+    }
+    Ok(messages)
+}
+
 #[test]
 fn golden_messages_get_the_answers_that_stand_beside_them() -> anyhow::Result<()> {
     for (folder, refused) in [("valid", false), ("invalid", true)] {
-        let mut count = 0;
-        for entry in fs::read_dir(proto().join("golden").join(folder))? {
-            let path = entry?.path();
-            let golden: Value = serde_json::from_str(&fs::read_to_string(&path)?)
-                .with_context(|| path.display().to_string())?;
-            assert_eq!(
-                golden["answer"]["outcome"] == "refused",
-                refused,
-                "{path:?}"
-            );
-            assert_eq!(decided(&golden), golden["answer"], "{path:?}");
-            count += 1;
+        let messages = golden(folder)?;
+        for (path, golden) in &messages {
+            let is_refused = golden["answer"]["outcome"] == "refused";
+            assert_eq!(is_refused, refused, "{path:?}");
+            assert_eq!(decided(golden), golden["answer"], "{path:?}");
         }
-        assert!(count > 5, "{folder}");
+        assert!(messages.len() > 5, "{folder}");
+    }
+    Ok(())
+}
+
+#[test]
+fn parked_golden_messages_are_what_is_kept() -> anyhow::Result<()> {
+    for (path, golden) in golden("parked")? {
+        // The broker says that a command expired, and not the worker's rules.
+        if golden["properties"]["expiration"].is_string() {
+            continue;
+        }
+        assert_eq!(decided(&golden), golden["answer"], "{path:?}");
+        let kept = parked::redacted(body(&golden).as_bytes());
+        let kept: Value = serde_json::from_slice(&kept).unwrap_or("".into());
+        assert_eq!(kept, golden["parked"]["body"], "{path:?}");
     }
     Ok(())
 }

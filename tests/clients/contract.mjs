@@ -17,30 +17,47 @@ for (const { code, message, severity, path } of diagnostics) {
   if (severity < 2) faults.push(`asyncapi.yaml ${path.join('.')}: ${code}: ${message}`)
 }
 const named = document?.allMessages().all().map(message => message.name()) ?? []
-for (const name of ['SaveConnectorDetails.v1', 'DeleteConnectorDetails.v1', 'SaveConnectorDetailsReply.v1']) {
+for (const name of [
+  'SaveConnectorDetails.v1', 'DeleteConnectorDetails.v1', 'SaveConnectorDetailsReply.v1',
+  'DeleteConnectorDetailsReply.v1', 'SaveConnectorDetailsReplies.v1', 'Parked'
+]) {
   if (!named.includes(name)) faults.push(`asyncapi.yaml has no message ${name}`)
 }
 
 const ajv = formats(new Ajv({ strict: true, strictTypes: false, allErrors: true }))
 ajv.addFormat('int64', Number.isSafeInteger)
 const validator = name => ajv.compile(read(join(proto, 'schemas', `${name}.json`)))
-const commands = {
-  'SaveConnectorDetails.v1': validator('SaveConnectorDetails.v1'),
-  'DeleteConnectorDetails.v1': validator('DeleteConnectorDetails.v1')
+const [SAVE, DELETE] = ['SaveConnectorDetails', 'DeleteConnectorDetails']
+const commands = { [`${SAVE}.v1`]: validator(`${SAVE}.v1`), [`${DELETE}.v1`]: validator(`${DELETE}.v1`) }
+const [reply, deleteReply] = [validator(`${SAVE}Reply.v1`), validator(`${DELETE}Reply.v1`)]
+const replies = validator(`${SAVE}Replies.v1`)
+const events = {
+  'connector-details.saved.v1': validator('ConnectorDetailsSaved.v1'),
+  'connector-details.deleted.v1': validator('ConnectorDetailsDeleted.v1')
 }
-const reply = validator('SaveConnectorDetailsReply.v1')
-const replies = validator('SaveConnectorDetailsReplies.v1')
+const check = (validate, value, what) => {
+  if (!validate(value)) faults.push(`${what}: ${ajv.errorsText(validate.errors)}`)
+}
 
-for (const { golden, answer } of read(messages)) {
+const { messages: played, packs } = read(messages)
+for (const { name, golden, answer, event } of played) {
   const expected = golden.schemaAccepts
-  const command = commands[golden.properties.type] ?? commands['SaveConnectorDetails.v1']
+  const type = golden.properties.type
+  const command = commands[type] ?? commands[`${SAVE}.v1`]
   if (expected !== undefined && command(golden.body) !== expected) {
-    faults.push(`${golden.description} The schema ${expected ? 'refuses' : 'accepts'} it.`)
+    faults.push(`${name}: the schema ${expected ? 'refuses' : 'accepts'} it.`)
   }
-  if (!reply(answer)) faults.push(`An answer is no reply: ${ajv.errorsText(reply.errors)}`)
-  if (!replies([{ correlationId: 'x', reply: answer }])) faults.push(ajv.errorsText(replies.errors))
+  check(type === `${DELETE}.v1` ? deleteReply : reply, answer, `the answer to ${name}`)
+  // Whoever read deletions by the schema of saves may go on doing so.
+  check(reply, answer, `the answer to ${name} as a reply to a save`)
+  check(replies, [{ correlationId: 'x', reply: answer }], `the answer to ${name} in a pack`)
+  if (event) check(events[`connector-details.${answer.outcome}.v1`], event, `the event of ${name}`)
+  if (golden.event) check(events[golden.event.routingKey], golden.event.body, `the golden event of ${name}`)
 }
+for (const pack of packs) check(replies, pack, 'a pack')
 if (reply({ commandId: null, outcome: 'saved' })) faults.push('The schema takes a saved without its record.')
+const saved = played.find(({ answer }) => answer.outcome === 'saved')
+if (deleteReply(saved.answer)) faults.push('The schema of replies to deletions takes a saved.')
 
 console.log(faults.length ? faults.join('\n') : 'the contract is valid')
 process.exit(faults.length ? 1 : 0)

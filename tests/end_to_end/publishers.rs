@@ -79,3 +79,16 @@ async fn the_example_in_node_saves() -> anyhow::Result<()> {
     assert_saved(&reply, "example-node");
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs Ruby and Bunny: cargo dev test --all"]
+async fn the_example_in_ruby_saves() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let mut ruby = Command::new("ruby");
+    ruby.arg(examples().join("publish.rb"));
+
+    let reply = reply(ruby, &stack).await?;
+
+    assert_saved(&reply, "example-ruby");
+    Ok(())
+}

@@ -125,7 +125,15 @@ async fn what_is_invalid_is_parked_redacted() -> anyhow::Result<()> {
     input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"},"n":1}"#.into();
     let mut headers = FieldTable::default();
     headers.insert("x-foreign".into(), AMQPValue::LongString("hunter2".into()));
-    headers.insert("traceparent".into(), AMQPValue::LongString("00-abc".into()));
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    headers.insert(
+        "traceparent".into(),
+        AMQPValue::LongString(traceparent.into()),
+    );
+    headers.insert(
+        "tracestate".into(),
+        AMQPValue::LongString("x".repeat(513).into()),
+    );
 
     let properties = Publisher::properties("bad").with_headers(headers);
     let reply = publisher.ask(input.to_string(), properties).await?;

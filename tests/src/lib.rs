@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod foreign;
+pub mod golden;
 pub mod keys;
 pub mod load;
 pub mod proxy;

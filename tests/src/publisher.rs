@@ -195,7 +195,11 @@ impl Publisher {
         self.ask_by(topology::DELETE, body, properties).await
     }
 
-    async fn ask_by(
+    /// Publishes a command with this routing key and waits for its reply.
+    ///
+    /// # Errors
+    /// As [`Publisher::ask`].
+    pub async fn ask_by(
         &mut self,
         routing_key: &str,
         body: impl AsRef<[u8]>,

@@ -7,10 +7,10 @@ use super::{ExpectedRevision, Fingerprint, key_fields};
 use crate::{
     error::Fault,
     record::{RecordKey, ok},
-    wire::{DeleteWire, in_published_order},
+    wire::{DeleteWire, all_faults, in_published_order},
 };
 
-/// A deletion that is valid. Written out, it is the five ids as JSON.
+/// A deletion that is valid. Written out, it is the five ids as JSON, and the expected revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteConnectorDetails {
@@ -43,13 +43,14 @@ impl DeleteConnectorDetails {
         }
     }
 
-    /// Decodes a message body: the five ids as JSON.
+    /// Decodes a message body: the five ids as JSON, and the expected revision.
     ///
     /// # Errors
-    /// As for a save: its shape, else all missing fields and wrong types, else all faults of values.
+    /// As for a save: its size or its shape, else all faults of all fields.
     pub fn decode(body: &[u8]) -> Result<Self, Vec<Fault>> {
-        let (key, expected_revision) = DeleteWire::read(body)?.into_input()?;
-        Self::new(key, expected_revision)
+        let mut faults = Vec::new();
+        let (key, expected_revision) = DeleteWire::read(body)?.into_input(&mut faults);
+        all_faults(faults, Self::new(key, expected_revision))
     }
 
     pub(super) fn fingerprint(&self) -> Fingerprint {

@@ -11,7 +11,7 @@ use crate::{
     fields::ClientId,
     record::{RecordKey, ok},
     secret::ClientSecret,
-    wire::{Wire, in_published_order},
+    wire::{Wire, all_faults, in_published_order},
 };
 
 /// The nine fields as they were submitted, and the revision that was expected, of the right type and otherwise unchecked.
@@ -119,11 +119,13 @@ impl SaveConnectorDetails {
     /// Decodes a message body: the mutation's input as JSON, with the same names.
     ///
     /// # Errors
-    /// One fault where the body is no JSON object or has a field that the input does not know
-    /// (an older worker must not drop what a newer publisher meant); else all missing fields and
-    /// wrong types; else all faults of values.
+    /// One fault where the body is too large, is no JSON object or has a field that the input does
+    /// not know (an older worker must not drop what a newer publisher meant); else all fields that
+    /// are missing or of another type, and all values that break a rule.
     pub fn decode(body: &[u8]) -> Result<Self, Vec<Fault>> {
-        Self::new(Wire::read(body)?.into_input()?)
+        let mut faults = Vec::new();
+        let input = Wire::read(body)?.into_input(&mut faults);
+        all_faults(faults, Self::new(input))
     }
 
     /// What the command says, for telling a repeat from another command under the same id.

@@ -135,13 +135,13 @@ pub async fn decide(lane: &mut Lane, checked: &[&Checked]) -> Result<Vec<Verdict
 /// All that is wrong with the message.
 pub fn check(message: &Message, publishers: &Publishers) -> Checked {
     let envelope = &message.envelope;
-    let (kind, command_id) = envelope.check().map_err(|fault| vec![fault])?;
-    let command = Command::decode(kind, &message.body)?;
+    let (command_id, command) = Command::read(envelope, &message.body)?;
     failpoint::pass(command_id);
     let user_id = envelope.user_id.as_deref();
     if !publishers.allow(user_id, &command.key().catalog_guid) {
         return Err(vec![Fault::forbidden()]);
     }
+    // The `x-subject` of anybody else is ignored.
     let author = if publishers.may_name_authors(user_id) {
         envelope.updated_by()
     } else {
