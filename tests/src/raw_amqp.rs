@@ -200,7 +200,11 @@ impl RawAmqp {
 }
 
 fn method_of(kind: u8, payload: &[u8]) -> Option<(u16, u16)> {
-    let number = |at: usize| Some(u16::from_be_bytes(payload.get(at..at + 2)?.try_into().ok()?));
+    let number = |at: usize| {
+        Some(u16::from_be_bytes(
+            payload.get(at..at + 2)?.try_into().ok()?,
+        ))
+    };
     (kind == METHOD).then_some(())?;
     Some((number(0)?, number(2)?))
 }
