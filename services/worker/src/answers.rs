@@ -268,7 +268,12 @@ async fn open(uri: &AMQPUri) -> Result<(Connection, [Channel; 3]), BrokerError> 
 /// are opened anew then. Counts what is parked meanwhile.
 async fn watch_channels(connection: &Connection, all: &[Channel], parked: &AtomicU32) {
     let mut look: Option<Channel> = None;
-    while all.iter().all(|channel| channel.status().connected()) {
+    loop {
+        // At first: somebody else declares the queue meanwhile.
+        sleep(LOOK).await;
+        if !all.iter().all(|channel| channel.status().connected()) {
+            return;
+        }
         let open = look.take().filter(|channel| channel.status().connected());
         let channel = match open {
             Some(channel) => Ok(channel),
@@ -283,7 +288,6 @@ async fn watch_channels(connection: &Connection, all: &[Channel], parked: &Atomi
             }
             look = Some(channel);
         }
-        sleep(LOOK).await;
     }
 }
 
