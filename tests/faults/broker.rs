@@ -205,7 +205,7 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
 }
 
 /// More than the worker may take ahead, with 64 KiB each.
-const LARGE: usize = 1500;
+const LARGE: usize = 3000;
 /// What is enough for the worker, in MiB.
 const ENOUGH: u64 = 256;
 

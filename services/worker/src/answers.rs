@@ -40,7 +40,7 @@ use crate::{
 /// Replies that wait for the socket, and the bytes that they take. More than that are dropped: a reply
 /// is a courtesy, the ledger is the answer.
 const REPLIES: usize = 4096;
-const REPLY_BYTES: usize = 32 * 1024 * 1024;
+const REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// What a reply takes beside the details, roughly.
 const REPLY_OVERHEAD: usize = 2 * 1024;
 /// Between two looks at the channels, and at how much is parked.

@@ -68,7 +68,7 @@ const SAFE_PAUSE: Duration = Duration::from_millis(100);
 /// How often to come back that soon, before the pauses grow.
 const SAFE_RETRIES: u32 = 50;
 /// Bytes of messages in hand or on their way, however many that are. With 64 KiB each, some hundreds.
-const WINDOW_BYTES: usize = 48 * 1024 * 1024;
+const WINDOW_BYTES: usize = 32 * 1024 * 1024;
 /// The largest body that is taken. A command's is smaller, even if all of it is escaped.
 pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// Bytes of bodies in one batch, roughly: a larger statement is not quicker.
