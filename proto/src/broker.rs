@@ -4,11 +4,19 @@
 //! its channels and consumers, and builds all of them again. What was in flight is then known to
 //! be unknown.
 
-use std::{future::Future, time::Duration};
+pub mod guard;
+pub mod header;
+mod names;
+mod stream;
+pub mod window;
+
+use std::{future::Future, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{FutureExt as _, StreamExt as _};
-use lapin::{Connection, ConnectionBuilder, ConnectionProperties, Event, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, Event, uri::AMQPUri};
+
+use self::{guard::MAX_BODY_BYTES, window::Window};
 
 /// How long any single step with the broker may take, opening and closing included. A broker that
 /// raised an alarm, or was stopped, answers never.
@@ -24,7 +32,10 @@ const HEARTBEAT: u16 = 5;
 /// Bytes. lapin keeps, and goes round in, two buffers of 32 frames for each connection: at the
 /// broker's 128 KiB that is 8 MiB, more than all the rest of an idle service. A larger body simply
 /// takes several frames.
-const FRAME_MAX: u32 = 16 * 1024;
+const SMALL_FRAMES: u32 = 16 * 1024;
+/// Bytes: as large as RabbitMQ's own. A message has all of its properties in one frame, and whatever
+/// is larger than a consumer's frames is refused unread.
+const LARGE_FRAMES: u32 = 128 * 1024;
 const NORMAL_CLOSE: u16 = 200;
 
 /// A step with the broker that did not succeed.
@@ -65,22 +76,42 @@ pub fn begin<F: Future>(publishing: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// Opens a connection that the broker's operator finds under `name`.
+/// Opens a connection that the broker's operator finds under `name`. For those who publish, or
+/// consume little: its frames are small.
 ///
 /// # Errors
 /// Refused, unreachable, or no answer in time. The error does not show the URI.
 pub async fn connect(uri: &AMQPUri, name: &str) -> Result<Connection, BrokerError> {
+    open(uri, name, SMALL_FRAMES, MAX_BODY_BYTES, None).await
+}
+
+/// Opens a connection for those who consume what anybody may publish. Bodies larger than
+/// `max_body_bytes` are left out. Where there is a window, whoever consumes has to hold its place in it
+/// for each message.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_to_consume(
+    uri: &AMQPUri,
+    name: &str,
+    max_body_bytes: u64,
+    window: Option<Arc<Window>>,
+) -> Result<Connection, BrokerError> {
+    open(uri, name, LARGE_FRAMES, max_body_bytes, window).await
+}
+
+async fn open(
+    uri: &AMQPUri,
+    name: &str,
+    frame_max: u32,
+    max_body_bytes: u64,
+    window: Option<Arc<Window>>,
+) -> Result<Connection, BrokerError> {
     let mut uri = uri.clone();
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
-    uri.query.frame_max.get_or_insert(FRAME_MAX);
-    within_deadline(async {
-        ConnectionBuilder::new()?
-            .with_uri(uri)
-            .with_properties(ConnectionProperties::default().with_connection_name(name.into()))
-            .connect()
-            .await
-    })
-    .await
+    uri.query.frame_max.get_or_insert(frame_max);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    within_deadline(stream::connect(uri, properties, max_body_bytes, window)).await
 }
 
 /// Ends when the connection does, with what ended it.

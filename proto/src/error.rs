@@ -23,6 +23,8 @@ pub enum ErrorCode {
     /// The command's id was used before for other content, or the record has another revision
     /// than the command expected.
     Conflict,
+    /// The command waited for longer than its `expiration` allows, and is not applied.
+    Expired,
     /// The command is valid and could not be stored; a fault of the service, not of the command.
     InternalServerError,
 }
@@ -36,6 +38,7 @@ impl ErrorCode {
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::Forbidden => "FORBIDDEN",
             Self::Conflict => "CONFLICT",
+            Self::Expired => "EXPIRED",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
     }
@@ -142,6 +145,20 @@ impl Fault {
                 .to_owned(),
             key: None,
             current: Some(current.into()),
+        }
+    }
+
+    /// A command that the broker gave up on because its `expiration` was over.
+    #[must_use]
+    pub fn expired() -> Self {
+        Self {
+            code: ErrorCode::Expired,
+            field: Some("expiration".to_owned()),
+            message: "The command expired before a worker took it, and is not applied. Send it \
+                      again, with the same id and without expiration."
+                .to_owned(),
+            key: None,
+            current: None,
         }
     }
 

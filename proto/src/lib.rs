@@ -20,6 +20,7 @@ pub mod reply;
 pub mod secret;
 pub mod settings;
 pub mod topology;
+pub mod unreadable;
 
 mod json;
 mod properties;

@@ -5,7 +5,10 @@
 //!                       save-connector-                │ given up by the broker
 //!                       details.v1                     ▼
 //!                                  ipack.dlx ──▶ ….v1.dead ──▶ worker ──▶ ….v1.parked
-//!                                                          (and what the worker refuses)
+//!                                                   │      (and what the worker refuses)
+//!                                                   │ given up by the broker once more
+//!                                                   ▼
+//!                                                ….v1.unreadable      (no program consumes it)
 //! worker ──▶ ipack.events                     (topic; published from the outbox)
 //! ```
 //!
@@ -32,8 +35,15 @@ pub const DEAD_LETTERS: &str = "ipack.dlx";
 pub const DEAD_LETTER: &str = "connector-details.v1";
 /// What was delivered too often. The worker moves it to [`PARKED`].
 pub const DEAD: &str = "ipack.connector-details.v1.dead";
+/// What could not even be moved from [`DEAD`]: it ended the connection, or the program, of every worker
+/// that tried. No program consumes it.
+pub const UNREADABLE: &str = "ipack.connector-details.v1.unreadable";
 /// What nobody can apply, redacted, with its reason, until an operator decides.
 pub const PARKED: &str = "ipack.connector-details.v1.parked";
+/// How many parked messages keep their bodies; what is parked beyond them keeps its headers.
+pub const PARKED_WITH_BODY: u32 = 2_000;
+/// The largest body that a parked message keeps, in bytes.
+pub const PARKED_BODY_BYTES: usize = 128 * 1024;
 /// What happened to records, for other services. A topic exchange.
 pub const EVENTS: &str = "ipack.events";
 /// The routing key of a saved record's event.
@@ -95,6 +105,7 @@ pub async fn declare(channel: &Channel) -> Result<(), TopologyError> {
             .map_err(failed(name))?;
     }
     for (name, arguments) in [
+        (UNREADABLE, unreadable_arguments()),
         (DEAD, dead_arguments()),
         (PARKED, parked_arguments()),
         (QUEUE, queue_arguments()),
@@ -198,15 +209,46 @@ fn queue_arguments() -> FieldTable {
     ])
 }
 
+/// More deliveries than there will ever be. RabbitMQ 4 drops a message of a queue without a limit of its
+/// own when it was delivered 21 times, and to look at a message is to be delivered it.
+const NO_DELIVERY_LIMIT: i64 = i32::MAX as i64;
+/// The default exchange: the routing key is the queue's name.
+const DEFAULT_EXCHANGE: &str = "";
+
 fn dead_arguments() -> FieldTable {
     table(&[
         ("x-queue-type", text("quorum")),
+        // A worker only has to move it.
+        ("x-delivery-limit", number(3)),
+        ("x-dead-letter-exchange", text(DEFAULT_EXCHANGE)),
+        ("x-dead-letter-routing-key", text(UNREADABLE)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        // What does not fit stays in the queue that it comes from.
         ("x-overflow", text("reject-publish")),
+        ("x-max-length", number(100_000)),
+        ("x-max-length-bytes", number(1_073_741_824)),
     ])
 }
 
 fn parked_arguments() -> FieldTable {
-    table(&[("x-queue-type", text("quorum"))])
+    table(&[
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", number(NO_DELIVERY_LIMIT)),
+        ("x-overflow", text("reject-publish")),
+        ("x-max-length", number(100_000)),
+        // Twice what the worker lets bodies take: a full queue would refuse headers, too.
+        ("x-max-length-bytes", number(536_870_912)),
+    ])
+}
+
+fn unreadable_arguments() -> FieldTable {
+    table(&[
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", number(NO_DELIVERY_LIMIT)),
+        ("x-overflow", text("reject-publish")),
+        ("x-max-length", number(10_000)),
+        ("x-max-length-bytes", number(268_435_456)),
+    ])
 }
 
 fn table(arguments: &[(&str, AMQPValue)]) -> FieldTable {

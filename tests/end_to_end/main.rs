@@ -14,6 +14,7 @@ mod deployed;
 mod door;
 mod errors;
 mod events;
+mod hostile_messages;
 mod http;
 mod limits;
 mod lists;

@@ -15,7 +15,7 @@ use tests::{
     eventually,
     publisher::Publisher,
     sse::Subscription,
-    stack::Stack,
+    stack::{Process, Stack},
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,21 @@ async fn user(stack: &Stack, role: &str, permissions: &Permissions) -> anyhow::R
     Ok(url.into())
 }
 
+/// A worker and a gateway with the permissions of their roles.
+async fn with_permissions(
+    stack: &Stack,
+    urls: &BTreeMap<&str, String>,
+) -> anyhow::Result<(Process, Process)> {
+    let worker = stack.worker_with(vec![("AMQP_URL", urls["worker"].clone())])?;
+    worker.becomes("ready").await?;
+    let gateway = stack.gateway_with(vec![
+        ("AMQP_URL", urls["gateway"].clone()),
+        ("JWT_SECRET", SECRET.to_owned()),
+    ])?;
+    gateway.becomes("ready").await?;
+    Ok((worker, gateway))
+}
+
 /// Everything that the three roles do together, one of them with these permissions.
 async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
@@ -89,13 +104,7 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
         };
         urls.insert(other, user(&stack, other, permissions).await?);
     }
-    let worker = stack.worker_with(vec![("AMQP_URL", urls["worker"].clone())])?;
-    worker.becomes("ready").await?;
-    let gateway = stack.gateway_with(vec![
-        ("AMQP_URL", urls["gateway"].clone()),
-        ("JWT_SECRET", SECRET.to_owned()),
-    ])?;
-    gateway.becomes("ready").await?;
+    let (_worker, gateway) = with_permissions(&stack, &urls).await?;
     let operator = stack.publisher().await?.listening("test.events").await?;
     let api = Api::new(&gateway.url, SPACE)?;
     api.save(&sample()).await?.record()?;
@@ -175,5 +184,73 @@ async fn each_role_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
 
     let needless: Vec<_> = needless.into_iter().flatten().collect();
     assert!(needless.is_empty(), "{needless:?}");
+    Ok(())
+}
+
+/// How long saves may be refused after something was deleted.
+const AGAIN: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_deleted_comes_back_with_the_least_permissions() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let mut urls = BTreeMap::new();
+    for role in ["gateway", "worker"] {
+        urls.insert(role, user(&stack, role, &shipped(role)?).await?);
+    }
+    let (_worker, gateway) = with_permissions(&stack, &urls).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let mut subscription = Subscription::start(&api).await?;
+    api.save(&sample()).await?.record()?;
+
+    let exchanges = [topology::COMMANDS, topology::DEAD_LETTERS, topology::EVENTS];
+    let queues = [
+        topology::QUEUE,
+        topology::DEAD,
+        topology::PARKED,
+        topology::UNREADABLE,
+    ];
+    let exchanges = exchanges.map(|name| format!("exchanges/{}/{name}", stack.vhost));
+    let queues = queues.map(|name| format!("queues/{}/{name}", stack.vhost));
+    for path in exchanges.iter().chain(&queues) {
+        let url = format!("{}/api/{path}", stack.servers.management_url);
+        let deleted = reqwest::Client::new().delete(url).send().await?;
+        deleted.error_for_status()?;
+        let started = Instant::now();
+        eventually(&format!("{path} to come back"), async || {
+            Ok(stack.broker(path).await.ok().map(drop))
+        })
+        .await?;
+        let saved = eventually("saves to work again", async || {
+            Ok(api.save(&sample()).await?.record().ok())
+        })
+        .await?;
+        assert!(started.elapsed() < AGAIN, "{path}: {:?}", started.elapsed());
+        // And it is told, or that something may have been missed.
+        timeout(AGAIN, async {
+            loop {
+                let told = subscription.change().await?;
+                if told["kind"] == "MISSED" || told["record"]["revision"] == saved["revision"] {
+                    return anyhow::Ok(());
+                }
+                api.save(&sample()).await?;
+            }
+        })
+        .await??;
+    }
+
+    // What is refused, and what the broker gave up on, still finds its place.
+    let operator = stack.publisher().await?;
+    let bad = sample_with("envId", "").to_string();
+    operator.publish(bad, Publisher::properties("bad")).await?;
+    operator.take(topology::PARKED).await?;
+    let dead = operator.channel.basic_publish(
+        topology::DEAD_LETTERS.into(),
+        topology::DEAD_LETTER.into(),
+        BasicPublishOptions::default(),
+        b"{}",
+        Publisher::properties("dead"),
+    );
+    dead.await?.await?;
+    operator.take(topology::PARKED).await?;
     Ok(())
 }

@@ -458,6 +458,9 @@ async fn the_topology_is_the_contract() -> anyhow::Result<()> {
     let parked = stack
         .broker(&format!("queues/{}/{}", stack.vhost, topology::PARKED))
         .await?;
+    let unreadable = stack
+        .broker(&format!("queues/{}/{}", stack.vhost, topology::UNREADABLE))
+        .await?;
     let events = stack
         .broker(&format!("exchanges/{}/ipack.events", stack.vhost))
         .await?;
@@ -480,9 +483,32 @@ async fn the_topology_is_the_contract() -> anyhow::Result<()> {
     );
     assert_eq!(
         dead["arguments"],
-        json!({ "x-queue-type": "quorum", "x-overflow": "reject-publish" })
+        json!({
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 3,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": topology::UNREADABLE,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+            "x-max-length": 100_000,
+            "x-max-length-bytes": 1_073_741_824_u64,
+        })
     );
-    assert_eq!(parked["arguments"], json!({ "x-queue-type": "quorum" }));
+    for (queue, length, bytes) in [
+        (&parked, 100_000, 536_870_912_u64),
+        (&unreadable, 10_000, 268_435_456),
+    ] {
+        assert_eq!(
+            queue["arguments"],
+            json!({
+                "x-queue-type": "quorum",
+                "x-delivery-limit": i32::MAX,
+                "x-overflow": "reject-publish",
+                "x-max-length": length,
+                "x-max-length-bytes": bytes,
+            })
+        );
+    }
     assert_eq!(
         (&events["type"], &events["durable"]),
         (&json!("topic"), &json!(true))

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
 use nix::sys::signal::Signal;
 use proto::topology;
+use serde_json::json;
 use tests::{
     api::{sample, sample_with},
     eventually,
@@ -198,6 +200,76 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
         "there was no alarm: {stuck}"
     );
     assert!(with < without * 2, "{with:?} instead of {without:?}");
+    rig.stop().await;
+    Ok(())
+}
+
+/// More than the worker may take ahead, with 64 KiB each.
+const LARGE: usize = 3000;
+/// What is enough for the worker, in MiB.
+const ENOUGH: u64 = 256;
+
+/// The most memory that a process has had, in MiB.
+fn peak(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.context("no peak")?.trim().trim_end_matches("kB");
+    Ok(kibibytes.trim().parse::<u64>()? / 1024)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long"]
+async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -> anyhow::Result<()>
+{
+    let rig = Rig::start(1, 1).await?;
+    // Twice: the first makes the worker take more than one at a time, in a session of its own.
+    rig.api()?.save(&sample()).await?.record()?;
+    rig.api()?.save(&sample()).await?.record()?;
+    let publisher = rig.publisher().await?.listening("test.events").await?;
+    rig.workers[0].freeze().await?;
+    let details = json!({ "baseURL": "https://base.url", "padding": "x".repeat(63 * 1024) });
+    let details = details.to_string();
+    for from in (0..LARGE).step_by(50) {
+        let some = (from..from + 50).map(|n| {
+            let mut body = command(&format!("large {n}"), "x");
+            body["oauthConnectorDetails"] = details.as_str().into();
+            let properties = Publisher::properties(&format!("large-{n}"));
+            publisher.publish(body.to_string(), properties)
+        });
+        futures_util::future::try_join_all(some).await?;
+    }
+    let (_, [raise, clear]) = ALARMS[0];
+    rig.servers.rabbitmqctl(&raise).await?;
+    rig.workers[0].thaw().await?;
+
+    let database = rig.database().await?;
+    let started = Instant::now();
+    let saved = async || -> anyhow::Result<i64> {
+        let count = sqlx::query_scalar("select count(*) from connector_details");
+        Ok(count.fetch_one(&database).await?)
+    };
+    while saved().await? <= i64::try_from(LARGE)? {
+        assert!(
+            started.elapsed() < Duration::from_mins(2),
+            "they are not saved"
+        );
+        seconds(0.1).await;
+    }
+    let took = started.elapsed();
+    let pid = rig.workers[0].pid.borrow().context("no worker")?;
+    let with_alarm = peak(pid)?;
+    rig.servers.rabbitmqctl(&clear).await?;
+    let mut told = 0;
+    while told < LARGE {
+        told += usize::from(publisher.get("test.events").await?.is_some());
+        assert!(started.elapsed() < Duration::from_mins(4), "{told} events");
+    }
+
+    let after = peak(pid)?;
+    eprintln!(
+        "{LARGE} commands of 64 KiB in {took:?}: {with_alarm} MiB, {after} MiB after the alarm"
+    );
+    assert!(after < ENOUGH, "{after} MiB");
     rig.stop().await;
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod load;
 pub mod proxy;
 pub mod publisher;
+pub mod raw_amqp;
 pub mod report;
 pub mod rig;
 pub mod servers;

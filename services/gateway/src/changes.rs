@@ -4,11 +4,15 @@
 //! carried here for nothing. It lives as long as its connection: what happens while there is none is not
 //! told. Listeners are told that, and read again.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, StreamExt as _};
 use lapin::{
-    Consumer,
+    Channel, Consumer,
+    message::Delivery,
     options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
     uri::AMQPUri,
@@ -19,15 +23,21 @@ use proto::{
     envelope::REPLY_QUEUES,
     topology,
 };
-use tokio::sync::{
-    Notify,
-    broadcast::{self, error::RecvError},
+use tokio::{
+    sync::{
+        Notify,
+        broadcast::{self, error::RecvError},
+    },
+    time::interval,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Changes that a slow listener may be behind. One more, and it is told that it missed some.
 const BEHIND: usize = 1024;
+/// How often the queue is bound again. An exchange that is deleted takes its bindings along, comes back
+/// without them, and nobody is told.
+const BIND_AGAIN: Duration = Duration::from_secs(2);
 /// Both kinds of events.
 const BINDINGS: [&str; 2] = [topology::SAVED, topology::DELETED];
 
@@ -117,32 +127,44 @@ enum NotTold {
 /// Listens until nobody wants to know.
 async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(), NotTold> {
     let connection = broker::connect(uri, "connector-details-gateway changes").await?;
-    let mut consumer = consumer(&connection).await?;
+    let (channel, mut consumer, queue) = consumer(&connection).await?;
     // To those who listened before this connection, if any.
     let _ = changes.send(Change::Missed);
-    while let Some(delivery) = consumer.next().await {
-        let delivery = delivery.map_err(BrokerError::from)?;
+    let mut again = interval(BIND_AGAIN);
+    loop {
+        let delivery = tokio::select! {
+            delivery = consumer.next() => delivery.ok_or(NotTold::Ended)?,
+            _ = again.tick() => {
+                bind(&channel, &queue).await?;
+                continue;
+            }
+        };
         if changes.receiver_count() == 0 {
             broker::close(&connection).await;
             return Ok(());
         }
-        let kind = delivery.properties.kind().as_ref();
-        let kind = kind
-            .map(lapin::types::ShortString::as_str)
-            .unwrap_or_default();
-        match Event::decode(kind, &delivery.data) {
-            Ok(Some(event)) => {
-                let _ = changes.send(Change::Happened(Arc::new(event)));
-            }
-            // Of another version: not for us.
-            Ok(None) => {}
-            Err(_) => tracing::warn!("an event could not be read; it is not told"),
-        }
+        tell(&delivery.map_err(BrokerError::from)?, changes);
     }
-    Err(NotTold::Ended)
 }
 
-async fn consumer(connection: &lapin::Connection) -> Result<Consumer, BrokerError> {
+fn tell(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
+    let kind = delivery.properties.kind().as_ref();
+    let kind = kind
+        .map(lapin::types::ShortString::as_str)
+        .unwrap_or_default();
+    match Event::decode(kind, &delivery.data) {
+        Ok(Some(event)) => {
+            let _ = changes.send(Change::Happened(Arc::new(event)));
+        }
+        // Of another version: not for us.
+        Ok(None) => {}
+        Err(_) => tracing::warn!("an event could not be read; it is not told"),
+    }
+}
+
+async fn consumer(
+    connection: &lapin::Connection,
+) -> Result<(Channel, Consumer, String), BrokerError> {
     let channel = within_deadline(connection.create_channel()).await?;
     let queue = format!("{REPLY_QUEUES}changes.{}", Uuid::new_v4().simple());
     let exclusive = QueueDeclareOptions {
@@ -150,8 +172,20 @@ async fn consumer(connection: &lapin::Connection) -> Result<Consumer, BrokerErro
         auto_delete: true,
         ..QueueDeclareOptions::default()
     };
-    let queue = queue.as_str();
-    within_deadline(channel.queue_declare(queue.into(), exclusive, FieldTable::default())).await?;
+    let name = queue.as_str();
+    within_deadline(channel.queue_declare(name.into(), exclusive, FieldTable::default())).await?;
+    bind(&channel, name).await?;
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let consumer = channel.basic_consume(name.into(), "".into(), options, FieldTable::default());
+    let consumer = within_deadline(consumer).await?;
+    Ok((channel, consumer, queue))
+}
+
+/// Binds the queue, or finds it bound.
+async fn bind(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
     for key in BINDINGS {
         within_deadline(channel.queue_bind(
             queue.into(),
@@ -162,10 +196,5 @@ async fn consumer(connection: &lapin::Connection) -> Result<Consumer, BrokerErro
         ))
         .await?;
     }
-    let options = BasicConsumeOptions {
-        no_ack: true,
-        ..BasicConsumeOptions::default()
-    };
-    within_deadline(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()))
-        .await
+    Ok(())
 }

@@ -24,6 +24,7 @@ pub const ALL: &[Labelled] = &[
     ("commands", topology::QUEUE),
     ("dead", topology::DEAD),
     ("parked", topology::PARKED),
+    ("unreadable", topology::UNREADABLE),
 ];
 
 /// A channel that looks at the queues; dropped, it stops.
@@ -36,7 +37,7 @@ pub struct Watch {
 pub fn describe() {
     describe_gauge!(
         "connector_details_queue_messages",
-        "Messages that nobody has in hand, by queue: commands, dead, parked"
+        "Messages that nobody has in hand, by queue: commands, dead, parked, unreadable"
     );
     describe_gauge!(
         "connector_details_queue_consumers",

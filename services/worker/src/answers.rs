@@ -5,6 +5,10 @@
 
 use std::{
     collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,14 +25,26 @@ use proto::{
     topology,
 };
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics;
+use crate::{
+    budget::{Budget, Share},
+    metrics,
+    parking::{ParkedCopy, contained},
+};
 
-/// Replies that wait for the socket. More than that are dropped: a reply is a courtesy, the
-/// ledger is the answer.
+/// Replies that wait for the socket, and the bytes that they take. More than that are dropped: a reply
+/// is a courtesy, the ledger is the answer.
 const REPLIES: usize = 4096;
+const REPLY_BYTES: usize = 16 * 1024 * 1024;
+/// What a reply takes beside the details, roughly.
+const REPLY_OVERHEAD: usize = 2 * 1024;
+/// Between two looks at the channels, and at how much is parked.
+const LOOK: Duration = Duration::from_secs(1);
 /// Replies in one message, at most, and bytes of details in them, roughly.
 const PACK: usize = 256;
 const PACK_BYTES: usize = 128 * 1024;
@@ -38,8 +54,11 @@ const DEFAULT_EXCHANGE: &str = "";
 #[derive(Debug, Clone)]
 pub struct Answers {
     replies: mpsc::Sender<Answer>,
+    reply_bytes: Arc<Budget>,
     parking: watch::Receiver<Option<Channel>>,
     events: watch::Receiver<Option<Channel>>,
+    /// How many messages are parked, as far as is known.
+    parked: Arc<AtomicU32>,
 }
 
 #[derive(Debug)]
@@ -50,6 +69,8 @@ struct Answer {
     /// Whether it may share a message with others to the same queue.
     pack: bool,
     packed: Packed,
+    /// Given back when it is written, or dropped.
+    _bytes: Share,
 }
 
 /// A message that is not known to be in the queue.
@@ -61,9 +82,12 @@ enum NotParked {
     /// The broker did not confirm.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The broker refused the message, or has no such queue.
-    #[error("the broker refused the message")]
-    Refused,
+    /// The queue is full.
+    #[error("the queue of parked messages is full")]
+    Full,
+    /// There is no such queue at the moment.
+    #[error("there is no queue for parked messages")]
+    NoQueue,
 }
 
 impl Answers {
@@ -74,15 +98,19 @@ impl Answers {
         let (replies, waiting) = mpsc::channel(REPLIES);
         let (parking_sender, parking) = watch::channel(None);
         let (events_sender, events) = watch::channel(None);
+        let parked = Arc::<AtomicU32>::default();
         let channels = Channels {
             parking: parking_sender,
             events: events_sender,
+            parked: parked.clone(),
         };
         let supervisor = tokio::spawn(supervise(uri, waiting, channels, stop));
         let answers = Self {
             replies,
+            reply_bytes: Budget::new(REPLY_BYTES),
             parking,
             events,
+            parked,
         };
         (answers, supervisor)
     }
@@ -92,7 +120,8 @@ impl Answers {
         let Some(to) = envelope.reply_to.clone() else {
             return;
         };
-        let answer = Answer {
+        let bytes = REPLY_OVERHEAD + details_bytes(&outcome);
+        let answer = self.reply_bytes.take(bytes).map(|bytes| Answer {
             to,
             kind: reply::kind_of(envelope),
             pack: envelope.pack_replies,
@@ -103,10 +132,11 @@ impl Answers {
                     outcome,
                 },
             },
-        };
-        let dropped = self.replies.try_send(answer).is_err();
-        metrics::replied(if dropped { "dropped" } else { "sent" });
-        if dropped {
+            _bytes: bytes,
+        });
+        let sent = answer.is_some_and(|answer| self.replies.try_send(answer).is_ok());
+        metrics::replied(if sent { "sent" } else { "dropped" });
+        if !sent {
             tracing::debug!("a reply was dropped; its publisher finds the answer in the ledger");
         }
     }
@@ -136,19 +166,42 @@ impl Answers {
         })
         .await?;
         match confirmation {
-            Confirmation::Ack(None) => Ok(()),
-            _ => Err(NotParked::Refused),
+            Confirmation::Ack(None) => {
+                self.parked.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Confirmation::Ack(Some(_)) | Confirmation::NotRequested => Err(NotParked::NoQueue),
+            Confirmation::Nack(_) => Err(NotParked::Full),
         }
     }
 
     /// Parks a message, however long it takes. Given up by dropping it.
-    pub async fn park_surely(&self, body: &[u8], properties: BasicProperties) {
+    ///
+    /// Where much is parked already, only the headers are kept. Where `.parked` is full, a copy that may
+    /// be left out is: to wait for a place would hold up the commands of everybody else.
+    pub(crate) async fn park_surely(&self, mut copy: ParkedCopy) {
         for pause in broker::backoff() {
-            match self.park(body, properties.clone()).await {
+            if self.parked.load(Ordering::Relaxed) >= topology::PARKED_WITH_BODY {
+                copy.body.clear();
+            }
+            match self.park(&copy.body, copy.properties.clone()).await {
                 Ok(()) => return,
+                Err(NotParked::Full) if !copy.body.is_empty() => {
+                    copy.body.clear();
+                    continue;
+                }
+                Err(NotParked::Full) if copy.may_be_left_out => {
+                    let id = copy.properties.message_id().as_ref();
+                    tracing::error!(
+                        command.id = id.map(lapin::types::ShortString::as_str),
+                        "the queue of parked messages is full: a refused command is not kept"
+                    );
+                    metrics::not_parked();
+                    return;
+                }
                 Err(error) => tracing::warn!(%error, "a message is not parked yet"),
             }
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
         }
     }
 
@@ -169,6 +222,7 @@ impl Answers {
 struct Channels {
     parking: watch::Sender<Option<Channel>>,
     events: watch::Sender<Option<Channel>>,
+    parked: Arc<AtomicU32>,
 }
 
 async fn supervise(
@@ -180,11 +234,13 @@ async fn supervise(
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
         match open(&uri).await {
-            Ok((connection, replies, parked, events)) => {
+            Ok((connection, all)) => {
                 let started = Instant::now();
-                channels.parking.send_replace(Some(parked));
-                channels.events.send_replace(Some(events));
-                write(&connection, &replies, &mut waiting, &stop).await;
+                let [replies, parked, events] = &all;
+                channels.parking.send_replace(Some(parked.clone()));
+                channels.events.send_replace(Some(events.clone()));
+                let watching = watch_channels(&connection, &all, &channels.parked);
+                write(&connection, replies, &mut waiting, watching, &stop).await;
                 channels.parking.send_replace(None);
                 channels.events.send_replace(None);
                 broker::close(&connection).await;
@@ -195,16 +251,44 @@ async fn supervise(
             Err(error) => tracing::warn!(%error, "no connection for replies; trying again"),
         }
         let pause = pauses.next().unwrap_or(Duration::from_secs(5));
-        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        let _ = stop.run_until_cancelled(sleep(pause)).await;
     }
 }
 
-async fn open(uri: &AMQPUri) -> Result<(Connection, Channel, Channel, Channel), BrokerError> {
+/// A connection, and its channels for replies, for parked messages and for events.
+async fn open(uri: &AMQPUri) -> Result<(Connection, [Channel; 3]), BrokerError> {
     let connection = broker::connect(uri, "connector-details-worker answers").await?;
     let replies = within_deadline(connection.create_channel()).await?;
     let parked = confirming(&connection).await?;
     let events = confirming(&connection).await?;
-    Ok((connection, replies, parked, events))
+    Ok((connection, [replies, parked, events]))
+}
+
+/// Ends when a channel is closed: the broker closes one where an exchange is missing, and all of them
+/// are opened anew then. Counts what is parked meanwhile.
+async fn watch_channels(connection: &Connection, all: &[Channel], parked: &AtomicU32) {
+    let mut look: Option<Channel> = None;
+    loop {
+        // At first: somebody else declares the queue meanwhile.
+        sleep(LOOK).await;
+        if !all.iter().all(|channel| channel.status().connected()) {
+            return;
+        }
+        let open = look.take().filter(|channel| channel.status().connected());
+        let channel = match open {
+            Some(channel) => Ok(channel),
+            // A queue that was missing has closed the other.
+            None => within_deadline(connection.create_channel()).await,
+        };
+        if let Ok(channel) = channel {
+            let depth = topology::depth(&channel, topology::PARKED);
+            // A broker under an alarm answers later.
+            if let Ok(Ok(depth)) = timeout(broker::DEADLINE, depth).await {
+                parked.store(depth.messages, Ordering::Relaxed);
+            }
+            look = Some(channel);
+        }
+    }
 }
 
 async fn confirming(connection: &Connection) -> Result<Channel, BrokerError> {
@@ -218,10 +302,11 @@ async fn write(
     connection: &Connection,
     channel: &Channel,
     waiting: &mut mpsc::Receiver<Answer>,
+    watching: impl Future<Output = ()>,
     stop: &CancellationToken,
 ) {
     let lost = broker::lost(connection);
-    tokio::pin!(lost);
+    tokio::pin!(lost, watching);
     let mut answers = Vec::new();
     loop {
         let count = tokio::select! {
@@ -230,6 +315,10 @@ async fn write(
             () = stop.cancelled() => return,
             reason = &mut lost => {
                 tracing::warn!(reason, "the connection for replies was lost");
+                return;
+            }
+            () = &mut watching => {
+                tracing::warn!("a channel was closed; opening all of them again");
                 return;
             }
         };
@@ -256,19 +345,14 @@ async fn send_all(
         kind,
         pack,
         packed,
+        _bytes,
     } in answers
     {
         if !pack {
             send(channel, &to, kind, packed).await?;
             continue;
         }
-        if let Outcome::Saved { record }
-        | Outcome::Deleted {
-            record: Some(record),
-        } = &packed.reply.outcome
-        {
-            bytes += record.oauth_connector_details.len();
-        }
+        bytes += details_bytes(&packed.reply.outcome);
         packs.entry(to).or_default().push(packed);
         if bytes > PACK_BYTES {
             send_packs(channel, packs.drain()).await?;
@@ -276,6 +360,17 @@ async fn send_all(
         }
     }
     send_packs(channel, packs.drain()).await
+}
+
+/// How long the details in a reply are.
+fn details_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Saved { record }
+        | Outcome::Deleted {
+            record: Some(record),
+        } => record.oauth_connector_details.len(),
+        _ => 0,
+    }
 }
 
 async fn send_packs(
@@ -308,7 +403,9 @@ async fn publish(
     body: &impl Serialize,
     properties: BasicProperties,
 ) -> Result<(), BrokerError> {
-    let Ok(body) = serde_json::to_vec(body) else {
+    let encoded = contained("encoding a reply", || serde_json::to_vec(body));
+    let Some(Ok(body)) = encoded else {
+        tracing::error!("a reply can't be encoded; its publisher finds the answer in the ledger");
         return Ok(());
     };
     // Not mandatory: whoever asked may be gone, and that is no fault.

@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use proto::{
-    broker::{self, BrokerError, within_deadline},
+    broker::{self, BrokerError, window::Window, within_deadline},
     topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
@@ -32,9 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answers::Answers,
-    dead,
+    failpoint,
     lanes::Lanes,
-    metrics::Oldest,
+    metrics::{self, Oldest},
     publishers::Publishers,
     settle::{Settler, Taken, Unsettled},
     store::Store,
@@ -56,10 +57,24 @@ const PREFETCH: u16 = 1200;
 const GATHER: Duration = Duration::from_millis(2);
 /// Who saves one after the other does not wait for anybody: less than this came last time.
 const CROWD: usize = 8;
-/// At the start of a process, until a command comes that was never delivered before. What was may
-/// have killed the process before this one: it is taken alone, so that the commands behind it are
-/// not delivered, and counted, each time with it until they reach the delivery limit too.
-const PROBATION: u16 = 1;
+/// Safe mode: at the start of a process and after every session that broke, until a command was settled
+/// that was never delivered before. What was delivered before may have ended the process or the session:
+/// it is taken alone, so that the commands behind it are not delivered, and counted, each time with it
+/// until they reach the delivery limit, too.
+const SAFE_PREFETCH: u16 = 1;
+/// How long to wait after a session that was open and broke. The command that broke it has to be
+/// delivered 21 times before the broker gives it up, and all others wait for that.
+const SAFE_PAUSE: Duration = Duration::from_millis(100);
+/// How often to come back that soon, before the pauses grow.
+const SAFE_RETRIES: u32 = 50;
+/// Bytes of messages in hand or on their way, however many that are. With 64 KiB each, some hundreds.
+const WINDOW_BYTES: usize = 32 * 1024 * 1024;
+/// The largest body that is taken. A command's is smaller, even if all of it is escaped.
+pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
+/// Bytes of bodies in one batch, roughly: a larger statement is not quicker.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often everything is declared again, so that an exchange or queue that somebody deleted comes back.
+const DECLARE_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the consumer works with.
 #[derive(Debug)]
@@ -100,8 +115,8 @@ enum SessionError {
 enum End {
     /// As it was told to.
     Stopped,
-    /// The probation is over: the next session may take more at once. A consumer's prefetch can't
-    /// be changed, and a cancelled one would let others overtake.
+    /// Safe mode is over: the next session may take more at once. A consumer's prefetch can't be
+    /// changed, and a cancelled one would let others overtake.
     Trusted,
 }
 
@@ -111,16 +126,18 @@ enum End {
 /// An exchange or a queue exists with other arguments, which no retry will change.
 pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
     let mut pauses = broker::backoff();
-    let mut prefetch = PROBATION;
+    let mut prefetch = SAFE_PREFETCH;
+    let mut retries = SAFE_RETRIES;
     let mut lanes = Lanes::new(parts);
     while !parts.stop.is_cancelled() {
+        metrics::safe_mode(prefetch == SAFE_PREFETCH);
         let started = Instant::now();
         let result = session(parts, &mut lanes, prefetch).await;
         if matches!(result, Ok(End::Trusted)) {
-            prefetch = PREFETCH;
+            (prefetch, retries) = (PREFETCH, SAFE_RETRIES);
             continue;
         }
-        parts.connected.send_replace(false);
+        let was_open = parts.connected.send_replace(false);
         match result {
             Ok(_) => break,
             Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
@@ -130,10 +147,17 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
             }
             Err(error) => tracing::warn!(%error, "the consumer stopped; starting another"),
         }
+        metrics::broken_session();
+        prefetch = SAFE_PREFETCH;
         if started.elapsed() > broker::GOOD_SESSION {
             pauses = broker::backoff();
         }
-        pause(parts, pauses.next()).await;
+        if was_open && retries > 0 {
+            retries -= 1;
+            pause(parts, Some(SAFE_PAUSE)).await;
+        } else {
+            pause(parts, pauses.next()).await;
+        }
     }
     Ok(())
 }
@@ -157,8 +181,10 @@ async fn session<'a>(
     lanes: &mut Lanes<'a>,
     prefetch: u16,
 ) -> Result<End, SessionError> {
-    let connection = broker::connect(&parts.uri, "connector-details-worker").await?;
-    let mut session = Session::open(&connection, parts, lanes, prefetch).await?;
+    let window = Window::new(WINDOW_BYTES);
+    let (name, in_hand) = ("connector-details-worker", Some(window.clone()));
+    let connection = broker::connect_to_consume(&parts.uri, name, MAX_BODY_BYTES, in_hand).await?;
+    let mut session = Session::open(&connection, parts, lanes, prefetch, window).await?;
     let result = session.run().await;
     // Before the session is dropped, and its consumer with it: see above.
     broker::close(&connection).await;
@@ -177,9 +203,10 @@ struct Session<'s, 'a> {
     last: usize,
     /// Until when the next waits for as many.
     gathering: Option<Instant>,
-    /// Moves dead letters; ends with the session, and the session with it.
-    dead: JoinSet<()>,
     prefetch: u16,
+    window: Arc<Window>,
+    /// Declares everything again and again.
+    _topology: JoinSet<()>,
     _watch: queues::Watch,
 }
 
@@ -189,15 +216,15 @@ impl<'s, 'a> Session<'s, 'a> {
         parts: &'a Parts,
         lanes: &'s mut Lanes<'a>,
         prefetch: u16,
+        window: Arc<Window>,
     ) -> Result<Self, SessionError> {
         let channel = within_deadline(connection.create_channel()).await?;
         tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
             .await
             .map_err(|_| BrokerError::Deadline)??;
-        let mut dead = JoinSet::new();
-        dead.spawn(dead::move_to_parked(
+        let mut topology = JoinSet::new();
+        topology.spawn(keep_topology(
             within_deadline(connection.create_channel()).await?,
-            parts.answers.clone(),
         ));
         within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let consumer = within_deadline(channel.basic_consume(
@@ -216,8 +243,9 @@ impl<'s, 'a> Session<'s, 'a> {
             settler: Settler::default(),
             last: 0,
             gathering: None,
-            dead,
             prefetch,
+            window,
+            _topology: topology,
             _watch: queues::Watch::start(connection, queues::ALL).await?,
         })
     }
@@ -253,15 +281,14 @@ impl<'s, 'a> Session<'s, 'a> {
                 Some(decided) = self.lanes.next() => {
                     let is_new = decided.is_new();
                     self.settler.settle(self.parts, decided).await?;
-                    if self.prefetch == PROBATION {
+                    if self.prefetch == SAFE_PREFETCH {
                         if is_new {
                             return Ok(End::Trusted);
                         }
-                        // None follows before.
+                        // The broker sends nothing more before.
                         self.settler.acknowledge(&self.channel).await?;
                     }
                 }
-                Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
                 delivery = self.consumer.next(), if self.ahead.len() < AHEAD => {
                     self.take(delivery)?;
                 }
@@ -277,7 +304,11 @@ impl<'s, 'a> Session<'s, 'a> {
         while let Some(delivery) = next {
             let delivery = delivery.ok_or(SessionError::Ended)?;
             let delivery = delivery.map_err(BrokerError::from)?;
-            let taken = Taken::check(delivery, &self.parts.publishers);
+            let held = self.window.hold(delivery.data.len());
+            let taken = Taken::check(delivery, held, &self.parts.publishers);
+            if failpoint::breaks_the_session(taken.envelope()) {
+                return Err(SessionError::Ended);
+            }
             self.ahead.push_back(taken);
             next = if self.ahead.len() < AHEAD {
                 self.consumer.next().now_or_never()
@@ -333,8 +364,29 @@ impl<'s, 'a> Session<'s, 'a> {
     /// How many of those ahead, at most, may be in one batch beside what is begun: all up to one that
     /// was delivered before, or that shares something with what is begun.
     fn together(&self, most: usize) -> usize {
-        let fits = |taken: &&Taken| !taken.is_redelivered() && !self.lanes.share(taken);
+        let mut bytes = 0;
+        let fits = |taken: &&Taken| {
+            let has_room = bytes < BATCH_BYTES;
+            bytes += taken.bytes();
+            has_room && !taken.is_redelivered() && !self.lanes.share(taken)
+        };
         self.ahead.iter().take(most).take_while(fits).count()
+    }
+}
+
+/// Declares everything again and again. The broker tells a consumer that its queue is gone, and nobody
+/// that an exchange or another queue is.
+async fn keep_topology(channel: Channel) {
+    loop {
+        sleep(DECLARE_AGAIN).await;
+        match tokio::time::timeout(broker::DEADLINE, topology::declare(&channel)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "exchanges and queues are not looked after on this connection");
+                return;
+            }
+            Err(_) => tracing::debug!("the broker is slow to declare what is there"),
+        }
     }
 }
 

@@ -1,31 +1,138 @@
 //! Moves what the broker gave up on from `.dead` to `.parked`, redacted, without running the
-//! handler: whatever is there has killed a worker again and again.
+//! handler: whatever is there has ended the connection, or the process, of a worker again and again,
+//! or has expired.
+//!
+//! On a connection of its own, whose end is nobody else's. What can't be moved in a few deliveries, the
+//! broker moves to `.unreadable`.
 
-use futures_util::StreamExt;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
 use lapin::{
-    Channel,
+    BasicProperties, Connection,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
+    uri::AMQPUri,
 };
 use proto::{
-    Envelope, Fault,
-    broker::{BrokerError, within_deadline},
-    parked, topology,
+    Envelope, Fault, Outcome,
+    broker::{self, BrokerError, within_deadline},
+    topology::{self, TopologyError},
+};
+use telemetry::traces::trace_id;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answers::Answers,
+    consumer::MAX_BODY_BYTES,
+    failpoint, metrics,
+    parking::{ParkedCopy, contained},
 };
 
-use telemetry::traces::trace_id;
+/// How long to wait after a session that was open and broke.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Where the broker writes down why it gave a message up; the latest reason stands first.
+const DEATHS: &str = "x-death";
 
-use crate::{answers::Answers, metrics};
+#[derive(Debug, thiserror::Error)]
+enum NotMoved {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error("the broker ended the consumer of dead letters")]
+    Ended,
+}
 
-/// Runs until the channel is gone; the session that owns the channel starts it again.
-pub(crate) async fn move_to_parked(channel: Channel, answers: Answers) {
-    if let Err(error) = consume(&channel, &answers).await {
-        tracing::warn!(%error, "dead letters are not moved at the moment");
+/// Why the broker gave a message up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// Its `expiration` was over.
+    Expired,
+    /// It was delivered too often.
+    DeliveryLimit,
+    /// A consumer rejected it; no worker does.
+    Rejected,
+    /// Nobody said so: an operator published it here, for example.
+    Unknown,
+}
+
+impl Reason {
+    fn of(properties: &BasicProperties) -> Self {
+        match latest_death(properties).as_deref() {
+            Some("expired") => Self::Expired,
+            Some("delivery_limit") => Self::DeliveryLimit,
+            Some("rejected") => Self::Rejected,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::DeliveryLimit => "delivery_limit",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn fault(self) -> Fault {
+        match self {
+            Self::Expired => Fault::expired(),
+            Self::DeliveryLimit | Self::Rejected | Self::Unknown => Fault::internal(),
+        }
     }
 }
 
-async fn consume(channel: &Channel, answers: &Answers) -> Result<(), BrokerError> {
+fn latest_death(properties: &BasicProperties) -> Option<String> {
+    let headers = properties.headers().as_ref()?.inner();
+    let AMQPValue::FieldArray(deaths) = headers.get(DEATHS)? else {
+        return None;
+    };
+    let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else {
+        return None;
+    };
+    match latest.inner().get("reason")? {
+        AMQPValue::LongString(reason) => Some(reason.to_string()),
+        _ => None,
+    }
+}
+
+/// Moves dead letters until `stop`, through as many connections as it takes.
+pub async fn run(uri: AMQPUri, answers: Answers, stop: CancellationToken) {
+    let mut pauses = broker::backoff();
+    while !stop.is_cancelled() {
+        let started = Instant::now();
+        let result = stop.run_until_cancelled(session(&uri, &answers)).await;
+        let (was_open, error) = match result {
+            None => return,
+            Some(Ok(error)) => (true, error),
+            Some(Err(error)) => (false, error),
+        };
+        tracing::warn!(%error, "dead letters are not moved at the moment; trying again");
+        if was_open || started.elapsed() > broker::GOOD_SESSION {
+            pauses = broker::backoff();
+        }
+        let pause = pauses.next().unwrap_or(broker::DEADLINE).max(PAUSE);
+        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+/// A session that was open ends with what ended it.
+async fn session(uri: &AMQPUri, answers: &Answers) -> Result<NotMoved, NotMoved> {
+    let name = "connector-details-worker dead letters";
+    let connection = broker::connect_to_consume(uri, name, MAX_BODY_BYTES, None).await?;
+    let result = consume(&connection, answers).await;
+    broker::close(&connection).await;
+    result
+}
+
+async fn consume(connection: &Connection, answers: &Answers) -> Result<NotMoved, NotMoved> {
+    let channel = within_deadline(connection.create_channel()).await?;
+    tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
+        .await
+        .map_err(|_| BrokerError::Deadline)??;
     within_deadline(channel.basic_qos(1, BasicQosOptions::default())).await?;
     let mut consumer = within_deadline(channel.basic_consume(
         topology::DEAD.into(),
@@ -35,24 +142,60 @@ async fn consume(channel: &Channel, answers: &Answers) -> Result<(), BrokerError
     ))
     .await?;
     while let Some(delivery) = consumer.next().await {
-        move_one(&delivery?, answers).await?;
+        let moved = match delivery {
+            Ok(delivery) => move_one(&delivery, answers).await,
+            Err(error) => Err(BrokerError::from(error).into()),
+        };
+        if let Err(error) = moved {
+            return Ok(error);
+        }
     }
+    Ok(NotMoved::Ended)
+}
+
+async fn move_one(delivery: &Delivery, answers: &Answers) -> Result<(), NotMoved> {
+    let properties = &delivery.properties;
+    let envelope = contained("reading a dead letter", || Envelope::read(properties));
+    let envelope = envelope.unwrap_or_default();
+    if failpoint::cannot_be_moved(&envelope) {
+        return Err(NotMoved::Ended);
+    }
+    let reason = Reason::of(properties);
+    let fault = reason.fault();
+    let copy = ParkedCopy {
+        // A place in `.parked` is waited for here, where nobody else has to wait for it.
+        may_be_left_out: false,
+        ..ParkedCopy::of(&envelope, &fault, &delivery.data)
+    };
+    answers.park_surely(copy).await;
+    metrics::dead_letter(reason.as_str());
+    tell(&envelope, reason);
+    if reason == Reason::Expired {
+        // What was delivered too often may have been applied all the same; its publisher finds that in
+        // the ledger, and is not told otherwise.
+        answers.reply(&envelope, Outcome::refused(fault));
+    }
+    within_deadline(delivery.ack(BasicAckOptions::default())).await?;
     Ok(())
 }
 
-async fn move_one(delivery: &Delivery, answers: &Answers) -> Result<(), BrokerError> {
-    let envelope = Envelope::read(&delivery.properties);
-    let body = parked::redacted(&delivery.data);
-    let fault = Fault::internal();
-    let properties = parked::properties(&envelope, &fault, delivery.data.len());
-    answers.park_surely(&body, properties).await;
-    metrics::dead_letter();
-    tracing::error!(
-        command.id = envelope.command_id.as_ref().map(proto::CommandId::as_str),
-        trace.id = trace_id(envelope.traceparent.as_deref()),
-        "a command was delivered too often and is parked"
-    );
-    within_deadline(delivery.ack(BasicAckOptions::default()))
-        .await
-        .map(drop)
+fn tell(envelope: &Envelope, reason: Reason) {
+    let id = envelope.command_id.as_ref().map(proto::CommandId::as_str);
+    let trace = trace_id(envelope.traceparent.as_deref());
+    let reason = reason.as_str();
+    if reason == Reason::Expired.as_str() {
+        tracing::warn!(
+            command.id = id,
+            trace.id = trace,
+            reason,
+            "a command expired and is parked"
+        );
+    } else {
+        tracing::error!(
+            command.id = id,
+            trace.id = trace,
+            reason,
+            "a command was given up by the broker and is parked"
+        );
+    }
 }

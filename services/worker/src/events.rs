@@ -28,10 +28,13 @@ use crate::{
     store::{Announcement, Committed, News, Store, StoreError},
 };
 
-/// Statements that are read from the outbox at once: some hundreds of events.
+/// Statements that are read from the outbox at once: some hundreds of events. One, where those before
+/// held much.
 const STATEMENTS: i64 = 8;
-/// Events that are published before any is known to be confirmed.
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
+/// Events, and bytes of them, that are published before any is known to be confirmed.
 const AT_ONCE: usize = 500;
+const AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 /// Between two announcements.
 const TOGETHER: Duration = Duration::from_millis(25);
 /// How long somebody who has nothing to announce keeps the lock from the others.
@@ -155,11 +158,14 @@ impl Announcer {
             return Ok(());
         }
         let mut read = HashSet::new();
+        let mut statements = 1;
         loop {
-            let batch = self.store.unannounced(STATEMENTS).await?;
+            let batch = self.store.unannounced(statements).await?;
             if batch.is_empty() {
                 break;
             }
+            let bytes: usize = batch.iter().map(Committed::bytes).sum();
+            statements = if bytes > LARGE_BYTES { 1 } else { STATEMENTS };
             self.announce(&batch).await?;
             read.extend(batch.iter().map(|committed| committed.seq));
         }
@@ -205,8 +211,10 @@ fn all_from(last: i64, news: &[Committed]) -> Option<i64> {
 async fn publish(channel: &Channel, all: &[&Announcement]) -> Result<(), NotAnnounced> {
     let mut heard = HashMap::new();
     let mut publishing = Vec::new();
+    let mut bytes = 0;
     for announcement in all {
         let kind = announcement.event.routing_key();
+        bytes += announcement.bytes();
         match heard.get(kind) {
             Some(true) => publishing.push(begin(channel, announcement, false)?),
             Some(false) => {}
@@ -217,8 +225,9 @@ async fn publish(channel: &Channel, all: &[&Announcement]) -> Result<(), NotAnno
                 heard.insert(kind, finish([question]).await?);
             }
         }
-        if publishing.len() == AT_ONCE {
+        if publishing.len() == AT_ONCE || bytes > AT_ONCE_BYTES {
             finish(publishing.drain(..)).await?;
+            bytes = 0;
         }
     }
     finish(publishing).await.map(drop)

@@ -1,7 +1,7 @@
 //! Lets a test find out what happens when handling a command kills the worker. In debug builds
 //! alone: a release has no such door.
 
-use proto::{CommandId, Event};
+use proto::{CommandId, Envelope, Event};
 
 /// Aborts before the event of this command is announced: `abort-announcing:ID`.
 pub(crate) fn announce(event: &Event) {
@@ -9,23 +9,42 @@ pub(crate) fn announce(event: &Event) {
         Event::Saved(saved) => &saved.command_id,
         Event::Deleted(deleted) => &deleted.command_id,
     };
-    if cfg!(debug_assertions)
-        && let Ok(failpoint) = std::env::var("FAILPOINT")
-        && failpoint.strip_prefix("abort-announcing:") == Some(command_id)
-    {
+    if is_set("abort-announcing", command_id) {
         std::process::abort();
     }
 }
 
 /// Does what `FAILPOINT` says, if it names this command: `panic:ID` or `abort:ID`.
 pub(crate) fn pass(id: &CommandId) {
-    if cfg!(debug_assertions)
-        && let Ok(failpoint) = std::env::var("FAILPOINT")
-    {
-        match failpoint.split_once(':') {
-            Some(("panic", named)) if named == id.as_str() => panic!("as FAILPOINT says"),
-            Some(("abort", named)) if named == id.as_str() => std::process::abort(),
-            _ => {}
-        }
+    assert!(!is_set("panic", id.as_str()), "as FAILPOINT says");
+    if is_set("abort", id.as_str()) {
+        std::process::abort();
     }
+}
+
+/// Panics while this command is redacted: `panic-redacting:ID`.
+pub(crate) fn redact(envelope: &Envelope) {
+    assert!(!names("panic-redacting", envelope), "as FAILPOINT says");
+}
+
+/// Whether this command ends the session that it is delivered to: `break-session:ID`.
+pub(crate) fn breaks_the_session(envelope: &Envelope) -> bool {
+    names("break-session", envelope) || names("break-everything", envelope)
+}
+
+/// Whether this command, once it is dead, ends the session that it is delivered to as well:
+/// `break-everything:ID`.
+pub(crate) fn cannot_be_moved(envelope: &Envelope) -> bool {
+    names("break-everything", envelope)
+}
+
+fn names(what: &str, envelope: &Envelope) -> bool {
+    let id = envelope.command_id.as_ref();
+    id.is_some_and(|id| is_set(what, id.as_str()))
+}
+
+fn is_set(what: &str, id: &str) -> bool {
+    cfg!(debug_assertions)
+        && std::env::var("FAILPOINT")
+            .is_ok_and(|failpoint| failpoint.split_once(':') == Some((what, id)))
 }

@@ -3,24 +3,27 @@
 //! ```text
 //! consumer ──▶ lanes ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
 //!     │            └─▶ answers (replies, parked commands) ──▶ RabbitMQ
-//!     ├── dead (what the broker gave up on) ──▶ answers
 //!     └── events (what was committed) ──▶ answers
+//! dead (what the broker gave up on) ──▶ answers
 //! ```
 //!
 //! `metrics` and `spans` name what is seen of it.
 //!
-//! Only `store` and `schema` know SQL; only `consumer`, `settle`, `answers`, `dead` and `replay` know AMQP.
+//! Only `store` and `schema` know SQL; only `consumer`, `settle`, `answers`, `parking`,
+//! `dead` and `replay` know AMQP.
 
 pub mod answers;
+mod budget;
 pub mod config;
 pub mod consumer;
-mod dead;
+pub mod dead;
 pub mod events;
 mod failpoint;
 pub mod handler;
 pub mod health;
 mod lanes;
 pub mod metrics;
+mod parking;
 pub mod publishers;
 pub mod replay;
 pub mod retention;

@@ -22,7 +22,7 @@ use worker::{
     answers::Answers,
     config::{self, Command, Config, ConsumeArgs, Settings},
     consumer::{self, Parts},
-    events, health,
+    dead, events, health,
     metrics::{self, Oldest},
     replay, retention, schema,
     store::Store,
@@ -130,6 +130,7 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         news,
         events_stop.clone(),
     ));
+    tokio::spawn(dead::run(uri.clone(), answers.clone(), stop.clone()));
     let result = consumer::run(&Parts {
         uri,
         store,

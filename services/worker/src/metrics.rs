@@ -45,7 +45,19 @@ pub fn describe() {
     );
     describe_counter!(
         "connector_details_dead_letters_total",
-        "Commands that the broker gave up on, for they were delivered too often"
+        "Commands that the broker gave up on, by reason: delivery_limit, expired, rejected, unknown"
+    );
+    describe_counter!(
+        "connector_details_not_parked_total",
+        "Refused commands that were not kept, for the queue of parked ones is full"
+    );
+    describe_counter!(
+        "connector_details_broken_sessions_total",
+        "Consuming connections that ended without being told to"
+    );
+    describe_gauge!(
+        "connector_details_safe_mode",
+        "1 while commands are taken one at a time, until one came that was never delivered before"
     );
     describe_counter!(
         "connector_details_events_total",
@@ -149,8 +161,20 @@ pub(crate) fn pruned(decisions: u64) {
     counter!("connector_details_pruned_total").increment(decisions);
 }
 
-pub(crate) fn dead_letter() {
-    counter!("connector_details_dead_letters_total").increment(1);
+pub(crate) fn dead_letter(reason: &'static str) {
+    counter!("connector_details_dead_letters_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn not_parked() {
+    counter!("connector_details_not_parked_total").increment(1);
+}
+
+pub(crate) fn broken_session() {
+    counter!("connector_details_broken_sessions_total").increment(1);
+}
+
+pub(crate) fn safe_mode(on: bool) {
+    gauge!("connector_details_safe_mode").set(f64::from(u8::from(on)));
 }
 
 pub(crate) fn replied(outcome: &'static str) {

@@ -6,7 +6,7 @@
 //! saves one after the other would have to wait for it.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
@@ -14,9 +14,9 @@ use futures_util::FutureExt as _;
 use lapin::{Channel, message::Delivery, options::BasicAckOptions};
 use proto::{
     CommandId, Envelope, Fault,
-    broker::{self, BrokerError, within_deadline},
+    broker::{self, BrokerError, window::Held, within_deadline},
     envelope::since_epoch,
-    parked,
+    unreadable,
 };
 use telemetry::{logs::milliseconds, traces::trace_id};
 use tokio::{
@@ -29,6 +29,7 @@ use crate::{
     consumer::Parts,
     handler::{self, Checked, Kind, Message, Verdict},
     metrics,
+    parking::{ParkedCopy, contained},
     publishers::Publishers,
     spans::{BatchSpans, Statement},
     store::{Change, Lane, StoreError},
@@ -80,14 +81,12 @@ impl Settler {
         let redelivered = batch.iter().filter(|taken| taken.is_redelivered()).count();
         let mut counts = Counts::default();
         for (taken, verdict) in batch.into_iter().zip(verdicts?) {
-            let Taken {
-                message, delivery, ..
-            } = taken;
             counts.add(verdict.kind);
-            parts.answers.reply(&message.envelope, verdict.outcome);
+            let envelope = &taken.message.envelope;
+            parts.answers.reply(envelope, verdict.outcome);
             match verdict.park {
-                Some(fault) => self.park(parts.answers.clone(), &message, &fault, delivery),
-                None => self.answered.push(delivery),
+                Some(fault) => self.park(parts.answers.clone(), taken, &fault),
+                None => self.answered.push(taken.delivery),
             }
         }
         // The replies first: somebody waits for them.
@@ -111,8 +110,15 @@ impl Settler {
         }
     }
 
-    /// Parks a message in the background: it must not hold up its neighbours.
-    fn park(&mut self, answers: Answers, message: &Message, fault: &Fault, delivery: Delivery) {
+    /// Parks a message in the background: it must not hold up its neighbours. It keeps its place among
+    /// what is in hand until it is parked, so that what is being parked is bounded, too.
+    fn park(&mut self, answers: Answers, taken: Taken, fault: &Fault) {
+        let Taken {
+            delivery,
+            message,
+            held,
+            ..
+        } = taken;
         tracing::warn!(
             command.id = message.envelope.command_id.as_ref().map(CommandId::as_str),
             trace.id = trace_id(message.envelope.traceparent.as_deref()),
@@ -121,12 +127,12 @@ impl Settler {
             "a command is refused and parked"
         );
         metrics::parked(fault.code.as_str());
-        let body = parked::redacted(&message.body);
-        let properties = parked::properties(&message.envelope, fault, message.body.len());
+        let copy = ParkedCopy::of(&message.envelope, fault, &message.body);
         self.parking.spawn(async move {
-            answers.park_surely(&body, properties).await;
+            answers.park_surely(copy).await;
             // If this fails, the command is delivered and parked once more.
             let _ = within_deadline(delivery.ack(BasicAckOptions::default())).await;
+            drop(held);
         });
     }
 
@@ -198,22 +204,46 @@ pub(crate) struct Taken {
     delivery: Delivery,
     message: Message,
     checked: Checked,
+    /// Its place among what is in hand, counted in bytes.
+    held: Held,
 }
 
 impl Taken {
     /// Checks the message. One that panics is parked like one that breaks a rule.
-    pub fn check(mut delivery: Delivery, publishers: &Publishers) -> Self {
+    pub fn check(mut delivery: Delivery, held: Held, publishers: &Publishers) -> Self {
+        let properties = &delivery.properties;
+        let unreadable = unreadable::fault(properties);
+        let envelope = contained("reading a message", || Envelope::read(properties));
+        let could_be_read = envelope.is_some();
         let message = Message {
-            envelope: Envelope::read(&delivery.properties),
+            envelope: envelope.unwrap_or_default(),
             body: std::mem::take(&mut delivery.data),
         };
-        let check = AssertUnwindSafe(|| handler::check(&message, publishers));
-        let checked = catch_unwind(check).unwrap_or_else(|_| Err(vec![Fault::internal()]));
+        let checked = match unreadable {
+            Some(fault) => Err(vec![fault]),
+            None if could_be_read => {
+                let check = || handler::check(&message, publishers);
+                contained("checking a command", check)
+                    .unwrap_or_else(|| Err(vec![Fault::internal()]))
+            }
+            None => Err(vec![Fault::internal()]),
+        };
         Self {
             delivery,
             message,
             checked,
+            held,
         }
+    }
+
+    /// What stands around its body.
+    pub fn envelope(&self) -> &Envelope {
+        &self.message.envelope
+    }
+
+    /// How long its body is.
+    pub fn bytes(&self) -> usize {
+        self.message.body.len()
     }
 
     pub fn is_redelivered(&self) -> bool {

@@ -98,7 +98,7 @@ impl Lane {
             decided.push((*index, end));
         }
         if let Some(seq) = seq {
-            self.teller.tell(Committed { seq, announcements });
+            self.teller.tell(Committed::new(seq, announcements));
         }
         Ok(decided)
     }

@@ -16,10 +16,16 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc};
 
+use crate::budget::{Budget, Share};
+
 /// The lock of whoever announces. Any number that nobody else uses.
 const LOCK: i64 = 0x636f_6e6e_6465;
 /// Statements whose changes may wait in memory. More than that are read from the outbox again.
 const WAITING: usize = 32;
+/// And bytes of them.
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// What a change takes beside its details, roughly.
+const OVERHEAD: usize = 2 * 1024;
 
 /// An event with the trace of its command.
 #[derive(Debug)]
@@ -57,6 +63,14 @@ impl Announcement {
     }
 }
 
+impl Announcement {
+    /// How many bytes it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.event.record().oauth_connector_details.len() + OVERHEAD
+    }
+}
+
 /// What one statement committed.
 #[derive(Debug)]
 pub struct Committed {
@@ -64,12 +78,31 @@ pub struct Committed {
     pub seq: i64,
     /// What is to be announced.
     pub announcements: Vec<Announcement>,
+    /// Its part of what may wait in memory. Of what is read from the outbox, none.
+    share: Option<Share>,
+}
+
+impl Committed {
+    pub(super) fn new(seq: i64, announcements: Vec<Announcement>) -> Self {
+        Self {
+            seq,
+            announcements,
+            share: None,
+        }
+    }
+
+    /// How many bytes it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.announcements.iter().map(Announcement::bytes).sum()
+    }
 }
 
 /// Where the store tells of what it committed.
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     committed: mpsc::Sender<Committed>,
+    bytes: Arc<Budget>,
     more: Arc<More>,
 }
 
@@ -94,6 +127,7 @@ pub(super) fn channel() -> (Teller, News) {
     let more = Arc::<More>::default();
     let teller = Teller {
         committed: sender,
+        bytes: Budget::new(WAITING_BYTES),
         more: more.clone(),
     };
     (teller, News { committed, more })
@@ -101,8 +135,9 @@ pub(super) fn channel() -> (Teller, News) {
 
 impl Teller {
     /// Never waits: what there is no room for stands in the outbox.
-    pub fn tell(&self, committed: Committed) {
-        if self.committed.try_send(committed).is_err() {
+    pub fn tell(&self, mut committed: Committed) {
+        committed.share = self.bytes.take(committed.bytes());
+        if committed.share.is_none() || self.committed.try_send(committed).is_err() {
             self.tell_of_more();
         }
     }
@@ -190,8 +225,7 @@ pub(super) async fn oldest(
     for row in rows {
         let seq = row.seq;
         if all.last().is_none_or(|last| last.seq != seq) {
-            let announcements = Vec::new();
-            all.push(Committed { seq, announcements });
+            all.push(Committed::new(seq, Vec::new()));
         }
         if let Some(last) = all.last_mut() {
             last.announcements.extend(row.announcement());

@@ -1,0 +1,511 @@
+//! Messages that a careless or hostile publisher sends: each affects itself alone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use lapin::{
+    options::{BasicGetOptions, BasicPublishOptions},
+    types::{AMQPValue, FieldArray, FieldTable},
+};
+use proto::{broker, topology};
+use serde_json::json;
+use tests::{
+    api::{SPACE, sample, sample_with},
+    eventually,
+    publisher::{Found, Publisher},
+    raw_amqp::{Confirm, RawAmqp, RawProperties, field, long_string, text_field, unreadable},
+    stack::{Process, Stack},
+};
+
+/// Within which good commands are applied, whatever stands between them.
+const SOON: Duration = Duration::from_secs(10);
+
+async fn saved(stack: &Stack) -> anyhow::Result<i64> {
+    let count = sqlx::query_scalar("select count(*) from connector_details");
+    Ok(count.fetch_one(&stack.database).await?)
+}
+
+/// A metric's value; 0 where it was never told.
+async fn metric(worker: &Process, name: &str) -> anyhow::Result<u64> {
+    let all = worker.metrics().await?;
+    let mut values = all.lines().filter_map(|line| line.strip_prefix(name));
+    let value = values.find_map(|rest| rest.rsplit_once(' '));
+    Ok(value.map_or(Ok(0), |(_, value)| value.parse())?)
+}
+
+/// That no session broke, and nothing was delivered twice; or why.
+async fn nothing_broke(worker: &Process) -> anyhow::Result<()> {
+    let broken = metric(worker, "connector_details_broken_sessions_total").await?;
+    let again = metric(worker, "connector_details_redeliveries_total").await?;
+    let log = std::fs::read_to_string(&worker.log)?;
+    assert_eq!((broken, again), (0, 0), "{log}");
+    Ok(())
+}
+
+/// A stack whose worker has left safe mode: what follows is delivered once.
+async fn trusted() -> anyhow::Result<(Stack, Publisher)> {
+    let stack = Stack::start().await?;
+    let mut publisher = stack.publisher().await?;
+    let body = sample_with("processId", "the first").to_string();
+    publisher
+        .ask(body, Publisher::properties("the first"))
+        .await?;
+    leaves_safe_mode(&stack.workers[0]).await?;
+    Ok((stack, publisher))
+}
+
+async fn leaves_safe_mode(worker: &Process) -> anyhow::Result<()> {
+    eventually("safe mode to end", async || {
+        let safe = metric(worker, "connector_details_safe_mode").await?;
+        let consuming = metric(worker, "connector_details_consuming").await?;
+        Ok((safe == 0 && consuming == 1).then_some(()))
+    })
+    .await
+}
+
+async fn publish_good(publisher: &Publisher, ids: std::ops::Range<u32>) -> anyhow::Result<()> {
+    let all = ids.map(|n| async move {
+        let id = format!("good {n}");
+        let body = sample_with("processId", id.as_str()).to_string();
+        publisher.publish(body, Publisher::properties(&id)).await
+    });
+    try_join_all(all).await.map(drop)
+}
+
+/// The reason and the field of what is parked.
+fn reason(found: &Found) -> (Option<String>, Option<String>) {
+    (found.header("x-reason"), found.header("x-field"))
+}
+
+fn refused(field: &str) -> (Option<String>, Option<String>) {
+    (Some("BAD_REQUEST".to_owned()), Some(field.to_owned()))
+}
+
+#[tokio::test]
+async fn what_no_client_library_can_read_delays_nobody_and_is_parked() -> anyhow::Result<()> {
+    let (stack, publisher) = trusted().await?;
+    let mut raw = RawAmqp::connect(&stack.uri()?).await?;
+    let hostile = unreadable();
+    let started = Instant::now();
+
+    for (n, (what, properties)) in (0..).zip(&hostile) {
+        publish_good(&publisher, n * 80..(n + 1) * 80).await?;
+        let body = sample_with("clientSecret", "hunter2-hunter2").to_string();
+        let key = topology::SAVE.as_bytes();
+        let properties = properties.encode();
+        let confirm = raw.publish(topology::COMMANDS, key, &properties, body.as_bytes());
+        assert_eq!(confirm.await?, Confirm::Ack, "{what}");
+    }
+    let good = 1 + 80 * i64::try_from(hostile.len())?;
+    eventually("all good ones to be saved", async || {
+        Ok((saved(&stack).await? == good).then_some(()))
+    })
+    .await?;
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+
+    for (what, _) in &hostile {
+        let parked = publisher.take(topology::PARKED).await?;
+        assert_eq!(reason(&parked), refused("headers"), "{what}");
+        assert_eq!(parked.body["clientSecret"], proto::MASK, "{what}");
+        assert_eq!(parked.body["processId"], sample()["processId"], "{what}");
+    }
+    nothing_broke(&stack.workers[0]).await?;
+    stack.api(SPACE)?.save(&sample()).await?.record()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn twenty_kilobytes_of_headers_are_a_command_like_another() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let mut raw = RawAmqp::connect(&stack.uri()?).await?;
+    let properties = RawProperties {
+        headers: Some(text_field(b"x-baggage", 20 * 1024)),
+        ..RawProperties::save(b"large")
+    };
+
+    let (key, body) = (topology::SAVE.as_bytes(), sample().to_string());
+    raw.publish(
+        topology::COMMANDS,
+        key,
+        &properties.encode(),
+        body.as_bytes(),
+    )
+    .await?;
+
+    eventually("it to be saved", async || {
+        Ok((saved(&stack).await? == 1).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_answered_and_parked_without_it() -> anyhow::Result<()> {
+    let (stack, mut publisher) = trusted().await?;
+
+    let reply = publisher.ask(vec![b'x'; 3 * 1024 * 1024], Publisher::properties("large"));
+    let reply = reply.await?;
+    let parked = publisher.take(topology::PARKED).await?;
+    let next = publisher
+        .ask(sample().to_string(), Publisher::properties("next"))
+        .await?;
+
+    assert_eq!(reply["errors"][0]["field"], "body", "{reply}");
+    assert_eq!(reason(&parked), refused("body"));
+    assert!(parked.raw.is_empty());
+    assert_eq!(next["outcome"], "saved");
+    nothing_broke(&stack.workers[0]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hostile_event_or_reply_does_not_disconnect_the_gateway() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api(SPACE)?;
+    let mut subscription = tests::sse::Subscription::start(&api).await?;
+    let mut raw = RawAmqp::connect(&stack.uri()?).await?;
+
+    for (what, properties) in unreadable() {
+        let key = b"connector-details.saved.v1";
+        let properties = properties.encode();
+        let confirm = raw.publish(topology::EVENTS, key, &properties, b"{}");
+        assert_eq!(confirm.await?, Confirm::Ack, "{what}");
+    }
+    let odd_key = RawProperties::save(b"an event").encode();
+    raw.publish(
+        topology::EVENTS,
+        b"connector-details.caf\xe9.v1",
+        &odd_key,
+        b"{}",
+    )
+    .await?;
+    let record = api.save(&sample()).await?.record()?;
+
+    let told = subscription.change().await?;
+    assert_eq!(told["record"]["id"], record["id"], "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_breaks_every_session_is_given_up_in_seconds_and_alone() -> anyhow::Result<()>
+{
+    let stack = Stack::bare().await?;
+    let publisher = stack.publisher().await?;
+    publish_good(&publisher, 0..200).await?;
+    let body = sample_with("processId", "poison").to_string();
+    publisher
+        .publish(body, Publisher::properties("poison"))
+        .await?;
+    publish_good(&publisher, 200..400).await?;
+
+    let failpoint = vec![("FAILPOINT", "break-session:poison".to_owned())];
+    let worker = stack.worker_with(failpoint)?;
+    worker.becomes("ready").await?;
+    let started = Instant::now();
+    eventually("the good ones to be saved", async || {
+        Ok((saved(&stack).await? == 400).then_some(()))
+    })
+    .await?;
+    let took = started.elapsed();
+    let parked = publisher.take(topology::PARKED).await?;
+
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(parked.body["processId"], "poison");
+    assert_eq!(
+        parked.header("x-reason").as_deref(),
+        Some("INTERNAL_SERVER_ERROR")
+    );
+    let given_up =
+        r#"connector_details_dead_letters_total{service="worker",reason="delivery_limit"}"#;
+    assert_eq!(metric(&worker, given_up).await?, 1);
+    // Those that were on their way when the first session broke, once each.
+    let redelivered = metric(&worker, "connector_details_redeliveries_total").await?;
+    assert!(redelivered <= 400, "{redelivered} redeliveries");
+    publish_good(&publisher, 400..401).await?;
+    leaves_safe_mode(&worker).await
+}
+
+#[tokio::test]
+async fn what_cannot_even_be_parked_ends_where_nobody_reads_it() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let mut publisher = stack.publisher().await?;
+    let failpoint = vec![("FAILPOINT", "break-everything:poison".to_owned())];
+    let worker = stack.worker_with(failpoint)?;
+    worker.becomes("ready").await?;
+    let body = sample_with("processId", "poison").to_string();
+
+    publisher
+        .publish(&body, Publisher::properties("poison"))
+        .await?;
+    let unreadable = publisher.take(topology::UNREADABLE).await?;
+    let next = publisher
+        .ask(sample().to_string(), Publisher::properties("next"))
+        .await?;
+
+    assert_eq!(unreadable.raw, body.as_bytes());
+    assert_eq!(next["outcome"], "saved");
+    assert!(publisher.get(topology::PARKED).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn looking_at_what_is_kept_never_drops_it() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let publisher = stack.publisher().await?;
+    let kept = [topology::PARKED, topology::UNREADABLE];
+    for queue in kept {
+        let options = BasicPublishOptions::default();
+        let properties = Publisher::properties("kept");
+        let publish =
+            publisher
+                .channel
+                .basic_publish("".into(), queue.into(), options, b"{}", properties);
+        publish.await?.await?;
+    }
+
+    // More often than RabbitMQ 4 would deliver a message of a queue without a limit of its own.
+    for _ in 0..25 {
+        let connection = broker::connect(&stack.uri()?, "a look").await?;
+        let channel = connection.create_channel().await?;
+        for queue in kept {
+            eventually("the message", async || {
+                Ok(channel
+                    .basic_get(queue.into(), BasicGetOptions::default())
+                    .await?)
+            })
+            .await?;
+        }
+        broker::close(&connection).await;
+    }
+
+    for queue in kept {
+        publisher.take(queue).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_expires_is_parked_as_expired_and_answered() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    let mut publisher = stack.publisher().await?;
+    let properties = Publisher::properties("late").with_expiration("50".into());
+    publisher.publish(sample().to_string(), properties).await?;
+    eventually("it to expire", async || {
+        let dead = topology::depth(&publisher.channel, topology::DEAD).await?;
+        Ok((dead.messages == 1).then_some(()))
+    })
+    .await?;
+
+    stack.start_worker().await?;
+    let reply = publisher.reply("late").await?;
+    let parked = publisher.take(topology::PARKED).await?;
+
+    assert_eq!(reply["outcome"], "refused");
+    assert_eq!(reply["errors"][0]["code"], "EXPIRED", "{reply}");
+    assert_eq!(parked.header("x-reason").as_deref(), Some("EXPIRED"));
+    assert_eq!(parked.body["processId"], sample()["processId"]);
+    assert_eq!(saved(&stack).await?, 0);
+    let expired = r#"connector_details_dead_letters_total{service="worker",reason="expired"}"#;
+    assert_eq!(metric(&stack.workers[0], expired).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_publisher_cannot_pass_a_deadly_command_off_as_expired() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let publisher = stack.publisher().await?;
+    let mut forged = FieldTable::default();
+    let expired = AMQPValue::LongString("expired".into());
+    forged.insert("reason".into(), expired.clone());
+    let mut headers = FieldTable::default();
+    headers.insert("x-first-death-reason".into(), expired);
+    headers.insert(
+        "x-death".into(),
+        AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::Boolean(true)])),
+    );
+
+    let options = BasicPublishOptions::default();
+    let properties = Publisher::properties("dead").with_headers(headers);
+    let (exchange, key) = (topology::DEAD_LETTERS, topology::DEAD_LETTER);
+    let body = sample().to_string();
+    let publish = publisher.channel.basic_publish(
+        exchange.into(),
+        key.into(),
+        options,
+        body.as_bytes(),
+        properties,
+    );
+    publish.await?.await?;
+
+    let parked = publisher.take(topology::PARKED).await?;
+    assert_eq!(
+        parked.header("x-reason").as_deref(),
+        Some("INTERNAL_SERVER_ERROR")
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_while_redacting_costs_the_body_and_nothing_else() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let mut publisher = stack.publisher().await?;
+    let failpoint = vec![("FAILPOINT", "panic-redacting:bad".to_owned())];
+    let worker = stack.worker_with(failpoint)?;
+    worker.becomes("ready").await?;
+    let body = sample_with("envId", "").to_string();
+
+    let reply = publisher.ask(&body, Publisher::properties("bad")).await?;
+    let refused = publisher.take(topology::PARKED).await?;
+    let options = BasicPublishOptions::default();
+    let (exchange, key) = (topology::DEAD_LETTERS, topology::DEAD_LETTER);
+    let properties = Publisher::properties("bad");
+    let publish = publisher.channel.basic_publish(
+        exchange.into(),
+        key.into(),
+        options,
+        body.as_bytes(),
+        properties,
+    );
+    publish.await?.await?;
+    let dead = publisher.take(topology::PARKED).await?;
+    let next = publisher
+        .ask(sample().to_string(), Publisher::properties("next"))
+        .await?;
+
+    assert_eq!(reply["errors"][0]["field"], "envId");
+    for parked in [refused, dead] {
+        assert!(parked.raw.is_empty());
+        assert_eq!(
+            parked
+                .properties
+                .message_id()
+                .as_ref()
+                .map(lapin::types::ShortString::as_str),
+            Some("bad")
+        );
+    }
+    assert_eq!(next["outcome"], "saved");
+    let broken = metric(&worker, "connector_details_broken_sessions_total").await?;
+    assert_eq!(broken, 0);
+    Ok(())
+}
+
+/// Sets a policy on a queue of the stack's virtual host.
+async fn limit(stack: &Stack, queue: &str, definition: serde_json::Value) -> anyhow::Result<()> {
+    let url = format!(
+        "{}/api/policies/{}/limit",
+        stack.servers.management_url, stack.vhost
+    );
+    let policy = json!({
+        "pattern": format!("^{}$", queue.replace('.', r"\.")),
+        "apply-to": "queues",
+        "definition": definition,
+    });
+    let put = reqwest::Client::new()
+        .put(url)
+        .header("content-type", "application/json");
+    put.body(policy.to_string())
+        .send()
+        .await?
+        .error_for_status()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_queue_of_parked_commands_holds_nobody_up() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let mut publisher = stack.publisher().await?;
+    limit(&stack, topology::PARKED, json!({ "max-length": 5 })).await?;
+    let bad = sample_with("envId", "").to_string();
+    let worker = &stack.workers[0];
+
+    // A queue says that it is full a moment after it is.
+    let mut refused = 0;
+    while metric(worker, "connector_details_not_parked_total").await? < 3 {
+        let reply = publisher
+            .ask(&bad, Publisher::properties(&format!("bad {refused}")))
+            .await?;
+        assert_eq!(reply["outcome"], "refused");
+        refused += 1;
+        assert!(refused < 200, "all of them were parked");
+    }
+    let started = Instant::now();
+    let good = publisher
+        .ask(sample().to_string(), Publisher::properties("good"))
+        .await?;
+
+    assert_eq!(good["outcome"], "saved");
+    assert!(started.elapsed() < Duration::from_secs(2));
+    let logged = worker.log_lines()?.iter().any(|line| {
+        line.to_string()
+            .contains("the queue of parked messages is full")
+    });
+    assert!(logged);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_parked_beyond_the_bound_keeps_its_headers_alone() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let publisher = stack.publisher().await?;
+    let bad = sample_with("envId", "").to_string();
+    let count = topology::PARKED_WITH_BODY + 400;
+    for from in (0..count).step_by(100) {
+        let all = (from..from + 100).map(|n| {
+            let properties = Publisher::properties(&format!("bad {n}"));
+            publisher.publish(&bad, properties)
+        });
+        try_join_all(all).await?;
+        // A queue's depth is looked at once in a second.
+        let name = r#"connector_details_parked_total{service="worker",reason="BAD_USER_INPUT"}"#;
+        eventually("these to be parked", async || {
+            let parked = metric(&stack.workers[0], name).await?;
+            Ok((parked >= u64::from(from + 100)).then_some(()))
+        })
+        .await?;
+    }
+
+    let (mut with, mut without) = (0, 0);
+    for _ in 0..count {
+        let parked = publisher.take(topology::PARKED).await?;
+        assert_eq!(parked.header("x-reason").as_deref(), Some("BAD_USER_INPUT"));
+        let length = parked.header("x-body-bytes").context("no length")?;
+        assert_eq!(length, format!("LongLongInt({})", bad.len()));
+        if parked.raw.is_empty() {
+            without += 1;
+        } else {
+            with += 1;
+        }
+    }
+    assert!(with >= topology::PARKED_WITH_BODY, "{with}");
+    assert!(without >= 200, "{without}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_values_in_headers_are_refused() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let publisher = stack.publisher().await?;
+    let mut raw = RawAmqp::connect(&stack.uri()?).await?;
+    // Void values take one byte each on the wire and a hundred once they are parsed.
+    let values = long_string(&[b'V'; 10_000]);
+    let properties = RawProperties {
+        headers: Some(field(b"x", b'A', &values)),
+        ..RawProperties::save(b"many")
+    };
+
+    let (key, body) = (topology::SAVE.as_bytes(), sample().to_string());
+    raw.publish(
+        topology::COMMANDS,
+        key,
+        &properties.encode(),
+        body.as_bytes(),
+    )
+    .await?;
+
+    assert_eq!(
+        reason(&publisher.take(topology::PARKED).await?),
+        refused("headers")
+    );
+    Ok(())
+}
