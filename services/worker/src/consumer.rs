@@ -36,8 +36,9 @@ use crate::{
     lanes::Lanes,
     metrics::Oldest,
     publishers::Publishers,
-    settle::{Settler, Taken, Unsettled},
-    store::Store,
+    retries::Retries,
+    settle::{Decided, Settler, Taken, Unsettled},
+    store::{Change, Store, StoreError},
 };
 
 /// The most commands in one batch. Higher gains little and makes each wait for more
@@ -60,6 +61,9 @@ const CROWD: usize = 8;
 /// have killed the process before this one: it is taken alone, so that the commands behind it are
 /// not delivered, and counted, each time with it until they reach the delivery limit too.
 const PROBATION: u16 = 1;
+/// How many times as much the next session takes when all that one may take on probation waits for
+/// locked records. Each such session costs the commands that wait a delivery of their twenty.
+const STEP: u16 = 4;
 
 /// What the consumer works with.
 #[derive(Debug)]
@@ -103,6 +107,8 @@ enum End {
     /// The probation is over: the next session may take more at once. A consumer's prefetch can't
     /// be changed, and a cancelled one would let others overtake.
     Trusted,
+    /// All that may be taken on probation waits for locked records, and the others behind it.
+    Clogged,
 }
 
 /// Consumes until told to stop.
@@ -116,17 +122,28 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
     while !parts.stop.is_cancelled() {
         let started = Instant::now();
         let result = session(parts, &mut lanes, prefetch).await;
-        if matches!(result, Ok(End::Trusted)) {
-            prefetch = PREFETCH;
-            continue;
+        match result {
+            Ok(End::Trusted) => {
+                prefetch = PREFETCH;
+                continue;
+            }
+            Ok(End::Clogged) => {
+                prefetch = prefetch.saturating_mul(STEP).min(PREFETCH);
+                continue;
+            }
+            _ => {}
         }
         parts.connected.send_replace(false);
         match result {
             Ok(_) => break,
             Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
-            Err(SessionError::Unsettled(error @ Unsettled::Outage(_))) => {
-                tracing::error!(%error, "commands go back to the broker until it is there again");
-                wait_for_database(parts).await;
+            Err(SessionError::Unsettled(Unsettled::Outage { source, sample })) => {
+                let error = &source as &dyn std::error::Error;
+                tracing::error!(error, "commands go back to the broker until the database is back");
+                wait_for_database(parts, &sample).await;
+                // What was delivered before is taken one by one: if the database is not back after all,
+                // one command loses a delivery for it.
+                prefetch = PROBATION;
             }
             Err(error) => tracing::warn!(%error, "the consumer stopped; starting another"),
         }
@@ -138,13 +155,26 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
     Ok(())
 }
 
-async fn wait_for_database(parts: &Parts) {
+/// Waits until the database takes writes, and those that it could not take before.
+async fn wait_for_database(parts: &Parts, sample: &[Change]) {
     for next in broker::backoff() {
-        if parts.stop.is_cancelled() || parts.store.ping().await.is_ok() {
+        if parts.stop.is_cancelled() {
             return;
+        }
+        match can_write(&parts.store, sample).await {
+            Ok(()) => return,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the database still takes no commands");
+            }
         }
         pause(parts, Some(next)).await;
     }
+}
+
+async fn can_write(store: &Store, sample: &[Change]) -> Result<(), StoreError> {
+    store.heartbeat().await?;
+    store.rehearse(sample).await
 }
 
 async fn pause(parts: &Parts, pause: Option<Duration>) {
@@ -172,6 +202,8 @@ struct Session<'s, 'a> {
     /// Taken and checked, and not begun yet.
     ahead: VecDeque<Taken>,
     lanes: &'s mut Lanes<'a>,
+    /// What waits for locked records.
+    retries: Retries<'a>,
     settler: Settler,
     /// How many commands were there when the database had none the last time.
     last: usize,
@@ -213,6 +245,7 @@ impl<'s, 'a> Session<'s, 'a> {
             consumer,
             ahead: VecDeque::new(),
             lanes,
+            retries: Retries::new(parts),
             settler: Settler::default(),
             last: 0,
             gathering: None,
@@ -231,9 +264,14 @@ impl<'s, 'a> Session<'s, 'a> {
         let mut end = self.turns().await;
         // What was begun is answered, however the session ends.
         while let Some(decided) = self.lanes.next().await {
-            let settled = self.settler.settle(self.parts, decided).await;
+            let settled = self.settle(decided).await;
             end = end.and_then(|end| settled.map(|()| end).map_err(SessionError::from));
         }
+        if let Some(decided) = self.retries.finish().await {
+            let settled = self.settle_retry(decided).await;
+            end = end.and_then(|end| settled.map(|()| end).map_err(SessionError::from));
+        }
+        self.lanes.set_oldest_aside(None);
         if end.is_ok() {
             self.settler.finish(&self.channel).await;
         }
@@ -243,6 +281,9 @@ impl<'s, 'a> Session<'s, 'a> {
     async fn turns(&mut self) -> Result<End, SessionError> {
         loop {
             self.begin();
+            if self.prefetch < PREFETCH && self.retries.len() >= usize::from(self.prefetch) {
+                return Ok(End::Clogged);
+            }
             // What is begun is sent to the database first, and what is owed is acknowledged while
             // it is there.
             tokio::select! {
@@ -252,8 +293,8 @@ impl<'s, 'a> Session<'s, 'a> {
                 }
                 Some(decided) = self.lanes.next() => {
                     let is_new = decided.is_new();
-                    self.settler.settle(self.parts, decided).await?;
-                    if self.prefetch == PROBATION {
+                    self.settle(decided).await?;
+                    if self.prefetch < PREFETCH {
                         if is_new {
                             return Ok(End::Trusted);
                         }
@@ -261,6 +302,7 @@ impl<'s, 'a> Session<'s, 'a> {
                         self.settler.acknowledge(&self.channel).await?;
                     }
                 }
+                Some(decided) = self.retries.next() => self.settle_retry(decided).await?,
                 Some(_) = self.dead.join_next() => return Err(SessionError::Ended),
                 delivery = self.consumer.next(), if self.ahead.len() < AHEAD => {
                     self.take(delivery)?;
@@ -271,6 +313,51 @@ impl<'s, 'a> Session<'s, 'a> {
         }
     }
 
+    /// Hands out the answers. What waits for a locked record is set aside, and all that is ahead and
+    /// would overtake it, too.
+    async fn settle(&mut self, decided: Decided) -> Result<(), Unsettled> {
+        let locked = self.settler.settle(self.parts, decided).await?;
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let commands = locked.len();
+        tracing::warn!(
+            commands,
+            "commands wait for records that somebody else's transaction has locked; the others go on"
+        );
+        for taken in locked {
+            self.set_aside(taken);
+        }
+        for taken in std::mem::take(&mut self.ahead) {
+            self.queue(taken);
+        }
+        self.lanes.set_oldest_aside(self.retries.oldest());
+        Ok(())
+    }
+
+    /// As [`Session::settle`], for what was tried again.
+    async fn settle_retry(&mut self, decided: Decided) -> Result<(), Unsettled> {
+        let locked = self.settler.settle(self.parts, decided).await?;
+        for taken in self.retries.end(locked).into_iter().rev() {
+            self.ahead.push_front(taken);
+        }
+        self.lanes.set_oldest_aside(self.retries.oldest());
+        Ok(())
+    }
+
+    fn queue(&mut self, taken: Taken) {
+        if self.retries.share(&taken) {
+            self.set_aside(taken);
+        } else {
+            self.ahead.push_back(taken);
+        }
+    }
+
+    fn set_aside(&mut self, taken: Taken) {
+        self.settler.set_aside(&taken);
+        self.retries.push(taken);
+    }
+
     /// Takes a delivery, and every other one that is ready, as far as there is room.
     fn take(&mut self, first: Option<Result<Delivery, lapin::Error>>) -> Result<(), SessionError> {
         let mut next = Some(first);
@@ -278,7 +365,7 @@ impl<'s, 'a> Session<'s, 'a> {
             let delivery = delivery.ok_or(SessionError::Ended)?;
             let delivery = delivery.map_err(BrokerError::from)?;
             let taken = Taken::check(delivery, &self.parts.publishers);
-            self.ahead.push_back(taken);
+            self.queue(taken);
             next = if self.ahead.len() < AHEAD {
                 self.consumer.next().now_or_never()
             } else {

@@ -1,7 +1,8 @@
 //! The worker: command in, row and answer out.
 //!
 //! ```text
-//! consumer ──▶ lanes ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
+//! consumer ──▶ lanes ──▶ settle ──▶ handler ──▶ batch ──▶ store ──▶ Postgres
+//!     ├── retries (what waits for a locked record) ──▶ settle
 //!     │            └─▶ answers (replies, parked commands) ──▶ RabbitMQ
 //!     ├── dead (what the broker gave up on) ──▶ answers
 //!     └── events (what was committed) ──▶ answers
@@ -12,6 +13,7 @@
 //! Only `store` and `schema` know SQL; only `consumer`, `settle`, `answers`, `dead` and `replay` know AMQP.
 
 pub mod answers;
+mod batch;
 pub mod config;
 pub mod consumer;
 mod dead;
@@ -24,7 +26,9 @@ pub mod metrics;
 pub mod publishers;
 pub mod replay;
 pub mod retention;
+mod retries;
 pub mod schema;
+mod set_aside;
 mod settle;
 mod spans;
 pub mod store;
