@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
-    options::{BasicConsumeOptions, BasicQosOptions},
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
     uri::AMQPUri,
 };
@@ -61,9 +61,9 @@ const CROWD: usize = 8;
 /// have killed the process before this one: it is taken alone, so that the commands behind it are
 /// not delivered, and counted, each time with it until they reach the delivery limit too.
 const PROBATION: u16 = 1;
-/// How many times as much the next session takes when all that one may take on probation waits for
-/// locked records. Each such session costs the commands that wait a delivery of their twenty.
-const STEP: u16 = 4;
+/// The consumer of a session, and the one that follows it. The broker gives back what a connection had in
+/// the order of these names.
+const CONSUMERS: [&str; 2] = ["commands-1", "commands-2"];
 
 /// What the consumer works with.
 #[derive(Debug)]
@@ -107,8 +107,6 @@ enum End {
     /// The probation is over: the next session may take more at once. A consumer's prefetch can't
     /// be changed, and a cancelled one would let others overtake.
     Trusted,
-    /// All that may be taken on probation waits for locked records, and the others behind it.
-    Clogged,
 }
 
 /// Consumes until told to stop.
@@ -122,16 +120,9 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
     while !parts.stop.is_cancelled() {
         let started = Instant::now();
         let result = session(parts, &mut lanes, prefetch).await;
-        match result {
-            Ok(End::Trusted) => {
-                prefetch = PREFETCH;
-                continue;
-            }
-            Ok(End::Clogged) => {
-                prefetch = prefetch.saturating_mul(STEP).min(PREFETCH);
-                continue;
-            }
-            _ => {}
+        if matches!(result, Ok(End::Trusted)) {
+            prefetch = PREFETCH;
+            continue;
         }
         parts.connected.send_replace(false);
         match result {
@@ -139,7 +130,10 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
             Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
             Err(SessionError::Unsettled(Unsettled::Outage { source, sample })) => {
                 let error = &source as &dyn std::error::Error;
-                tracing::error!(error, "commands go back to the broker until the database is back");
+                tracing::error!(
+                    error,
+                    "commands go back to the broker until the database is back"
+                );
                 wait_for_database(parts, &sample).await;
                 // What was delivered before is taken one by one: if the database is not back after all,
                 // one command loses a delivery for it.
@@ -199,6 +193,8 @@ struct Session<'s, 'a> {
     parts: &'a Parts,
     channel: Channel,
     consumer: Consumer,
+    /// Follows the consumer of a probation, if that one has to keep what it has.
+    successor: Option<Consumer>,
     /// Taken and checked, and not begun yet.
     ahead: VecDeque<Taken>,
     lanes: &'s mut Lanes<'a>,
@@ -231,18 +227,18 @@ impl<'s, 'a> Session<'s, 'a> {
             within_deadline(connection.create_channel()).await?,
             parts.answers.clone(),
         ));
-        within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let consumer = within_deadline(channel.basic_consume(
-            topology::QUEUE.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        ))
-        .await?;
+        let consumer = consume(&channel, CONSUMERS[0], prefetch).await?;
+        let successor = if prefetch == PROBATION {
+            // At once, so that no other worker's comes between.
+            Some(consume(&channel, CONSUMERS[1], PREFETCH).await?)
+        } else {
+            None
+        };
         Ok(Self {
             parts,
             channel,
             consumer,
+            successor,
             ahead: VecDeque::new(),
             lanes,
             retries: Retries::new(parts),
@@ -281,9 +277,6 @@ impl<'s, 'a> Session<'s, 'a> {
     async fn turns(&mut self) -> Result<End, SessionError> {
         loop {
             self.begin();
-            if self.prefetch < PREFETCH && self.retries.len() >= usize::from(self.prefetch) {
-                return Ok(End::Clogged);
-            }
             // What is begun is sent to the database first, and what is owed is acknowledged while
             // it is there.
             tokio::select! {
@@ -294,7 +287,11 @@ impl<'s, 'a> Session<'s, 'a> {
                 Some(decided) = self.lanes.next() => {
                     let is_new = decided.is_new();
                     self.settle(decided).await?;
-                    if self.prefetch < PREFETCH {
+                    if self.prefetch == PROBATION {
+                        if self.retries.len() > 0 {
+                            self.take_more().await?;
+                            continue;
+                        }
                         if is_new {
                             return Ok(End::Trusted);
                         }
@@ -342,6 +339,20 @@ impl<'s, 'a> Session<'s, 'a> {
             self.ahead.push_front(taken);
         }
         self.lanes.set_oldest_aside(self.retries.oldest());
+        Ok(())
+    }
+
+    /// Ends a probation whose one delivery waits for a locked record, and would keep all others waiting. The
+    /// delivery stays in hand, and in its place: a connection that is closed would put it behind the
+    /// others that were given back before, and those for the same record would overtake it.
+    async fn take_more(&mut self) -> Result<(), SessionError> {
+        let Some(successor) = self.successor.take() else {
+            return Ok(());
+        };
+        let first = std::mem::replace(&mut self.consumer, successor);
+        let options = BasicCancelOptions::default();
+        within_deadline(self.channel.basic_cancel(first.tag(), options)).await?;
+        self.prefetch = PREFETCH;
         Ok(())
     }
 
@@ -423,6 +434,17 @@ impl<'s, 'a> Session<'s, 'a> {
         let fits = |taken: &&Taken| !taken.is_redelivered() && !self.lanes.share(taken);
         self.ahead.iter().take(most).take_while(fits).count()
     }
+}
+
+async fn consume(channel: &Channel, name: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
+    within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    within_deadline(channel.basic_consume(
+        topology::QUEUE.into(),
+        name.into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    ))
+    .await
 }
 
 async fn until(time: Option<Instant>) {

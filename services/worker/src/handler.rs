@@ -109,6 +109,7 @@ pub type Checked = Result<Change, Vec<Fault>>;
 
 /// How far a message came.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are decided")]
 pub enum Progress {
     /// It is decided.
     Decided(Verdict),

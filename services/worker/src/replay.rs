@@ -193,9 +193,9 @@ impl Replay<'_> {
 /// When the command was published at the latest: by its publisher's clock, and in any case before it
 /// was parked. None where neither is known.
 fn published(message: &BasicGetMessage, envelope: &Envelope) -> Option<OffsetDateTime> {
-    let timestamp = envelope.timestamp.and_then(|seconds| {
-        OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
-    });
+    let timestamp = envelope
+        .timestamp
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok());
     let headers = message.properties.headers().as_ref();
     let parked_at = match headers.and_then(|headers| headers.inner().get(parked::PARKED_AT)) {
         Some(AMQPValue::LongLongInt(milliseconds)) => {

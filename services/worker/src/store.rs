@@ -309,7 +309,9 @@ async fn run_on<T>(
         .await
         .map_err(|_| StoreError::Deadline)?
         .map_err(StoreError::from);
-    if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_) | StoreError::Locked(_)) = &result {
+    if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_) | StoreError::Locked(_)) =
+        &result
+    {
         *idle = Some(connection);
     }
     result

@@ -3,7 +3,7 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Change, change, input::inputs, locked, save};
+use super::{Change, StoreError, change, input::inputs, locked, save};
 
 /// Ends well when the batch could be decided, apart from what is wrong with single commands: a locked
 /// record, or content that the database refuses, is no outage.
@@ -18,8 +18,8 @@ pub(super) async fn rehearse(
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        match super::StoreError::from(error) {
-            super::StoreError::Locked(_) => {
+        match StoreError::from(error) {
+            StoreError::Locked(_) => {
                 // Where nothing can be read either, this statement fails, too.
                 let inputs = inputs(changes.iter().copied());
                 let places = locked::locked(connection, &inputs).await?;
@@ -32,7 +32,7 @@ pub(super) async fn rehearse(
                     !places.contains(&place)
                 });
             }
-            super::StoreError::Transient(error) => return Err(error),
+            StoreError::Transient(error) => return Err(error),
             _ => return Ok(()),
         }
     }
@@ -40,20 +40,17 @@ pub(super) async fn rehearse(
 }
 
 /// If it is given up half way, the connection is dropped, and the transaction ends with it.
-async fn run_and_roll_back(
-    connection: &mut PgConnection,
-    changes: &[&Change],
-) -> sqlx::Result<()> {
+async fn run_and_roll_back(connection: &mut PgConnection, changes: &[&Change]) -> sqlx::Result<()> {
     let (plain, others): (Vec<&Change>, Vec<&Change>) =
         changes.iter().partition(|change| change.is_plain());
     let mut transaction = connection.begin().await?;
     let saved = save::save(&mut transaction, &inputs(plain.into_iter())).await;
-    let changed = match saved {
+    let result = match saved {
         Ok(_) => change::change(&mut transaction, &inputs(others.into_iter()))
             .await
             .map(drop),
         Err(error) => Err(error),
     };
     transaction.rollback().await?;
-    changed
+    result
 }
