@@ -36,6 +36,7 @@ async fn the_gateway_can_only_select() -> anyhow::Result<()> {
         "truncate connector_details",
         "delete from connector_details_changes",
         "create table public.mine (n int)",
+        "select * from connector_details_heartbeat",
     ] {
         assert!(is_forbidden(gateway, statement).await?, "{statement}");
     }
@@ -88,6 +89,63 @@ async fn migrations_may_start_several_at_once() -> anyhow::Result<()> {
     )
     .fetch_one(&stack.database)
     .await?;
-    assert_eq!(tables, 3, "records, ledger, outbox");
+    assert_eq!(tables, 4, "records, ledger, outbox, heartbeat");
+    Ok(())
+}
+
+/// Puts a view in the place of a table that a function of the owner's reads, and code of the worker's
+/// into the view. Whether that code ran as the owner, who alone may grant this.
+async fn a_temporary_view_is_run_as_the_owner(worker: &str) -> anyhow::Result<bool> {
+    let mut connection = PgConnection::connect(worker).await?;
+    for statement in [
+        "create function pg_temp.take() returns boolean language plpgsql as $$ begin
+             grant truncate on public.connector_details_changes to connector_details_worker;
+             return true;
+         end $$",
+        "create temporary view connector_details_outbox as
+             select now() as decided_at where pg_temp.take()",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await?;
+    }
+    let prune = "select connector_details_prune(interval '1 day', 1)";
+    sqlx::query(prune).execute(&mut connection).await?;
+    Ok(!is_forbidden(worker, "truncate connector_details_changes").await?)
+}
+
+#[tokio::test]
+async fn the_worker_cannot_act_as_the_owner_by_a_temporary_view() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let worker = &stack.logins.worker;
+
+    assert!(!a_temporary_view_is_run_as_the_owner(worker).await?);
+
+    // The same attack works where temporary tables come first.
+    let weak = "alter function connector_details_prune set search_path = public";
+    sqlx::query(weak).execute(&stack.database).await?;
+    assert!(a_temporary_view_is_run_as_the_owner(worker).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_function_with_its_owners_rights_looks_for_temporary_tables_last()
+-> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+
+    let functions: Vec<(String, Option<Vec<String>>)> = sqlx::query_as(
+        "select proname::text, proconfig from pg_proc
+         where prosecdef and pronamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&stack.database)
+    .await?;
+
+    assert!(!functions.is_empty());
+    for (name, settings) in functions {
+        let path = settings.iter().flatten();
+        let mut path = path.filter_map(|setting| setting.strip_prefix("search_path="));
+        assert!(
+            path.any(|path| path.ends_with(", pg_temp")),
+            "{name}: {settings:?}"
+        );
+    }
     Ok(())
 }

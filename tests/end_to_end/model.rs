@@ -17,7 +17,7 @@ use tests::{
 };
 use tokio::time::{sleep, timeout};
 use worker::{
-    handler::{self, Message, Verdict},
+    handler::{self, Message, Progress},
     publishers::Publishers,
     store::Store,
 };
@@ -125,15 +125,23 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
     }
     for _ in 0..50 {
         match handler::decide(&mut lane, &checked).await {
-            Ok(verdicts) => return verdicts.into_iter().map(answer).collect(),
+            Ok(all) if is_decided(&all) => return all.into_iter().map(answer).collect(),
             // As a worker does: what its predecessor left running may be in the way.
-            Err(_) => sleep(Duration::from_millis(20)).await,
+            _ => sleep(Duration::from_millis(20)).await,
         }
     }
     anyhow::bail!("it never decides")
 }
 
-fn answer(verdict: Verdict) -> anyhow::Result<Answer> {
+fn is_decided(all: &[Progress]) -> bool {
+    let decided = |progress: &Progress| matches!(progress, Progress::Decided(_));
+    all.iter().all(decided)
+}
+
+fn answer(progress: Progress) -> anyhow::Result<Answer> {
+    let Progress::Decided(verdict) = progress else {
+        anyhow::bail!("a record is locked")
+    };
     Ok(match verdict.outcome {
         Outcome::Saved { record } => Answer::Saved(record.revision),
         Outcome::Deleted { record } => Answer::Deleted(record.map(|record| record.revision)),
@@ -256,8 +264,8 @@ async fn two_workers_that_overlap_wait_for_each_other() -> anyhow::Result<()> {
             handler::decide(&mut one, &up),
             handler::decide(&mut other, &down)
         )?;
-        for verdict in up.into_iter().chain(down) {
-            anyhow::ensure!(matches!(answer(verdict)?, Answer::Saved(1 | 2)));
+        for progress in up.into_iter().chain(down) {
+            anyhow::ensure!(matches!(answer(progress)?, Answer::Saved(1 | 2)));
         }
     }
     Ok(())

@@ -185,6 +185,9 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
         "services/worker/src/store/save.rs",
         "services/worker/src/store/change.rs",
         "services/worker/src/store/decisions.rs",
+        "services/worker/src/store/heartbeat.rs",
+        "services/worker/src/store/last_change.rs",
+        "services/worker/src/store/locked.rs",
         "services/worker/src/store/outbox.rs",
         "services/worker/src/store/prune.rs",
     ] {

@@ -50,7 +50,8 @@ pub enum Command {
     /// Ask the worker that listens at LISTEN whether it is ready, and leave: for containers.
     Healthcheck,
     /// Send parked commands again, once their reason is gone. Each keeps its id: what was applied
-    /// already changes nothing.
+    /// already changes nothing. What is older than its record's last change stays parked. Needs
+    /// DATABASE_URL and AMQP_URL, with the worker's rights.
     Replay(ReplayArgs),
 }
 

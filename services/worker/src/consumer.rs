@@ -15,7 +15,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
-    options::{BasicConsumeOptions, BasicQosOptions},
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
     uri::AMQPUri,
 };
@@ -37,8 +37,9 @@ use crate::{
     lanes::Lanes,
     metrics::{self, Oldest},
     publishers::Publishers,
-    settle::{Settler, Taken, Unsettled},
-    store::Store,
+    retries::Retries,
+    settle::{Decided, Settler, Taken, Unsettled},
+    store::{Change, Store, StoreError},
 };
 
 /// The most commands in one batch. Higher gains little and makes each wait for more
@@ -75,6 +76,9 @@ pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often everything is declared again, so that an exchange or queue that somebody deleted comes back.
 const DECLARE_AGAIN: Duration = Duration::from_secs(2);
+/// The consumer of a session, and the one that follows it. The broker gives back what a connection had in
+/// the order of these names.
+const CONSUMERS: [&str; 2] = ["commands-1", "commands-2"];
 
 /// What the consumer works with.
 #[derive(Debug)]
@@ -141,9 +145,15 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
         match result {
             Ok(_) => break,
             Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
-            Err(SessionError::Unsettled(error @ Unsettled::Outage(_))) => {
-                tracing::error!(%error, "commands go back to the broker until it is there again");
-                wait_for_database(parts).await;
+            Err(SessionError::Unsettled(Unsettled::Outage { source, sample })) => {
+                let error = &source as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    "commands go back to the broker until the database is back"
+                );
+                // Safe mode follows: if the database is not back after all, one command loses a delivery
+                // for it.
+                wait_for_database(parts, &sample).await;
             }
             Err(error) => tracing::warn!(%error, "the consumer stopped; starting another"),
         }
@@ -162,13 +172,26 @@ pub async fn run(parts: &Parts) -> Result<(), TopologyError> {
     Ok(())
 }
 
-async fn wait_for_database(parts: &Parts) {
+/// Waits until the database takes writes, and those that it could not take before.
+async fn wait_for_database(parts: &Parts, sample: &[Change]) {
     for next in broker::backoff() {
-        if parts.stop.is_cancelled() || parts.store.ping().await.is_ok() {
+        if parts.stop.is_cancelled() {
             return;
+        }
+        match can_write(&parts.store, sample).await {
+            Ok(()) => return,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the database still takes no commands");
+            }
         }
         pause(parts, Some(next)).await;
     }
+}
+
+async fn can_write(store: &Store, sample: &[Change]) -> Result<(), StoreError> {
+    store.heartbeat().await?;
+    store.rehearse(sample).await
 }
 
 async fn pause(parts: &Parts, pause: Option<Duration>) {
@@ -195,9 +218,13 @@ struct Session<'s, 'a> {
     parts: &'a Parts,
     channel: Channel,
     consumer: Consumer,
+    /// Follows the consumer of the safe mode, if that one has to keep what it has.
+    successor: Option<Consumer>,
     /// Taken and checked, and not begun yet.
     ahead: VecDeque<Taken>,
     lanes: &'s mut Lanes<'a>,
+    /// What waits for locked records.
+    retries: Retries<'a>,
     settler: Settler,
     /// How many commands were there when the database had none the last time.
     last: usize,
@@ -226,20 +253,21 @@ impl<'s, 'a> Session<'s, 'a> {
         topology.spawn(keep_topology(
             within_deadline(connection.create_channel()).await?,
         ));
-        within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let consumer = within_deadline(channel.basic_consume(
-            topology::QUEUE.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        ))
-        .await?;
+        let consumer = consume(&channel, CONSUMERS[0], prefetch).await?;
+        let successor = if prefetch == SAFE_PREFETCH {
+            // At once, so that no other worker's comes between.
+            Some(consume(&channel, CONSUMERS[1], PREFETCH).await?)
+        } else {
+            None
+        };
         Ok(Self {
             parts,
             channel,
             consumer,
+            successor,
             ahead: VecDeque::new(),
             lanes,
+            retries: Retries::new(parts),
             settler: Settler::default(),
             last: 0,
             gathering: None,
@@ -259,9 +287,14 @@ impl<'s, 'a> Session<'s, 'a> {
         let mut end = self.turns().await;
         // What was begun is answered, however the session ends.
         while let Some(decided) = self.lanes.next().await {
-            let settled = self.settler.settle(self.parts, decided).await;
+            let settled = self.settle(decided).await;
             end = end.and_then(|end| settled.map(|()| end).map_err(SessionError::from));
         }
+        if let Some(decided) = self.retries.finish().await {
+            let settled = self.settle_retry(decided).await;
+            end = end.and_then(|end| settled.map(|()| end).map_err(SessionError::from));
+        }
+        self.lanes.set_oldest_aside(None);
         if end.is_ok() {
             self.settler.finish(&self.channel).await;
         }
@@ -280,8 +313,12 @@ impl<'s, 'a> Session<'s, 'a> {
                 }
                 Some(decided) = self.lanes.next() => {
                     let is_new = decided.is_new();
-                    self.settler.settle(self.parts, decided).await?;
+                    self.settle(decided).await?;
                     if self.prefetch == SAFE_PREFETCH {
+                        if self.retries.len() > 0 {
+                            self.take_more().await?;
+                            continue;
+                        }
                         if is_new {
                             return Ok(End::Trusted);
                         }
@@ -289,6 +326,7 @@ impl<'s, 'a> Session<'s, 'a> {
                         self.settler.acknowledge(&self.channel).await?;
                     }
                 }
+                Some(decided) = self.retries.next() => self.settle_retry(decided).await?,
                 delivery = self.consumer.next(), if self.ahead.len() < AHEAD => {
                     self.take(delivery)?;
                 }
@@ -296,6 +334,65 @@ impl<'s, 'a> Session<'s, 'a> {
                 () = until(self.gathering) => {}
             }
         }
+    }
+
+    /// Hands out the answers. What waits for a locked record is set aside, and all that is ahead and
+    /// would overtake it, too.
+    async fn settle(&mut self, decided: Decided) -> Result<(), Unsettled> {
+        let locked = self.settler.settle(self.parts, decided).await?;
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let commands = locked.len();
+        tracing::warn!(
+            commands,
+            "commands wait for records that somebody else's transaction has locked; the others go on"
+        );
+        for taken in locked {
+            self.set_aside(taken);
+        }
+        for taken in std::mem::take(&mut self.ahead) {
+            self.queue(taken);
+        }
+        self.lanes.set_oldest_aside(self.retries.oldest());
+        Ok(())
+    }
+
+    /// As [`Session::settle`], for what was tried again.
+    async fn settle_retry(&mut self, decided: Decided) -> Result<(), Unsettled> {
+        let locked = self.settler.settle(self.parts, decided).await?;
+        for taken in self.retries.end(locked).into_iter().rev() {
+            self.ahead.push_front(taken);
+        }
+        self.lanes.set_oldest_aside(self.retries.oldest());
+        Ok(())
+    }
+
+    /// Ends the safe mode whose one delivery waits for a locked record, and would keep all others waiting. The
+    /// delivery stays in hand, and in its place: a connection that is closed would put it behind the
+    /// others that were given back before, and those for the same record would overtake it.
+    async fn take_more(&mut self) -> Result<(), SessionError> {
+        let Some(successor) = self.successor.take() else {
+            return Ok(());
+        };
+        let first = std::mem::replace(&mut self.consumer, successor);
+        let options = BasicCancelOptions::default();
+        within_deadline(self.channel.basic_cancel(first.tag(), options)).await?;
+        self.prefetch = PREFETCH;
+        Ok(())
+    }
+
+    fn queue(&mut self, taken: Taken) {
+        if self.retries.share(&taken) {
+            self.set_aside(taken);
+        } else {
+            self.ahead.push_back(taken);
+        }
+    }
+
+    fn set_aside(&mut self, taken: Taken) {
+        self.settler.set_aside(&taken);
+        self.retries.push(taken);
     }
 
     /// Takes a delivery, and every other one that is ready, as far as there is room.
@@ -309,7 +406,7 @@ impl<'s, 'a> Session<'s, 'a> {
             if failpoint::breaks_the_session(taken.envelope()) {
                 return Err(SessionError::Ended);
             }
-            self.ahead.push_back(taken);
+            self.queue(taken);
             next = if self.ahead.len() < AHEAD {
                 self.consumer.next().now_or_never()
             } else {
@@ -388,6 +485,17 @@ async fn keep_topology(channel: Channel) {
             Err(_) => tracing::debug!("the broker is slow to declare what is there"),
         }
     }
+}
+
+async fn consume(channel: &Channel, name: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
+    within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    within_deadline(channel.basic_consume(
+        topology::QUEUE.into(),
+        name.into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    ))
+    .await
 }
 
 async fn until(time: Option<Instant>) {

@@ -1,6 +1,8 @@
 //! Lets a test find out what happens when handling a command kills the worker. In debug builds
 //! alone: a release has no such door.
 
+use std::time::Duration;
+
 use proto::{CommandId, Envelope, Event};
 
 /// Aborts before the event of this command is announced: `abort-announcing:ID`.
@@ -12,6 +14,16 @@ pub(crate) fn announce(event: &Event) {
     if is_set("abort-announcing", command_id) {
         std::process::abort();
     }
+}
+
+/// How long commands are held while the database is away, in place of minutes: `hold:SECONDS`.
+pub(crate) fn hold() -> Option<Duration> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let failpoint = std::env::var("FAILPOINT").ok()?;
+    let seconds = failpoint.strip_prefix("hold:")?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Does what `FAILPOINT` says, if it names this command: `panic:ID` or `abort:ID`.

@@ -2,12 +2,10 @@
 //!
 //! A refusal is an answer, not an error. The only error is that nothing could be decided now.
 
-use std::collections::HashSet;
-
 use proto::{Command, Envelope, Fault, Outcome, ledger::End};
 
 use crate::{
-    failpoint,
+    batch, failpoint,
     publishers::Publishers,
     store::{Change, Lane, StoreError},
 };
@@ -73,7 +71,7 @@ impl Kind {
 
 impl Verdict {
     /// What was decided, now or before.
-    fn decided(end: End, before: bool) -> Self {
+    pub(crate) fn decided(end: End, before: bool) -> Self {
         let kind = match &end {
             _ if before => Kind::Repeated,
             End::Saved(_) => Kind::Saved,
@@ -87,7 +85,7 @@ impl Verdict {
         }
     }
 
-    fn conflict() -> Self {
+    pub(crate) fn conflict() -> Self {
         Self {
             outcome: Outcome::refused(Fault::conflict()),
             kind: Kind::Conflict,
@@ -109,22 +107,33 @@ impl Verdict {
 /// A message that was checked: what it wants, or all that is wrong with it.
 pub type Checked = Result<Change, Vec<Fault>>;
 
-/// Decides every message, in order; the verdicts stand in the order of the messages.
+/// How far a message came.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are decided")]
+pub enum Progress {
+    /// It is decided.
+    Decided(Verdict),
+    /// Somebody else's open transaction has locked its record, or it stands behind such a command for the
+    /// same record or with the same id. Nothing is decided yet.
+    Locked,
+}
+
+/// Decides every message, in order; the results stand in the order of the messages.
 ///
 /// # Errors
 /// The database can't decide now. Some messages may have been decided; deciding all of them again
 /// gives the same verdicts.
-pub async fn decide(lane: &mut Lane, checked: &[&Checked]) -> Result<Vec<Verdict>, StoreError> {
+pub async fn decide(lane: &mut Lane, checked: &[&Checked]) -> Result<Vec<Progress>, StoreError> {
     let changes: Vec<&Change> = checked
         .iter()
         .filter_map(|change| change.as_ref().ok())
         .collect();
-    let mut decided = store_all(lane, changes).await?.into_iter();
+    let mut decided = batch::decide(lane, changes).await?.into_iter();
     checked
         .iter()
         .map(|change| match change {
             Ok(_) => decided.next().ok_or(StoreError::Undecided),
-            Err(faults) => Ok(Verdict::parked(faults.clone())),
+            Err(faults) => Ok(Progress::Decided(Verdict::parked(faults.clone()))),
         })
         .collect()
 }
@@ -155,97 +164,4 @@ pub fn check(message: &Message, publishers: &Publishers) -> Checked {
         source: envelope.app_id.clone(),
         traceparent: envelope.traceparent.clone(),
     })
-}
-
-/// One statement for the whole batch, wherever no record and no id is named twice.
-async fn store_all(lane: &mut Lane, changes: Vec<&Change>) -> Result<Vec<Verdict>, StoreError> {
-    let mut verdicts: Vec<Option<Verdict>> = changes.iter().map(|_| None).collect();
-    let mut open: Vec<(usize, &Change)> = changes.into_iter().enumerate().collect();
-    while !open.is_empty() {
-        let (statement, later) = without_repeats(open);
-        for (index, verdict) in store_or_split(lane, statement).await? {
-            verdicts[index] = Some(verdict);
-        }
-        open = later;
-    }
-    let all: Option<Vec<Verdict>> = verdicts.into_iter().collect();
-    all.ok_or(StoreError::Undecided)
-}
-
-type Indexed<'a> = Vec<(usize, &'a Change)>;
-
-/// The changes that can go into one statement, and those that have to wait for the next: a record
-/// or an id that was seen before waits, and so does all that shares one with it, or order is lost.
-fn without_repeats(open: Indexed<'_>) -> (Indexed<'_>, Indexed<'_>) {
-    let mut records = HashSet::new();
-    let mut ids = HashSet::new();
-    open.into_iter().partition(|(_, change)| {
-        let new_record = records.insert(change.command.key());
-        let new_id = ids.insert((&change.command.key().catalog_guid, &change.command_id));
-        new_record && new_id
-    })
-}
-
-/// Stores changes that name no record and no id twice. Where the database refuses the content of one of them, the
-/// halves are stored by themselves until it stands alone: it must not take its neighbours with it.
-async fn store_or_split(
-    lane: &mut Lane,
-    changes: Indexed<'_>,
-) -> Result<Vec<(usize, Verdict)>, StoreError> {
-    let mut verdicts = Vec::with_capacity(changes.len());
-    let mut parts = vec![changes];
-    while let Some(mut part) = parts.pop() {
-        match store_once(lane, &part).await {
-            Ok(decided) => verdicts.extend(decided),
-            Err(StoreError::Content(error)) if part.len() == 1 => {
-                let (index, change) = part[0];
-                tracing::error!(
-                    command.id = change.command_id.as_str(),
-                    trace.id = telemetry::traces::trace_id(change.traceparent.as_deref()),
-                    sql_state = sql_state(&error),
-                    "the database refuses the content of a valid command; it is parked"
-                );
-                verdicts.push((index, Verdict::parked(vec![Fault::internal()])));
-            }
-            Err(StoreError::Content(_)) => {
-                let half = part.split_off(part.len() / 2);
-                parts.extend([half, part]);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(verdicts)
-}
-
-/// A content error's text may hold the content; its code does not.
-fn sql_state(error: &sqlx::Error) -> Option<String> {
-    Some(error.as_database_error()?.code()?.into_owned())
-}
-
-async fn store_once(
-    lane: &mut Lane,
-    changes: &[(usize, &Change)],
-) -> Result<Vec<(usize, Verdict)>, StoreError> {
-    let all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
-    let ends = lane.decide(&all).await?;
-    let undecided = all.iter().zip(&ends).filter(|(_, end)| end.is_none());
-    let undecided: Vec<&Change> = undecided.map(|(change, _)| *change).collect();
-    let mut before = lane.decisions(&undecided).await?.into_iter();
-    changes
-        .iter()
-        .zip(ends)
-        .map(|((index, change), end)| {
-            let verdict = match end {
-                Some(end) => Verdict::decided(end, false),
-                None => match before.next().flatten() {
-                    Some(decision) if decision.fingerprint == change.fingerprint => {
-                        Verdict::decided(decision.end, true)
-                    }
-                    Some(_) => Verdict::conflict(),
-                    None => return Err(StoreError::Undecided),
-                },
-            };
-            Ok((*index, verdict))
-        })
-        .collect()
 }

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{answers::Answers, metrics::Oldest, store::Store};
 
-/// Between two looks at the database.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between two heartbeats.
+const PAUSE: Duration = Duration::from_secs(2);
 
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Short enough to need no client for it.
@@ -68,15 +68,15 @@ pub fn router(needs: Arc<Needs>) -> Router {
         .with_state(needs)
 }
 
-/// Asks the database from time to time, and tells whether it answered. Not asked by the probe
-/// itself: one with a short patience would give up every new connection, and find the database
-/// away for as long as it asks.
+/// Writes this worker's heartbeat from time to time, and tells whether the database took it. Not
+/// written by the probe itself: one with a short patience would give up every new connection, and find
+/// the database away for as long as it asks; and whoever asks often would write often.
 #[must_use]
 pub fn watch_database(store: Store) -> watch::Receiver<bool> {
     let (sender, answered) = watch::channel(false);
     tokio::spawn(async move {
         while !sender.is_closed() {
-            sender.send_replace(store.ping().await.is_ok());
+            sender.send_replace(store.heartbeat().await.is_ok());
             tokio::time::sleep(PAUSE).await;
         }
     });

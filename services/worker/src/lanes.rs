@@ -16,6 +16,7 @@ use futures_util::{
 
 use crate::{
     consumer::Parts,
+    set_aside::Names,
     settle::{self, Decided, Taken},
     store::{Change, Lane},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Lanes<'a> {
     deciding: FuturesOrdered<LocalBoxFuture<'a, (Lane, Decided)>>,
     /// As many as are being decided, in the same order.
     begun: VecDeque<Begun>,
+    /// When the oldest command was published that is set aside, in seconds since 1970.
+    oldest_aside: Option<u64>,
     hasher: RandomState,
 }
 
@@ -50,6 +53,7 @@ impl<'a> Lanes<'a> {
             idle: Vec::new(),
             deciding: FuturesOrdered::new(),
             begun: VecDeque::new(),
+            oldest_aside: None,
             hasher: RandomState::new(),
         }
     }
@@ -64,22 +68,18 @@ impl<'a> Lanes<'a> {
 
     /// Whether a batch with this command would share something with one that was begun.
     pub fn share(&self, taken: &Taken) -> bool {
-        let names = taken.change().map(|change| self.names(change));
+        let names = taken.change().map(|change| names(&self.hasher, change));
         let mut names = names.into_iter().flatten();
         names.any(|name| self.begun.iter().any(|batch| batch.names.contains(&name)))
-    }
-
-    fn names(&self, change: &Change) -> [u64; 2] {
-        let key = change.command.key();
-        let id = (&key.catalog_guid, &change.command_id);
-        [self.hasher.hash_one(key), self.hasher.hash_one(id)]
     }
 
     /// Begins a batch, for which there is room and which shares nothing with another.
     pub fn begin(&mut self, batch: Vec<Taken>) {
         let changes = batch.iter().filter_map(Taken::change);
         self.begun.push_back(Begun {
-            names: changes.flat_map(|change| self.names(change)).collect(),
+            names: changes
+                .flat_map(|change| names(&self.hasher, change))
+                .collect(),
             alone: batch.iter().any(Taken::is_redelivered),
             oldest: batch.iter().map(Taken::published).min(),
         });
@@ -102,8 +102,21 @@ impl<'a> Lanes<'a> {
         Some(decided)
     }
 
-    fn tell_oldest(&self) {
-        let oldest = self.begun.iter().filter_map(|batch| batch.oldest).min();
-        self.parts.oldest.tell(oldest);
+    /// Those that are set aside are in hand, too.
+    pub fn set_oldest_aside(&mut self, published: Option<u64>) {
+        self.oldest_aside = published;
+        self.tell_oldest();
     }
+
+    fn tell_oldest(&self) {
+        let begun = self.begun.iter().filter_map(|batch| batch.oldest);
+        self.parts.oldest.tell(begun.chain(self.oldest_aside).min());
+    }
+}
+
+/// Hashes of the record and of the id that a change names.
+pub(crate) fn names(hasher: &RandomState, change: &Change) -> Names {
+    let key = change.command.key();
+    let id = (&key.catalog_guid, &change.command_id);
+    [hasher.hash_one(key), hasher.hash_one(id)]
 }

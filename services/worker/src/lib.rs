@@ -1,7 +1,8 @@
 //! The worker: command in, row and answer out.
 //!
 //! ```text
-//! consumer ──▶ lanes ──▶ settle ──▶ handler ──▶ store ──▶ Postgres
+//! consumer ──▶ lanes ──▶ settle ──▶ handler ──▶ batch ──▶ store ──▶ Postgres
+//!     ├── retries (what waits for a locked record) ──▶ settle
 //!     │            └─▶ answers (replies, parked commands) ──▶ RabbitMQ
 //!     └── events (what was committed) ──▶ answers
 //! dead (what the broker gave up on) ──▶ answers
@@ -13,6 +14,7 @@
 //! `dead` and `replay` know AMQP.
 
 pub mod answers;
+mod batch;
 mod budget;
 pub mod config;
 pub mod consumer;
@@ -27,7 +29,9 @@ mod parking;
 pub mod publishers;
 pub mod replay;
 pub mod retention;
+mod retries;
 pub mod schema;
+mod set_aside;
 mod settle;
 mod spans;
 pub mod store;

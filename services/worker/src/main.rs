@@ -60,7 +60,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
         Some(Command::Migrate) => migrate(&config::database()?).await,
         Some(Command::Healthcheck) => health::ask(config.consume.listen).await,
         Some(Command::Replay(args)) => {
-            replay::replay(&config::broker()?, args, std::io::stdout()).await
+            let (store, _news) = Store::new(config::database()?);
+            replay::replay(&config::broker()?, &store, args, std::io::stdout()).await
         }
         None => match config.consume.settings() {
             Ok(_) if config.consume.check_config => Ok(writeln!(

@@ -1,10 +1,11 @@
 //! The operator's command for what was parked: sends it again, once the reason is gone.
 //!
-//! A command keeps its id, so sending it twice, or after it was applied after all, changes nothing.
+//! A command keeps its id, so sending it twice, or after it was applied after all, changes nothing. One
+//! that is older than its record's last change would undo that change, and stays where it is.
 
-use std::io::Write;
+use std::{collections::HashSet, io::Write};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use lapin::{
     BasicProperties, Channel, Confirmation,
     message::BasicGetMessage,
@@ -13,10 +14,13 @@ use lapin::{
     uri::AMQPUri,
 };
 use proto::{
-    Envelope, Kind,
+    Command, Envelope, Kind,
     broker::{self, within_deadline},
     parked, topology,
 };
+use time::{Duration, OffsetDateTime};
+
+use crate::store::Store;
 
 /// What to send again.
 #[derive(Debug, clap::Args)]
@@ -32,14 +36,44 @@ pub struct ReplayArgs {
     /// Only the command with this id.
     #[arg(long)]
     pub id: Option<String>,
+
+    /// Send this command even if its record was changed since: what was saved later is overwritten.
+    #[arg(long, requires = "id")]
+    pub force: bool,
 }
 
-/// Sends parked commands again, and tells of each what was done.
+/// What is done about a parked command.
+enum Done {
+    Left,
+    Unsendable,
+    Outdated,
+    WouldBeSent,
+    Sent,
+}
+
+impl Done {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Unsendable => "can't be sent: its body or id could not be kept",
+            Self::Outdated => {
+                "older than the record's last change: --force --id ID sends it all the same"
+            }
+            Self::WouldBeSent => "would be sent",
+            Self::Sent => "sent",
+        }
+    }
+}
+
+/// Sends parked commands again, in the order in which they were parked, and tells of each what was
+/// done. The check against the last change is made when a command is sent: a save for the same record
+/// that is still in the queue by then is not known yet.
 ///
 /// # Errors
-/// The broker is away or refuses. What was not confirmed is still parked.
+/// The broker or the database is away or refuses. What was not confirmed is still parked.
 pub async fn replay(
     uri: &AMQPUri,
+    store: &Store,
     args: &ReplayArgs,
     mut report: impl Write,
 ) -> anyhow::Result<()> {
@@ -47,77 +81,129 @@ pub async fn replay(
     let channel = within_deadline(connection.create_channel()).await?;
     tokio::time::timeout(broker::DEADLINE, topology::declare(&channel)).await??;
     within_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    // All of them are taken before the first is sent: one that is refused again is parked behind
-    // them, and must not be met a second time.
-    let mut taken = Vec::new();
-    while let Some(message) =
-        within_deadline(channel.basic_get(topology::PARKED.into(), BasicGetOptions::default()))
-            .await?
-    {
-        taken.push(message);
-    }
-    for message in &taken {
-        let done = replay_one(&channel, args, message).await?;
+    let mut replay = Replay {
+        channel: &channel,
+        store,
+        args,
+        sent: HashSet::new(),
+    };
+    // What is refused again is parked again, behind all others: only as many are taken as were there at
+    // first. What is not sent stays unacknowledged until the end, or it would come once more.
+    let mut left = None;
+    while left != Some(0) {
+        let get = channel.basic_get(topology::PARKED.into(), BasicGetOptions::default());
+        let Some(message) = within_deadline(get).await? else {
+            break;
+        };
+        left = Some(left.map_or(message.message_count, |left: u32| left - 1));
+        let done = replay.one(&message).await?.as_str();
         let reason = header(&message.properties, parked::REASON).unwrap_or_default();
-        writeln!(
-            report,
-            "{done}\t{}\t{reason}",
-            id(message).unwrap_or("(no id)")
-        )?;
+        let id = id(&message).unwrap_or("(no id)");
+        writeln!(report, "{done}\t{id}\t{reason}")?;
     }
     // What was not sent goes back to its place.
     broker::close(&connection).await;
     Ok(())
 }
 
-async fn replay_one(
-    channel: &Channel,
-    args: &ReplayArgs,
-    message: &BasicGetMessage,
-) -> anyhow::Result<&'static str> {
-    let reason = header(&message.properties, parked::REASON);
-    let is_meant = args.reason.is_none() || args.reason == reason;
-    if !is_meant
-        || args
-            .id
-            .as_deref()
-            .is_some_and(|wanted| id(message) != Some(wanted))
-    {
-        return Ok("left");
+struct Replay<'a> {
+    channel: &'a Channel,
+    store: &'a Store,
+    args: &'a ReplayArgs,
+    /// The ids of what was sent: a change by one of these is no newer than what was parked behind it.
+    sent: HashSet<String>,
+}
+
+impl Replay<'_> {
+    async fn one(&mut self, message: &BasicGetMessage) -> anyhow::Result<Done> {
+        let id = id(message);
+        let reason = header(&message.properties, parked::REASON);
+        let is_meant = (self.args.reason.is_none() || self.args.reason == reason)
+            && (self.args.id.is_none() || self.args.id.as_deref() == id);
+        if !is_meant {
+            return Ok(Done::Left);
+        }
+        let Some(id) = id.filter(|_| !message.data.is_empty()) else {
+            return Ok(Done::Unsendable);
+        };
+        if !self.args.force && self.is_outdated(message).await? {
+            return Ok(Done::Outdated);
+        }
+        self.sent.insert(id.to_owned());
+        if self.args.dry_run {
+            return Ok(Done::WouldBeSent);
+        }
+        self.send(message).await?;
+        Ok(Done::Sent)
     }
-    if message.data.is_empty() || id(message).is_none() {
-        return Ok("can't be sent: its body or id could not be kept");
-    }
-    if args.dry_run {
-        return Ok("would be sent");
-    }
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
-    let confirmation = within_deadline(async {
-        channel
-            .basic_publish(
-                topology::COMMANDS.into(),
-                kind(message).routing_key().into(),
-                options,
-                &message.data,
-                original(&message.properties),
-            )
-            .await?
+
+    /// Whether the record was changed since the command was published, or may have been. What no worker
+    /// can read changes nothing, and is parked once more.
+    async fn is_outdated(&self, message: &BasicGetMessage) -> anyhow::Result<bool> {
+        let envelope = Envelope::read(&message.properties);
+        let Ok((kind, command_id)) = envelope.check() else {
+            return Ok(false);
+        };
+        let Ok(command) = Command::decode(kind, &message.data) else {
+            return Ok(false);
+        };
+        let change = self
+            .store
+            .last_change(command.key(), command_id)
             .await
-    })
-    .await?;
-    ensure!(
-        confirmation == Confirmation::Ack(None),
-        "the broker did not take the command; it is still parked"
-    );
-    let acknowledged = within_deadline(message.ack(BasicAckOptions::default())).await?;
-    ensure!(
-        acknowledged,
-        "the connection was lost; what was sent may be parked still"
-    );
-    Ok("sent")
+            .context("whether a command is older than its record's last change")?;
+        let Some(at) = change.at.filter(|_| !change.is_decided) else {
+            return Ok(false);
+        };
+        let by_ours = change.by.is_some_and(|id| self.sent.contains(&id));
+        Ok(!by_ours && published(message, &envelope).is_none_or(|published| published <= at))
+    }
+
+    async fn send(&self, message: &BasicGetMessage) -> anyhow::Result<()> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let confirmation = within_deadline(async {
+            self.channel
+                .basic_publish(
+                    topology::COMMANDS.into(),
+                    kind(message).routing_key().into(),
+                    options,
+                    &message.data,
+                    original(&message.properties),
+                )
+                .await?
+                .await
+        })
+        .await?;
+        ensure!(
+            confirmation == Confirmation::Ack(None),
+            "the broker did not take the command; it is still parked"
+        );
+        let acknowledged = within_deadline(message.ack(BasicAckOptions::default())).await?;
+        ensure!(
+            acknowledged,
+            "the connection was lost; what was sent may be parked still"
+        );
+        Ok(())
+    }
+}
+
+/// When the command was published at the latest: by its publisher's clock, and in any case before it
+/// was parked. None where neither is known.
+fn published(message: &BasicGetMessage, envelope: &Envelope) -> Option<OffsetDateTime> {
+    let timestamp = envelope
+        .timestamp
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok());
+    let headers = message.properties.headers().as_ref();
+    let parked_at = match headers.and_then(|headers| headers.inner().get(parked::PARKED_AT)) {
+        Some(AMQPValue::LongLongInt(milliseconds)) => {
+            OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(*milliseconds))
+        }
+        _ => None,
+    };
+    timestamp.into_iter().chain(parked_at).min()
 }
 
 /// What it asks for; of what is neither, the worker says so once more.

@@ -1,11 +1,13 @@
 //! Settles deliveries. There are three ends: answered and acknowledged; parked and acknowledged;
-//! held, until the connection closes and the broker gives them to the next worker.
+//! held, until the connection closes and the broker gives them to the next worker. What waits for a
+//! locked record is given back, and comes again.
 //!
 //! Batches are acknowledged together, a few milliseconds later and while the next statement runs.
 //! The broker writes an acknowledgement to its disk, too, and the next command of somebody who
 //! saves one after the other would have to wait for it.
 
 use std::{
+    collections::BTreeSet,
     panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
@@ -26,8 +28,10 @@ use tokio::{
 
 use crate::{
     answers::Answers,
+    batch,
     consumer::Parts,
-    handler::{self, Checked, Kind, Message, Verdict},
+    failpoint,
+    handler::{self, Checked, Kind, Message, Progress, Verdict},
     metrics,
     parking::{ParkedCopy, contained},
     publishers::Publishers,
@@ -54,7 +58,11 @@ pub(crate) enum Unsettled {
     #[error("a delivery was not ours to acknowledge any more")]
     Stale,
     #[error("the database was away for too long")]
-    Outage(#[source] StoreError),
+    Outage {
+        source: StoreError,
+        /// Some of what could not be decided: the outage lasts for as long as it can't.
+        sample: Vec<Change>,
+    },
 }
 
 /// Settles the deliveries of one session.
@@ -64,13 +72,25 @@ pub(crate) struct Settler {
     answered: Vec<Delivery>,
     /// When the first of them has to be.
     due: Option<Instant>,
+    /// The tags of deliveries that were set aside and are not answered yet. All others are answered in
+    /// the order of their tags.
+    aside: BTreeSet<u64>,
     /// Deliveries that are acknowledged as soon as the broker has confirmed their parked copy.
     parking: JoinSet<()>,
 }
 
 impl Settler {
-    /// Hands out the answers, and parks what nobody can apply.
-    pub async fn settle(&mut self, parts: &Parts, decided: Decided) -> Result<(), Unsettled> {
+    /// A delivery has to wait, for longer than those behind it.
+    pub fn set_aside(&mut self, taken: &Taken) {
+        self.aside.insert(taken.delivery.delivery_tag);
+    }
+
+    /// Hands out the answers, and parks what nobody can apply. Gives back what waits for a locked record.
+    pub async fn settle(
+        &mut self,
+        parts: &Parts,
+        decided: Decided,
+    ) -> Result<Vec<Taken>, Unsettled> {
         let Decided {
             batch,
             verdicts,
@@ -80,7 +100,13 @@ impl Settler {
         } = decided;
         let redelivered = batch.iter().filter(|taken| taken.is_redelivered()).count();
         let mut counts = Counts::default();
-        for (taken, verdict) in batch.into_iter().zip(verdicts?) {
+        let mut locked = Vec::new();
+        for (taken, progress) in batch.into_iter().zip(verdicts?) {
+            let Progress::Decided(verdict) = progress else {
+                locked.push(taken);
+                continue;
+            };
+            self.aside.remove(&taken.delivery.delivery_tag);
             counts.add(verdict.kind);
             let envelope = &taken.message.envelope;
             parts.answers.reply(envelope, verdict.outcome);
@@ -88,6 +114,12 @@ impl Settler {
                 Some(fault) => self.park(parts.answers.clone(), taken, &fault),
                 None => self.answered.push(taken.delivery),
             }
+        }
+        if !locked.is_empty() {
+            metrics::held();
+        }
+        if counts.is_empty() {
+            return Ok(locked);
         }
         // The replies first: somebody waits for them.
         yield_now().await;
@@ -98,7 +130,7 @@ impl Settler {
         if !self.answered.is_empty() {
             self.due.get_or_insert_with(|| Instant::now() + OWED);
         }
-        Ok(())
+        Ok(locked)
     }
 
     /// Ends when something has been owed for long enough, or too much.
@@ -137,19 +169,24 @@ impl Settler {
     }
 
     /// Acknowledges what was answered: in one go, unless a delivery in between is still being
-    /// parked.
+    /// parked, or waits.
     pub async fn acknowledge(&mut self, channel: &Channel) -> Result<(), Unsettled> {
         while self.parking.try_join_next().is_some() {}
         self.due = None;
         let answered = std::mem::take(&mut self.answered);
-        if self.parking.is_empty() {
-            if let Some(last) = answered.last() {
-                let options = BasicAckOptions { multiple: true };
-                within_deadline(channel.basic_ack(last.delivery_tag, options)).await?;
-            }
-            return Ok(());
+        // The first delivery that none may be acknowledged across.
+        let open = match (self.parking.is_empty(), self.aside.first()) {
+            (false, _) => 0,
+            (true, first) => first.copied().unwrap_or(u64::MAX),
+        };
+        let (together, singly): (Vec<_>, Vec<_>) = answered
+            .into_iter()
+            .partition(|delivery| delivery.delivery_tag < open);
+        if let Some(last) = together.iter().map(|delivery| delivery.delivery_tag).max() {
+            let options = BasicAckOptions { multiple: true };
+            within_deadline(channel.basic_ack(last, options)).await?;
         }
-        for delivery in answered {
+        for delivery in singly {
             if !within_deadline(delivery.ack(BasicAckOptions::default())).await? {
                 return Err(Unsettled::Stale);
             }
@@ -171,6 +208,10 @@ impl Settler {
 struct Counts([u64; Kind::ALL.len()]);
 
 impl Counts {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+
     fn add(&mut self, kind: Kind) {
         self.0[kind as usize] += 1;
     }
@@ -265,7 +306,7 @@ impl Taken {
 /// A batch that was decided, or could not be, and that nothing came of yet.
 pub(crate) struct Decided {
     batch: Vec<Taken>,
-    verdicts: Result<Vec<Verdict>, Unsettled>,
+    verdicts: Result<Vec<Progress>, Unsettled>,
     started: Instant,
     statements: Vec<Statement>,
     spans: Option<BatchSpans>,
@@ -297,7 +338,7 @@ async fn decide_each(
     parts: &Parts,
     lane: &mut Lane,
     batch: &[Taken],
-) -> Result<Vec<Verdict>, Unsettled> {
+) -> Result<Vec<Progress>, Unsettled> {
     let checked: Vec<&Checked> = batch.iter().map(|taken| &taken.checked).collect();
     if let Ok(verdicts) = AssertUnwindSafe(decide_or_hold(parts, lane, &checked))
         .catch_unwind()
@@ -306,12 +347,25 @@ async fn decide_each(
         return verdicts;
     }
     let mut verdicts = Vec::with_capacity(checked.len());
+    let mut locked = batch::Names::default();
     for one in &checked {
-        let alone = decide_or_hold(parts, lane, std::slice::from_ref(one));
-        match AssertUnwindSafe(alone).catch_unwind().await {
-            Ok(decided) => verdicts.extend(decided?),
-            Err(_) => verdicts.push(Verdict::parked(vec![Fault::internal()])),
+        let change = one.as_ref().ok();
+        if let Some(change) = change
+            && locked.share(change)
+        {
+            locked.add(change);
+            verdicts.push(Progress::Locked);
+            continue;
         }
+        let alone = decide_or_hold(parts, lane, std::slice::from_ref(one));
+        let decided = match AssertUnwindSafe(alone).catch_unwind().await {
+            Ok(decided) => decided?,
+            Err(_) => vec![Progress::Decided(Verdict::parked(vec![Fault::internal()]))],
+        };
+        if let (Some(change), [Progress::Locked]) = (change, decided.as_slice()) {
+            locked.add(change);
+        }
+        verdicts.extend(decided);
     }
     Ok(verdicts)
 }
@@ -321,7 +375,8 @@ async fn decide_or_hold(
     parts: &Parts,
     lane: &mut Lane,
     checked: &[&Checked],
-) -> Result<Vec<Verdict>, Unsettled> {
+) -> Result<Vec<Progress>, Unsettled> {
+    let hold = failpoint::hold().unwrap_or(HOLD);
     let started = Instant::now();
     let mut pauses = broker::backoff();
     loop {
@@ -330,8 +385,11 @@ async fn decide_or_hold(
             Err(error) => error,
         };
         let stopping = parts.stop.is_cancelled();
-        if started.elapsed() > if stopping { DRAIN } else { HOLD } {
-            return Err(Unsettled::Outage(error));
+        if started.elapsed() > if stopping { DRAIN } else { hold } {
+            return Err(Unsettled::Outage {
+                source: error,
+                sample: batch::sample(checked),
+            });
         }
         metrics::held();
         tracing::warn!(

@@ -2,30 +2,44 @@
 
 mod change;
 mod decisions;
+mod heartbeat;
 mod input;
 mod lane;
+mod last_change;
+mod locked;
 mod outbox;
 mod prune;
+mod rehearsal;
 mod save;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use proto::{Command, CommandId, Fingerprint, Kind};
+use proto::{Command, CommandId, Fingerprint, Kind, RecordKey};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
 pub use self::{
     lane::Lane,
+    last_change::LastChange,
     outbox::{Announcement, Committed, News},
 };
 
-use self::outbox::Teller;
+use self::{heartbeat::Identity, outbox::Teller};
 
 /// No statement may take longer on the server; the client gives up a little later.
 const STATEMENT_TIMEOUT: &str = "8s";
-const LOCK_TIMEOUT: &str = "4s";
+/// The commands of a batch wait for this long when one of their records is locked, before that one is set
+/// aside. A wait that was only a moment too short costs a retry and nothing else.
+const LOCK_TIMEOUT: &str = "300ms";
 const DEADLINE: Duration = Duration::from_secs(10);
-const PING_DEADLINE: Duration = Duration::from_secs(2);
+/// A commit that takes longer than this is as bad as none.
+const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(3);
 /// For a new connection, beside the statement's own deadline: on a busy machine a short one would
 /// give up each connection that was nearly there.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -48,6 +62,14 @@ pub struct Change {
 }
 
 impl Change {
+    /// About how many bytes its statement takes for it.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.command {
+            Command::Save(save) => save.oauth_connector_details.as_str().len(),
+            Command::Delete(_) => 0,
+        }
+    }
+
     /// Whether it takes effect whatever the record is: nearly all do, and their statement is the
     /// cheaper one.
     #[must_use]
@@ -68,6 +90,9 @@ pub enum StoreError {
     /// A command is neither stored nor decided before. No known cause; running it again decides.
     #[error("a command was neither stored nor decided before")]
     Undecided,
+    /// Somebody's open transaction has locked a record, or the table. The others can go on without it.
+    #[error("a record is locked by somebody else's transaction")]
+    Locked(#[source] sqlx::Error),
     /// One of the commands can't be stored. Waiting will not help.
     #[error("the database refused the content of a command")]
     Content(#[source] sqlx::Error),
@@ -85,6 +110,7 @@ impl From<sqlx::Error> for StoreError {
             .unwrap_or_default();
         match code.as_ref() {
             "23505" => Self::Race(error),
+            "55P03" => Self::Locked(error),
             // Data exceptions, broken constraints, and rows over a limit are about the content.
             // Everything else - a missing table or privilege, too - is about the database.
             code if ["22", "23", "54"]
@@ -105,10 +131,14 @@ impl From<sqlx::Error> for StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     options: Arc<PgConnectOptions>,
-    health: Arc<Slot>,
+    heartbeat: Arc<Slot>,
+    rehearsal: Arc<Slot>,
     /// It holds the lock of whoever announces.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
+    identity: Arc<Identity>,
+    /// Whether a command was decided since the last heartbeat.
+    has_decided: Arc<AtomicBool>,
     teller: Teller,
 }
 
@@ -140,9 +170,12 @@ impl Store {
         let (teller, news) = outbox::channel();
         let store = Self {
             options: Arc::new(options),
-            health: Arc::default(),
+            heartbeat: Arc::default(),
+            rehearsal: Arc::default(),
             outbox: Arc::default(),
             pruning: Arc::default(),
+            identity: Arc::new(Identity::of_process()),
+            has_decided: Arc::default(),
             teller,
         };
         (store, news)
@@ -151,21 +184,54 @@ impl Store {
     /// A connection to decide with, once it is needed.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        Lane::new(self.options.clone(), self.teller.clone())
+        let has_decided = self.has_decided.clone();
+        Lane::new(self.options.clone(), self.teller.clone(), has_decided)
     }
 
-    /// Whether the database answers and has the schema.
+    /// Writes the row of this worker: whether the database answers, has the schema, and takes writes.
     ///
     /// # Errors
-    /// [`StoreError::Transient`] or [`StoreError::Deadline`].
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.run(&self.health, PING_DEADLINE, async |connection| {
-            sqlx::query!("select 1 as one from connector_details_changes limit 1")
-                .fetch_optional(connection)
-                .await
-        })
-        .await
-        .map(drop)
+    /// [`StoreError::Transient`], [`StoreError::Locked`] or [`StoreError::Deadline`].
+    pub async fn heartbeat(&self) -> Result<(), StoreError> {
+        let has_decided = self.has_decided.swap(false, Ordering::Relaxed);
+        let write = async |connection: &mut PgConnection| {
+            heartbeat::write(connection, &self.identity, has_decided).await
+        };
+        let written = self.run(&self.heartbeat, HEARTBEAT_DEADLINE, write).await;
+        if written.is_err() {
+            self.has_decided.fetch_or(has_decided, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// Whether the database could decide these changes, which name no record and no command id twice.
+    /// Nothing is decided: their statements run, and are rolled back. Where the disk of one table is
+    /// full, or one privilege is missing, a heartbeat succeeds and this does not.
+    ///
+    /// # Errors
+    /// As [`Store::heartbeat`].
+    pub async fn rehearse(&self, changes: &[Change]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let rehearse =
+            async |connection: &mut PgConnection| rehearsal::rehearse(connection, changes).await;
+        self.run(&self.rehearsal, DEADLINE, rehearse).await
+    }
+
+    /// When a record was last changed, and whether a command for it was decided before.
+    ///
+    /// # Errors
+    /// As [`Store::heartbeat`].
+    pub async fn last_change(
+        &self,
+        key: &RecordKey,
+        command_id: &CommandId,
+    ) -> Result<LastChange, StoreError> {
+        let select = async |connection: &mut PgConnection| {
+            last_change::last_change(connection, key, command_id).await
+        };
+        self.run(&self.rehearsal, DEADLINE, select).await
     }
 
     /// Takes the lock of whoever announces, if nobody else has it.
@@ -243,7 +309,9 @@ async fn run_on<T>(
         .await
         .map_err(|_| StoreError::Deadline)?
         .map_err(StoreError::from);
-    if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_)) = &result {
+    if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_) | StoreError::Locked(_)) =
+        &result
+    {
         *idle = Some(connection);
     }
     result

@@ -75,3 +75,7 @@ impl<'a> From<&'a Change> for Input<'a> {
         }
     }
 }
+
+pub(super) fn inputs<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Input<'a>> {
+    changes.map(Input::from).collect()
+}

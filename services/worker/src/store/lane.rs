@@ -1,6 +1,12 @@
 //! Decides one batch after the other, by a connection of its own.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use proto::{
     Command,
@@ -11,7 +17,8 @@ use sqlx::{PgConnection, postgres::PgConnectOptions};
 use super::{
     Announcement, Change, Committed, DEADLINE, Idle, StoreError, change,
     decisions::{self, by_name, name},
-    input::Input,
+    input::inputs,
+    locked,
     outbox::Teller,
     run_on, save,
 };
@@ -27,16 +34,22 @@ pub struct Lane {
     options: Arc<PgConnectOptions>,
     idle: Idle,
     teller: Teller,
+    has_decided: Arc<AtomicBool>,
     /// Since they were last asked for.
     statements: Vec<Statement>,
 }
 
 impl Lane {
-    pub(super) fn new(options: Arc<PgConnectOptions>, teller: Teller) -> Self {
+    pub(super) fn new(
+        options: Arc<PgConnectOptions>,
+        teller: Teller,
+        has_decided: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             options,
             idle: None,
             teller,
+            has_decided,
             statements: Vec::new(),
         }
     }
@@ -58,6 +71,7 @@ impl Lane {
             .partition(|(_, change)| change.is_plain());
         let mut decided = self.save(&plain).await?;
         decided.extend(self.change(&others).await?);
+        self.has_decided.store(true, Ordering::Relaxed);
         let mut ends: Vec<Option<End>> = changes.iter().map(|_| None).collect();
         for (index, end) in decided {
             ends[index] = Some(end);
@@ -148,6 +162,26 @@ impl Lane {
         Ok(found.collect())
     }
 
+    /// Which of the changes, in their order, are for records that somebody else's transaction has locked.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] where the whole table is; else as [`Lane::decisions`].
+    pub async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
+        let inputs = inputs(changes.iter().copied());
+        let statement =
+            async |connection: &mut PgConnection| locked::locked(connection, &inputs).await;
+        let places = self
+            .run("select connector_details for update", statement)
+            .await?;
+        let mut is_locked = vec![false; changes.len()];
+        for place in places {
+            let index = usize::try_from(place - 1).ok();
+            let change = index.and_then(|index| is_locked.get_mut(index));
+            *change.ok_or(StoreError::Undecided)? = true;
+        }
+        Ok(is_locked)
+    }
+
     async fn run<T>(
         &mut self,
         name: &'static str,
@@ -170,8 +204,4 @@ impl Lane {
     pub(crate) fn take_statements(&mut self) -> Vec<Statement> {
         std::mem::take(&mut self.statements)
     }
-}
-
-fn inputs<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Input<'a>> {
-    changes.map(Input::from).collect()
 }

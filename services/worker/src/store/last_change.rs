@@ -1,0 +1,62 @@
+//! What a record's last change was, for whoever is about to send an old command again.
+
+use proto::{CommandId, RecordKey};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+/// What is known of a record, and of one command for it.
+#[derive(Debug, Default)]
+pub struct LastChange {
+    /// Whether the command stands in the ledger: deciding it again changes nothing.
+    pub is_decided: bool,
+    /// When the record was last saved or deleted. None: never, as far as the ledger reaches back.
+    pub at: Option<OffsetDateTime>,
+    /// The command that did it.
+    pub by: Option<String>,
+}
+
+pub(super) async fn last_change(
+    connection: &mut PgConnection,
+    key: &RecordKey,
+    command_id: &CommandId,
+) -> sqlx::Result<LastChange> {
+    sqlx::query_as!(
+        LastChange,
+        r#"
+        with last as (
+            select updated_at as at, last_command_id as by
+            from connector_details
+            where (
+                catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id
+            ) = ($1, $2, $3, $4, $5)
+            union all
+            (
+                select decided_at, command_id
+                from connector_details_changes
+                where (
+                    catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id
+                ) = ($1, $2, $3, $4, $5)
+                    and kind = 'deleted' and record_id is not null
+                order by decided_at desc
+                limit 1
+            )
+            order by at desc
+            limit 1
+        )
+        select
+            exists (
+                select from connector_details_changes where (catalog_guid, command_id) = ($1, $6)
+            ) as "is_decided!",
+            (select at from last) as at,
+            (select by from last) as by
+        "#,
+        key.catalog_guid.as_str(),
+        key.integration_pack_instance_id.as_str(),
+        key.process_id.as_str(),
+        key.env_id.as_str(),
+        key.connection_id.as_str(),
+        command_id.as_str(),
+    )
+    .fetch_one(connection)
+    .await
+}
