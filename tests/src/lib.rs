@@ -10,6 +10,7 @@ pub mod publisher;
 pub mod report;
 pub mod rig;
 pub mod servers;
+pub mod socket;
 pub mod sse;
 pub mod stack;
 

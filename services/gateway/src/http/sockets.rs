@@ -157,6 +157,8 @@ async fn converse(
             Ok(Err(_)) | Err(_) => return,
         }
     };
+    // Its subscriptions end now, however long the client takes to close its side.
+    drop(answers);
     let close = async {
         if let Some((code, reason)) = closing {
             let _ = sink.send(close(code, reason.into())).await;

@@ -123,15 +123,15 @@ pub(super) fn subscribe(
     let places = app.limits.subscribe(caller, streams);
     let places = places.map_err(|full| Failed::Invalid(too_many(full).error()))?;
     let lifetime = Duration::from_secs(caller.expires.saturating_sub(since_epoch().as_secs()));
-    let has_expired = Arc::new(AtomicBool::new(false));
-    let expires = has_expired.clone();
-    let expires = async move {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let lives = async move {
         sleep(lifetime).await;
-        expires.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::Relaxed);
     };
-    let expired = stream::once(async move {
+    let last_word = stream::once(async move {
         let expired = || GraphqlResponse::from_errors(vec![expired().error()]);
-        has_expired.load(Ordering::Relaxed).then(expired)
+        is_over.load(Ordering::Relaxed).then(expired)
     });
     let told = app
         .schemas
@@ -140,8 +140,8 @@ pub(super) fn subscribe(
     let name = observed.namer();
     let stream = guarded(told)
         .map(in_our_words)
-        .take_until(expires)
-        .chain(expired.filter_map(ready))
+        .take_until(lives)
+        .chain(last_word.filter_map(ready))
         .take_until(app.stop.clone().cancelled_owned())
         .map(move |mut answer| {
             let _held_until_the_end = &places;
