@@ -9,6 +9,7 @@ mod configuration;
 mod console;
 mod containers;
 mod contract;
+mod costs;
 mod database;
 mod deployed;
 mod door;

@@ -12,6 +12,7 @@ pub mod raw_amqp;
 pub mod report;
 pub mod rig;
 pub mod servers;
+pub mod socket;
 pub mod sse;
 pub mod stack;
 

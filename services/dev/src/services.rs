@@ -14,7 +14,7 @@ use crate::{
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours, but for
 /// OpenTelemetry's own: a collector is there for everything on the machine.
-const CONFIGURATION: [&str; 38] = [
+const CONFIGURATION: [&str; 46] = [
     "DATABASE_URL",
     "DATABASE_URL_FILE",
     "AMQP_URL",
@@ -50,13 +50,23 @@ const CONFIGURATION: [&str; 38] = [
     "MAX_SAVES",
     "MAX_IN_FLIGHT",
     "MAX_SUBSCRIPTIONS",
+    "MAX_TOKENS",
+    "MAX_SELECTIONS",
+    "MAX_ANSWER_BYTES",
+    "MAX_IN_FLIGHT_PER_BEARER",
+    "MAX_BODIES_BYTES",
+    "MAX_ANSWERS_BYTES",
+    "MAX_SUBSCRIPTIONS_PER_BEARER",
+    "MAX_SOCKETS",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "TOKIO_WORKER_THREADS",
 ];
 
 /// Rates that nobody reaches: a developer's load is to be refused for other reasons.
-pub const NO_RATE_LIMITS: [(&str, &str); 4] = [
+pub const NO_RATE_LIMITS: [(&str, &str); 6] = [
+    ("REQUESTS_PER_SECOND", "4000000"),
+    ("REQUESTS_BURST", "4000000"),
     ("SAVES_PER_SECOND", "4000000"),
     ("SAVES_BURST", "4000000"),
     ("READS_PER_SECOND", "4000000"),

@@ -1,11 +1,17 @@
-//! Reads a GraphQL document before the schema does: whether it can be parsed, which operation is
-//! meant, and whether its inputs have their variables.
+//! Reads a GraphQL document before the schema does, and says what it will cost.
 //!
-//! async-graphql looks at the last of these while it executes, which is too late for a document
-//! with two saves: the first would be stored before the second is found wanting.
+//! Each step is bounded by the step before it: [`scan`] limits the text, so that the parser's time
+//! and stack are limited; [`shape`] limits the parsed document with its fragments put where they are
+//! spread, so that whatever walks it afterwards ends soon; [`executed`] tells what the request's
+//! variables leave of it, which is what its sender is charged for.
 
+mod executed;
+mod inputs;
 mod known;
 mod limits;
+mod scan;
+mod shape;
+mod values;
 
 use std::{
     collections::HashMap,
@@ -14,19 +20,15 @@ use std::{
 
 use async_graphql::{
     Positioned, ServerError, Variables,
-    parser::types::{
-        ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
-    },
+    parser::types::{ExecutableDocument, Field, OperationDefinition, OperationType},
 };
-use async_graphql_value::{ConstValue, Name, Value};
+use async_graphql_value::Name;
+use proto::details;
 
-pub(crate) use self::known::fits;
 pub use self::limits::DocumentArgs;
+pub(crate) use self::values::has_too_many_values;
+use self::{executed::Executed, inputs::check_inputs};
 use crate::{limits::Charge, validation};
-
-/// Selections, lists and objects may be nested this deep in a document's text. Deeper ones are
-/// refused before the parser, which is recursive, sees them.
-const NESTING: usize = 128;
 
 /// Documents that were parsed before, and whether the schema found them valid. A page sends the same
 /// few again and again, and parsing one costs more than anything else that is done with it.
@@ -51,7 +53,8 @@ impl Documents {
     const MOST: usize = 256;
     const LONGEST_BYTES: usize = 4096;
 
-    pub(crate) fn parse(&self, query: &str) -> Result<Parsed, ServerError> {
+    /// A document that keeps every limit that does not depend on its variables.
+    pub(crate) fn parse(&self, query: &str, args: &DocumentArgs) -> Result<Parsed, ServerError> {
         // A document with a string or a comment in it may hold a secret, and is not kept.
         let may_be_kept = query.len() <= Self::LONGEST_BYTES && !query.contains(['"', '#']);
         let new = |document| Parsed {
@@ -59,7 +62,7 @@ impl Documents {
             is_valid: false,
         };
         if !may_be_kept {
-            return parse(query).map(new);
+            return parse(query, args).map(new);
         }
         if let Some(Known { document, is_valid }) = self.lock().get(query) {
             return Ok(Parsed {
@@ -67,7 +70,7 @@ impl Documents {
                 is_valid: *is_valid,
             });
         }
-        let document = parse(query)?;
+        let document = parse(query, args)?;
         let mut kept = self.lock();
         if kept.len() >= Self::MOST {
             // Whoever sends so many different ones makes them up, and gains nothing.
@@ -93,69 +96,105 @@ impl Documents {
     }
 }
 
-fn parse(query: &str) -> Result<ExecutableDocument, ServerError> {
-    if nesting(query) > NESTING {
-        return Err(validation::too_deep());
-    }
-    async_graphql::parser::parse_query(query).map_err(|error| validation::parse_failed(&error))
+fn parse(query: &str, args: &DocumentArgs) -> Result<ExecutableDocument, ServerError> {
+    scan::scan(query, args.max_tokens)?;
+    let document = async_graphql::parser::parse_query(query)
+        .map_err(|error| validation::parse_failed(&error))?;
+    shape::check(&document, args)?;
+    Ok(document)
 }
 
-fn nesting(query: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for byte in query.bytes() {
-        match byte {
-            b'{' | b'[' | b'(' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' | b')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+/// What one operation of a document costs with the variables of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Analysis {
+    /// What the operation is.
+    pub operation: OperationType,
+    /// What its sender is charged: each save and each read that will be executed.
+    pub charge: Charge,
+    /// The fields that its answer may have, those of a page `first` times.
+    pub complexity: usize,
+    /// The bytes of records that its answer may have, without those of pages.
+    pub answer_bytes: usize,
+    /// Whether every variable is certainly of its type, so that a document that was found valid
+    /// before need not be validated again.
+    pub(crate) fits: bool,
+}
+
+/// Analyses a document as the gateway does before it executes one: without a server, without a
+/// schema, within bounded time, memory and stack, whatever it is given.
+///
+/// `None`: the document has no such operation, or several and none is named. The schema refuses that.
+///
+/// # Errors
+/// The document is not executed: it can't be parsed, it is larger than a limit of `args`, or its
+/// inputs lack a value.
+pub fn analyse(
+    query: &str,
+    operation_name: Option<&str>,
+    variables: &Variables,
+    args: &DocumentArgs,
+) -> Result<Option<Analysis>, ServerError> {
+    analyse_parsed(&parse(query, args)?, operation_name, variables, args)
+}
+
+/// The same, of a document that was parsed before.
+pub(crate) fn analyse_parsed(
+    document: &ExecutableDocument,
+    operation_name: Option<&str>,
+    variables: &Variables,
+    args: &DocumentArgs,
+) -> Result<Option<Analysis>, ServerError> {
+    let Some(operation) = operation(document, operation_name) else {
+        return Ok(None);
+    };
+    let executed = Executed {
+        document,
+        operation,
+        variables,
+    };
+    let fields = executed.root_fields();
+    let charge = charge(operation.ty, &fields);
+    if let Charge::Saves(saves) = charge
+        && saves > args.max_saves
+    {
+        return Err(validation::too_many("saves", args.max_saves as usize));
     }
-    deepest
+    let weight = executed.weight(&fields);
+    if weight.fields > args.max_complexity {
+        return Err(validation::too_complex());
+    }
+    let answer_bytes = weight.details.saturating_mul(details::MAX_BYTES);
+    if answer_bytes > args.max_answer_bytes {
+        return Err(validation::too_large_an_answer());
+    }
+    if values::are_too_large(document, operation, variables, &fields) {
+        return Err(validation::too_large_variables());
+    }
+    check_inputs(&fields, operation, variables)?;
+    Ok(Some(Analysis {
+        operation: operation.ty,
+        charge,
+        complexity: weight.fields,
+        answer_bytes,
+        fits: known::fits(operation, &fields, variables),
+    }))
 }
 
 /// The operation that is to be executed. None: the schema will say what is wrong.
-pub(crate) fn operation<'a>(
+fn operation<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
 ) -> Option<&'a OperationDefinition> {
-    document
+    let mut named = document
         .operations
         .iter()
-        .find(|(known, _)| name.is_none() || known.map(Name::as_str) == name)
-        .map(|(_, operation)| &operation.node)
-}
-
-/// The top-level fields of an operation, those of its fragments included.
-pub(crate) fn root_fields<'a>(
-    document: &'a ExecutableDocument,
-    operation: &'a OperationDefinition,
-) -> Vec<&'a Positioned<Field>> {
-    let mut fields = Vec::new();
-    let mut sets: Vec<&SelectionSet> = vec![&operation.selection_set.node];
-    // A fragment that spreads itself is refused by the validation; here it only has to end.
-    let mut spreads_left = document.fragments.len() * 2;
-    while let Some(set) = sets.pop() {
-        for item in &set.items {
-            match &item.node {
-                Selection::Field(field) => fields.push(field),
-                Selection::InlineFragment(inline) => sets.push(&inline.node.selection_set.node),
-                Selection::FragmentSpread(spread) => {
-                    let fragment = document.fragments.get(&spread.node.fragment_name.node);
-                    if let (Some(fragment), Some(left)) = (fragment, spreads_left.checked_sub(1)) {
-                        spreads_left = left;
-                        sets.push(&fragment.node.selection_set.node);
-                    }
-                }
-            }
-        }
-    }
-    fields
+        .filter(|(known, _)| name.is_none() || known.map(Name::as_str) == name);
+    let (_, operation) = named.next()?;
+    named.next().is_none().then_some(&operation.node)
 }
 
 /// What an operation with these top-level fields costs its bearer.
-pub(crate) fn charge(operation: OperationType, fields: &[&Positioned<Field>]) -> Charge {
+fn charge(operation: OperationType, fields: &[&Positioned<Field>]) -> Charge {
     let ours = |field: &&&Positioned<Field>| !field.node.name.node.starts_with("__");
     let count = u32::try_from(fields.iter().filter(ours).count()).unwrap_or(u32::MAX);
     match operation {
@@ -165,88 +204,5 @@ pub(crate) fn charge(operation: OperationType, fields: &[&Positioned<Field>]) ->
     }
 }
 
-/// Checks what the validation leaves to the execution: that an `input` is an object, and that
-/// each variable in it has a value.
-pub(crate) fn check_inputs(
-    fields: &[&Positioned<Field>],
-    operation: &OperationDefinition,
-    variables: &Variables,
-) -> Result<(), ServerError> {
-    let has_value = |name: &Name| {
-        variables.contains_key(name)
-            || operation.variable_definitions.iter().any(|definition| {
-                definition.node.name.node == *name
-                    && (definition.node.default_value.is_some()
-                        || definition.node.var_type.node.nullable)
-            })
-    };
-    for (argument, value) in fields.iter().flat_map(|field| &field.node.arguments) {
-        let missing = match &value.node {
-            Value::Variable(name) if !has_value(name) => Some(argument.node.as_str()),
-            Value::Object(members) => members
-                .iter()
-                .find(|(_, value)| matches!(value, Value::Variable(name) if !has_value(name)))
-                .map(|(field, _)| field.as_str()),
-            _ => None,
-        };
-        if let Some(field) = missing {
-            return Err(validation::field_failed(field, "is required", value.pos));
-        }
-        let is_object = match &value.node {
-            Value::Variable(name) => variables
-                .get(name)
-                .is_none_or(|value| matches!(value, ConstValue::Object(_) | ConstValue::Null)),
-            Value::Object(_) | Value::Null => true,
-            _ => false,
-        };
-        if argument.node == "input" && !is_object {
-            return Err(validation::field_failed(
-                "input",
-                "must be an object",
-                value.pos,
-            ));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_hold_a_secret_is_not_kept() -> anyhow::Result<()> {
-        let documents = Documents::default();
-        for query in [
-            "{ __typename }",
-            r#"{ a(secret: "hunter2") }"#,
-            r#"{ a(secret: """hunter2""") }"#,
-            "{ a # hunter2\n}",
-        ] {
-            for _ in 0..2 {
-                let parsed = documents.parse(query);
-                anyhow::ensure!(parsed.is_ok(), "{query}");
-            }
-        }
-
-        let kept: Vec<String> = documents.lock().keys().cloned().collect();
-        assert_eq!(kept, ["{ __typename }"]);
-        Ok(())
-    }
-
-    #[test]
-    fn no_more_is_kept_than_was_promised() -> anyhow::Result<()> {
-        let documents = Documents::default();
-        for number in 0..1000 {
-            let parsed = documents.parse(&format!("{{ a{number} }}"));
-            anyhow::ensure!(parsed.is_ok());
-        }
-        let long = format!("{{ {} }}", "a ".repeat(Documents::LONGEST_BYTES));
-        anyhow::ensure!(documents.parse(&long).is_ok());
-
-        let kept = documents.lock();
-        assert!(kept.len() <= Documents::MOST);
-        assert!(!kept.contains_key(&long));
-        Ok(())
-    }
-}
+mod tests;

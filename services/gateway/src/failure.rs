@@ -7,7 +7,7 @@ use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
 use proto::{CommandId, Fault};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::code::Code;
+use crate::{code::Code, limits::Full};
 
 /// The whole public list. Each variant's doc says what it leaves behind.
 #[derive(Debug)]
@@ -25,6 +25,9 @@ pub enum Failure {
     Unavailable,
     /// The database did not answer a read. Nothing changed.
     Unreadable,
+    /// Large answers that are not sent yet take all the memory for them: those of this bearer, or of
+    /// all. Nothing changed.
+    Crowded(Full),
     /// The broker has the command, and no answer came in time. It will be decided; ask, or
     /// repeat with the same id.
     Pending(CommandId),
@@ -70,6 +73,14 @@ impl Failure {
             Self::Unreadable => vec![simple(
                 Code::ServiceUnavailable.as_str(),
                 "Records can't be read at the moment. Nothing was changed; repeating is safe.",
+                true,
+            )],
+            Self::Crowded(full) => vec![simple(
+                match full {
+                    Full::Bearer => Code::RateLimited.as_str(),
+                    Full::All => Code::ServiceUnavailable.as_str(),
+                },
+                "Too many large answers are being sent. Nothing was changed; repeating is safe.",
                 true,
             )],
             Self::Pending(id) => vec![undecided(

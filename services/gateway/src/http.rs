@@ -10,50 +10,49 @@ mod cors;
 mod negotiation;
 mod observed;
 mod params;
+mod prepare;
+mod receive;
 mod refused;
 mod request_id;
+mod sockets;
 mod streams;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_graphql::{Request, Response as GraphqlResponse, parser::types::OperationType};
+use async_graphql::Response as GraphqlResponse;
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, Method, Uri},
     response::Response,
     routing::any,
 };
 use futures_util::FutureExt as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use telemetry::traces::Traces;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use self::cors::Origin;
 use self::{
     answer::{answer, in_our_words},
-    negotiation::{JSON, is_json, negotiate},
+    negotiation::{JSON, negotiate},
     observed::Observed,
-    params::Params,
+    prepare::{Failed, Prepared, Serves, prepare},
+    receive::{Received, receive},
     refused::Refused,
 };
 use crate::{
     auth::Auth,
     code::Code,
     commands::Commands,
-    document::{self, DocumentArgs, Documents, Parsed},
+    document::{DocumentArgs, Documents},
     failure::code,
     health,
-    limits::{Charge, Limits},
+    limits::{Limits, Share},
     pages::{self, Page},
     records::Records,
     schema::Schemas,
 };
-
-/// For a whole body. Whoever sends it byte by byte must not keep a place among those in work.
-const BODY_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What requests are served with. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +81,8 @@ pub struct App {
 pub fn router(app: App, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {
     let api = Router::new()
         .route("/graphql", any(graphql))
-        .merge(streams::router());
+        .merge(streams::router())
+        .merge(sockets::router());
     let routes = cors::allow(api, origins)
         .merge(health::router())
         .with_state(app);
@@ -110,10 +110,10 @@ async fn graphql(
     };
     let id = observed.id.header();
     let mut response = match served {
-        Ok(answered) => {
+        Ok(Answered { answered, share }) => {
             let errors = answered.errors.iter();
             let codes: Vec<String> = errors.filter_map(code).map(ToOwned::to_owned).collect();
-            let response = answer(answered, media, &observed);
+            let response = answer(answered, share, media, &observed);
             let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
             observed.end(response.status(), &codes);
             response
@@ -132,6 +132,15 @@ async fn graphql(
     response
 }
 
+/// What GraphQL has to say.
+struct Answered {
+    answered: GraphqlResponse,
+    /// The memory that a large answer takes.
+    share: Option<Share>,
+}
+
+/// In the order in which things cost: the headers, the token, one unit of what its bearer may ask
+/// for, the body, a place, the analysis of the document, the rest of what it costs, its execution.
 async fn serve(
     app: &App,
     method: &Method,
@@ -139,90 +148,52 @@ async fn serve(
     headers: &HeaderMap,
     body: Body,
     observed: &mut Observed,
-) -> Result<GraphqlResponse, Refused> {
-    let _place = app.limits.enter().ok_or_else(Refused::busy)?;
-    if ![Method::GET, Method::POST].contains(method) {
-        return Err(Refused::method("GET, POST"));
-    }
-    if *method == Method::POST && !is_json(headers) {
-        return Err(Refused::not_json());
-    }
-    let caller = app.auth.caller(headers).await?;
-    let params = if *method == Method::GET {
-        Params::of_query(uri.query().unwrap_or_default())?
-    } else {
-        Params::of_body(&read(body, app.document.max_body_bytes).await?)?
+) -> Result<Answered, Refused> {
+    let serves = match *method {
+        Method::POST => Serves::Post,
+        Method::GET => Serves::Get,
+        _ => return Err(Refused::method("GET, POST")),
     };
-    let refused = |error| Ok(GraphqlResponse::from_errors(vec![error]));
-    let Parsed { document, is_valid } = match app.documents.parse(&params.query) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            app.limits.charge(&caller, Charge::Reads(1))?;
-            return refused(error);
-        }
-    };
-    let mut trusted = false;
-    if let Some(operation) = document::operation(&document, params.operation_name.as_deref()) {
-        if *method == Method::GET && operation.ty != OperationType::Query {
-            return Err(Refused::method("POST"));
-        }
-        let fields = document::root_fields(&document, operation);
-        let charge = document::charge(operation.ty, &fields);
-        observed.asks_for(charge);
-        let saves = match charge {
-            Charge::Saves(count) => count,
-            Charge::Reads(_) => 0,
-        };
-        if let Err(error) = app.document.check(&document, saves) {
-            app.limits.charge(&caller, Charge::Reads(1))?;
-            return refused(error);
-        }
-        if caller.idempotency_key.is_some() && saves > 1 {
-            return Err(Refused::bad_request(
-                "Idempotency-Key names one save; the document has several. Nothing was saved.",
-            ));
-        }
-        app.limits.charge(&caller, charge)?;
-        if let Err(error) = document::check_inputs(&fields, operation, &params.variables) {
-            return refused(error);
-        }
-        trusted = is_valid && document::fits(operation, &fields, &params.variables);
-    } else {
-        app.limits.charge(&caller, Charge::Reads(1))?;
+    let received = receive(app, method, uri, headers, body).await?;
+    let Received {
+        caller,
+        params,
+        room: _room,
+    } = received;
+    let _place = app.limits.enter(&caller)?;
+    match prepare(app, &caller, params, serves, observed) {
+        Ok(prepared) => Ok(execute(app, prepared).await),
+        Err(Failed::Refused(refused)) => Err(refused),
+        Err(Failed::Invalid(error)) => Ok(Answered {
+            answered: GraphqlResponse::from_errors(vec![error]),
+            share: None,
+        }),
     }
-    let mut request = Request::new(String::new())
-        .variables(params.variables)
-        .data(observed.place(&app.traces))
-        .data(caller);
-    request.operation_name = params.operation_name;
-    request.set_parsed_query(document);
-    if trusted {
-        return Ok(in_our_words(app.schemas.trusting.execute(request).await));
-    }
-    let answered = in_our_words(app.schemas.strict.execute(request).await);
-    let invalid = Code::GraphqlValidationFailed.as_str();
-    if !is_valid
-        && answered
-            .errors
-            .iter()
-            .all(|error| code(error) != Some(invalid))
-    {
-        app.documents.is_valid(&params.query);
-    }
-    Ok(answered)
 }
 
-async fn read(body: Body, most_bytes: usize) -> Result<Bytes, Refused> {
-    let whole = Limited::new(body, most_bytes).collect();
-    match timeout(BODY_DEADLINE, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Code::PayloadTooLarge,
-            "The body is larger than this gateway takes. Nothing was saved.",
-        )),
-        Ok(Err(_)) | Err(_) => Err(Refused::bad_request(
-            "The body could not be read to its end in time. Nothing was saved.",
-        )),
+async fn execute(app: &App, prepared: Prepared) -> Answered {
+    let Prepared {
+        request,
+        answer,
+        trusted,
+        unproven,
+        ..
+    } = prepared;
+    let schemas = &app.schemas;
+    let schema = if trusted {
+        &schemas.trusting
+    } else {
+        &schemas.strict
+    };
+    let answered = in_our_words(schema.execute(request).await);
+    let invalid = Code::GraphqlValidationFailed.as_str();
+    if let Some(query) = unproven
+        && !answered.errors.iter().any(|it| code(it) == Some(invalid))
+    {
+        app.documents.is_valid(&query);
+    }
+    Answered {
+        answered,
+        share: answer.share(),
     }
 }

@@ -109,7 +109,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         args.jwt_spaces_claim,
     );
     let app = App {
-        schemas: Schemas::new(&commands, &records, &changes, &args.document, args.dev),
+        schemas: Schemas::new(&commands, &records, &changes, args.dev),
         auth: Arc::new(auth),
         commands,
         records,

@@ -27,11 +27,11 @@ use self::{
     page::Page,
     statement::{Ping, Statement},
 };
-use crate::metrics;
+use crate::{limits::Denied, metrics};
 
 pub use self::{
     history::Happened,
-    page::{Filter, Position, position},
+    page::{AnswerSpace, Filter, Position, position},
 };
 
 /// Reads that run at once; further ones wait for [`DEADLINE`] at most.
@@ -106,7 +106,8 @@ impl Records {
         self.traced(&DecisionOf(space, id), trace).await
     }
 
-    /// So many records of a Space after a position, or from the first.
+    /// So many records of a Space after a position, or from the first. Inside: why there is no space
+    /// for them in the answer; then no more was read than there is space for.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
@@ -116,13 +117,15 @@ impl Records {
         filter: &Filter,
         after: Option<&Position>,
         count: u32,
+        answer: AnswerSpace<'_>,
         trace: &Place,
-    ) -> Result<Vec<Record>, Unreadable> {
+    ) -> Result<Result<Vec<Record>, Denied>, Unreadable> {
         let page = Page {
             space,
             filter,
             after,
             count,
+            answer,
         };
         self.traced(&page, trace).await
     }

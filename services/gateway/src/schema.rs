@@ -14,10 +14,10 @@ use proto::{
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 
+pub(crate) use self::lists::{PAGE, PAGE_MOST};
 use self::{changes::Subscriptions, lists::Lists, state::States};
 use crate::{
-    changes::Changes, command_id, commands::Commands, decide, document::DocumentArgs,
-    failure::Failure, records::Records,
+    changes::Changes, command_id, commands::Commands, decide, failure::Failure, records::Records,
 };
 
 /// The schema with its resolvers.
@@ -46,20 +46,13 @@ pub struct Schemas {
 }
 
 impl Schemas {
-    /// Developers can look into the schema, and get suggestions.
+    /// Developers can look into the schema, and get suggestions. Depth and complexity are not limited
+    /// here: [`crate::document`] has done that before.
     #[must_use]
-    pub fn new(
-        commands: &Commands,
-        records: &Records,
-        changes: &Changes,
-        limits: &DocumentArgs,
-        dev: bool,
-    ) -> Self {
+    pub fn new(commands: &Commands, records: &Records, changes: &Changes, dev: bool) -> Self {
         let build = |mode| {
             let builder = builder()
                 .validation_mode(mode)
-                .limit_depth(limits.max_depth)
-                .limit_complexity(limits.max_complexity)
                 .data(commands.clone())
                 .data(records.clone())
                 .data(changes.clone());

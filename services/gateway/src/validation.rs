@@ -61,7 +61,11 @@ static KNOWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
 
 /// A document that can't be parsed. The parser's message would show the line in which it stopped.
 pub(crate) fn parse_failed(error: &async_graphql::parser::Error) -> ServerError {
-    let pos = error.positions().next().unwrap_or_default();
+    parse_failed_at(error.positions().next().unwrap_or_default())
+}
+
+/// A document in which no token begins at a position.
+pub(crate) fn parse_failed_at(pos: Pos) -> ServerError {
     let message = format!(
         "Syntax error in the GraphQL document at line {}, column {}. Nothing was saved.",
         pos.line, pos.column
@@ -113,10 +117,39 @@ pub(crate) fn too_deep() -> ServerError {
 
 /// A document that asks for more than is given at once.
 pub(crate) fn too_many(what: &str, most: usize) -> ServerError {
-    let message = format!("The document has more than {most} {what}. Nothing was saved.");
+    invalid(&format!("The document has more than {most} {what}"))
+}
+
+/// A document whose answer would have more fields than are answered at once.
+pub(crate) fn too_complex() -> ServerError {
+    invalid("The document is too complex")
+}
+
+/// A document whose fields are nested deeper than they may be, with its fragments.
+pub(crate) fn nested_too_deep() -> ServerError {
+    invalid("The document is nested too deep")
+}
+
+/// A document whose answer would have more bytes than are answered at once.
+pub(crate) fn too_large_an_answer() -> ServerError {
+    invalid("The document asks for a larger answer than is given at once")
+}
+
+/// A document that names its variables so often that they would take too much memory.
+pub(crate) fn too_large_variables() -> ServerError {
+    invalid("The variables are too large for as often as the document names them")
+}
+
+/// A fragment that would never end.
+pub(crate) fn spreads_itself(pos: Pos) -> ServerError {
+    let message = "A fragment spreads itself. Nothing was saved.".to_owned();
+    of_code(Code::GraphqlValidationFailed, message, pos)
+}
+
+fn invalid(words: &str) -> ServerError {
     of_code(
         Code::GraphqlValidationFailed,
-        message,
+        format!("{words}. Nothing was saved."),
         Pos { line: 1, column: 1 },
     )
 }

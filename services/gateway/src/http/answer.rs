@@ -1,17 +1,26 @@
 //! What goes back: a GraphQL answer, its media type, and the headers that every answer has.
 
+use std::convert::Infallible;
+
 use async_graphql::Response as GraphqlResponse;
 use axum::{
-    body::Body,
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    body::{Body, Bytes},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
     response::Response,
 };
+use futures_util::stream;
 
 use super::{
     negotiation::{GRAPHQL_JSON, JSON},
     observed::Observed,
 };
-use crate::{failure::code, validation};
+use crate::{failure::code, limits::Share, validation};
+
+/// Large bodies are sent in parts of this size.
+const PART_BYTES: usize = 64 * 1024;
 
 /// Errors that the resolvers did not make are the document's fault; the first of them is told.
 pub(super) fn in_our_words(mut response: GraphqlResponse) -> GraphqlResponse {
@@ -32,13 +41,12 @@ pub(super) fn in_our_words(mut response: GraphqlResponse) -> GraphqlResponse {
 /// for `application/graphql-response+json`: older clients read the body of a 200 only.
 pub(super) fn answer(
     mut response: GraphqlResponse,
+    share: Option<Share>,
     media: &'static str,
     observed: &Observed,
 ) -> Response {
     for error in &mut response.errors {
-        let extensions = error.extensions.get_or_insert_default();
-        extensions.set("requestId", observed.id.as_str());
-        extensions.set("traceId", observed.trace_id.as_str());
+        observed.name(error);
     }
     let is_request_error = !response.errors.is_empty()
         && response.data == async_graphql::Value::Null
@@ -53,11 +61,34 @@ pub(super) fn answer(
     } else {
         serde_json::to_vec(&response)
     };
-    respond(status, media, body.unwrap_or_default())
+    let body = body.unwrap_or_default();
+    match share {
+        Some(share) => with_headers(status, media, in_parts(body, share)),
+        None => respond(status, media, body),
+    }
+}
+
+/// A large body, part by part, which keeps its share of the memory until its last part is taken.
+fn in_parts(body: Vec<u8>, share: Share) -> (Body, Option<usize>) {
+    let length = body.len();
+    let parts = stream::unfold((Bytes::from(body), share), async |(mut rest, share)| {
+        let part = rest.split_to(rest.len().min(PART_BYTES));
+        (!part.is_empty()).then_some((Ok::<_, Infallible>(part), (rest, share)))
+    });
+    (Body::from_stream(parts), Some(length))
 }
 
 pub(super) fn respond(status: StatusCode, media: &'static str, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+    with_headers(status, media, (Body::from(body), None))
+}
+
+/// `length`: where the body itself does not know it.
+fn with_headers(
+    status: StatusCode,
+    media: &'static str,
+    (body, length): (Body, Option<usize>),
+) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let content_type = if media == JSON {
         "application/json; charset=utf-8"
@@ -65,6 +96,7 @@ pub(super) fn respond(status: StatusCode, media: &'static str, body: Vec<u8>) ->
         "application/graphql-response+json; charset=utf-8"
     };
     let headers = response.headers_mut();
+    headers.extend(length.map(|length| (CONTENT_LENGTH, length.into())));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Answers are about one bearer's Space.
     headers.insert("cache-control", HeaderValue::from_static("no-store"));

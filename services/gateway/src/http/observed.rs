@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use async_graphql::ServerError;
 use axum::http::{HeaderMap, Method, StatusCode};
 use telemetry::{
     logs::milliseconds,
@@ -44,6 +45,17 @@ impl Observed {
         Place::below(traces.clone(), &self.span)
     }
 
+    /// Names the request in an error.
+    pub fn name(&self, error: &mut ServerError) {
+        name(error, self.id.as_str(), &self.trace_id);
+    }
+
+    /// The same, for errors that come when the request is answered already.
+    pub fn namer(&self) -> impl Fn(&mut ServerError) + Send + Sync + 'static {
+        let (id, trace_id) = (self.id.clone(), self.trace_id.clone());
+        move |error| name(error, id.as_str(), &trace_id)
+    }
+
     /// What it asks for is known now.
     pub fn asks_for(&mut self, charge: Charge) {
         self.kind = match charge {
@@ -83,4 +95,10 @@ impl Observed {
             self.span.fail(code);
         }
     }
+}
+
+fn name(error: &mut ServerError, id: &str, trace_id: &str) {
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("requestId", id);
+    extensions.set("traceId", trace_id);
 }

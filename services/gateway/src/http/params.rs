@@ -5,6 +5,7 @@ use async_graphql_value::ConstValue;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::refused::Refused;
+use crate::document::has_too_many_values;
 
 /// The parameters of a GraphQL request.
 pub(super) struct Params {
@@ -25,6 +26,9 @@ struct Sent {
 
 impl Params {
     pub fn of_body(body: &[u8]) -> Result<Self, Refused> {
+        if has_too_many_values(body) {
+            return Err(too_many_values());
+        }
         // A struct could also be read from a list.
         let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         match serde_json::from_slice(body) {
@@ -48,6 +52,9 @@ impl Params {
             .query_pairs()
         {
             let json = || {
+                if has_too_many_values(value.as_bytes()) {
+                    return Err(too_many_values());
+                }
                 serde_json::from_str(&value).map_err(|_| {
                     Refused::bad_request("variables and extensions must be valid JSON.")
                 })
@@ -96,4 +103,8 @@ impl Params {
             operation_name,
         })
     }
+}
+
+fn too_many_values() -> Refused {
+    Refused::bad_request("The parameters have too many values. Nothing was saved.")
 }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use async_graphql::ServerError;
 use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode,
@@ -15,12 +16,20 @@ use axum::{
 use serde_json::json;
 
 use super::{answer::respond, observed::Observed};
-use crate::{auth::Refusal, code::Code, limits::RateLimited};
+use crate::{
+    auth::Refusal,
+    code::Code,
+    failure::extensions,
+    limits::{Full, RateLimited},
+};
 
 /// A bearer who asks too often is told so a moment later: whoever asks again at once would
 /// otherwise take the gateway's time from the others with refusals alone. Not all after the same
 /// time: those who were refused together must not come back together.
 const DELAYS_MS: std::ops::Range<u64> = 250..750;
+
+/// When a bearer who has as many requests in work as one may have is to ask again.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// A refused request.
 pub(super) struct Refused {
@@ -33,6 +42,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub fn new(status: StatusCode, code: Code, message: &'static str) -> Self {
         Self {
             status,
@@ -102,18 +116,24 @@ impl Refused {
         self.retry_after.map(|_| delay())
     }
 
-    pub fn respond(self, media: &'static str, observed: &Observed) -> Response {
+    /// As GraphQL tells it, without the names of the request.
+    pub fn error(&self) -> ServerError {
         let retryable = self.status.is_server_error() || self.retry_after.is_some();
-        let mut extensions = json!({
-            "code": self.code.as_str(), "retryable": retryable,
-            "requestId": observed.id.as_str(), "traceId": observed.trace_id,
-        });
+        let mut extensions = extensions(self.code.as_str(), retryable);
         if let Some(time) = self.retry_after {
             // Rounded up: a moment too early is refused again.
             let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            extensions["retryAfterMs"] = milliseconds.saturating_add(1).into();
+            extensions.set("retryAfterMs", milliseconds.saturating_add(1));
         }
-        let body = json!({ "errors": [{ "message": self.message, "extensions": extensions }] });
+        let mut error = ServerError::new(self.message, None);
+        error.extensions = Some(extensions);
+        error
+    }
+
+    pub fn respond(self, media: &'static str, observed: &Observed) -> Response {
+        let mut error = self.error();
+        observed.name(&mut error);
+        let body = json!({ "errors": [error] });
         let mut response = respond(self.status, media, body.to_string().into_bytes());
         let headers = response.headers_mut();
         if let Some(time) = self.retry_after {
@@ -157,6 +177,23 @@ impl From<RateLimited> for Refused {
                 "This subject asks too often in this Space. Nothing was read or saved; repeating \
                  is safe after the time that Retry-After says.",
             )
+        }
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::All => Self::busy(),
+            Full::Bearer => Self {
+                retry_after: Some(CROWDED),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    Code::RateLimited,
+                    "This subject has too much in work in this Space. Nothing was read or saved; \
+                     repeating is safe after the time that Retry-After says.",
+                )
+            },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What happened to a record, newest first.
 
+use futures_util::TryStreamExt as _;
 use proto::CatalogGuid;
 use sqlx::{
     PgConnection,
@@ -40,6 +41,7 @@ impl Statement for History<'_> {
     const NAME: &'static str = "select connector_details_changes";
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Happened>> {
+        // Row by row: no more than the details of two changes are in memory.
         let mut rows = sqlx::query_as!(
             Row,
             r#"select
@@ -55,12 +57,15 @@ impl Statement for History<'_> {
             // And the one before the last: what it changed is told by comparing.
             i64::from(self.count) + 1,
         )
-        .fetch_all(connection)
-        .await?;
-        let older = rows.len() > self.count as usize;
-        let mut happened: Vec<Happened> =
-            rows.windows(2).map(|two| two[0].after(&two[1])).collect();
-        if !older && let Some(first) = rows.pop() {
+        .fetch(connection);
+        let (mut happened, mut newer, mut seen) = (Vec::new(), None::<Row>, 0);
+        while let Some(row) = rows.try_next().await? {
+            happened.extend(newer.map(|newer| newer.after(&row)));
+            newer = Some(row);
+            seen += 1;
+        }
+        let older = seen > self.count;
+        if !older && let Some(first) = newer {
             happened.push(first.begun());
         }
         Ok(happened)

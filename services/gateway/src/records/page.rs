@@ -1,9 +1,11 @@
 //! A page of a Space's records, in the order of their ids.
 
+use futures_util::TryStreamExt as _;
 use proto::{CatalogGuid, Record};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::{find::Row, statement::Statement};
+use crate::limits::{AnswerBudget, Denied};
 
 /// The columns of the order, which are those that can be filtered by, too.
 const ORDER: [&str; 4] = [
@@ -36,22 +38,59 @@ pub fn position(record: &Record) -> Position {
     ]
 }
 
+/// The space that records have in an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerSpace<'a> {
+    /// For all fields of the request.
+    pub budget: &'a AnswerBudget,
+    /// How often the details of a record are answered.
+    pub copies: usize,
+}
+
+impl AnswerSpace<'_> {
+    /// What a record takes.
+    fn of(self, record: &Record) -> usize {
+        let ids = [
+            &record.integration_pack_instance_id,
+            &record.process_id,
+            &record.env_id,
+            &record.connection_id,
+        ];
+        let ids: usize = ids.iter().map(|id| id.len()).sum();
+        let details = record.oauth_connector_details.len();
+        size_of::<Record>() + ids + record.client_id.len() + details * self.copies.max(1)
+    }
+}
+
 /// So many records after a position.
 pub(super) struct Page<'a> {
     pub space: &'a CatalogGuid,
     pub filter: &'a Filter,
     pub after: Option<&'a Position>,
     pub count: u32,
+    pub answer: AnswerSpace<'a>,
 }
 
 impl Statement for Page<'_> {
-    type Answer = Vec<Record>;
+    type Answer = Result<Vec<Record>, Denied>;
 
     const NAME: &'static str = "select connector_details";
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Record>> {
-        let rows: Vec<Row> = self.query().build_query_as().fetch_all(connection).await?;
-        Ok(rows.into_iter().map(Record::from).collect())
+    /// Row by row: the rows that there is no space for are never in memory together.
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Self::Answer> {
+        let mut query = self.query();
+        let mut rows = query.build_query_as::<Row>().fetch(connection);
+        let mut records = Vec::new();
+        let mut reading = self.answer.budget.reading();
+        while let Some(row) = rows.try_next().await? {
+            let record = Record::from(row);
+            if let Err(denied) = reading.add(self.answer.of(&record)) {
+                return Ok(Err(denied));
+            }
+            records.push(record);
+        }
+        reading.end();
+        Ok(Ok(records))
     }
 }
 

@@ -10,12 +10,14 @@ use uuid::Uuid;
 use super::{Caller, ConnectorDetails};
 use crate::{
     failure::Failure,
-    records::{Filter, Happened, Position, Records, position},
+    limits::Denied,
+    records::{AnswerSpace, Filter, Happened, Position, Records, position},
 };
 
-/// Records in one page, at most and where nothing else is asked for.
-const MOST: i32 = 100;
-const USUAL: i32 = 20;
+/// Records in one page where no number is asked for.
+pub(crate) const PAGE: u32 = 20;
+/// Records in one page at most.
+pub(crate) const PAGE_MOST: u32 = 100;
 
 /// Which records are meant: those that agree in all that is given.
 #[derive(Default, InputObject)]
@@ -189,9 +191,21 @@ async fn page(
     let caller: &Caller = context.data_unchecked();
     let records: &Records = context.data_unchecked();
     let trace = context.data_unchecked::<Place>();
+    let space = AnswerSpace {
+        budget: context.data_unchecked(),
+        copies: copies(context),
+    };
     // One more tells whether there is a next page.
-    let found = records.page(&caller.space, &filter, after.as_ref(), count + 1, trace);
-    let mut found = found.await.map_err(|_| Failure::Unreadable)?;
+    let found = records.page(
+        &caller.space,
+        &filter,
+        after.as_ref(),
+        count + 1,
+        space,
+        trace,
+    );
+    let found = found.await.map_err(|_| Failure::Unreadable)?;
+    let mut found = found.map_err(denied)?;
     let more = found.len() > count as usize;
     found.truncate(count as usize);
     let edges: Vec<_> = found
@@ -204,6 +218,23 @@ async fn page(
     let cursors = edges.iter().map(|edge| &edge.cursor);
     let page_info = page_info(cursors, after.is_some(), more);
     Ok(ConnectorDetailsConnection { edges, page_info })
+}
+
+/// How often the details of each record are asked for, under different aliases.
+fn copies(context: &Context<'_>) -> usize {
+    let node = context.look_ahead().field("edges").field("node");
+    let details = node.field("oauthConnectorDetails");
+    details.selection_fields().len()
+}
+
+fn denied(denied: Denied) -> Failure {
+    match denied {
+        Denied::TooLarge => Failure::Invalid(vec![Fault::value(
+            "first",
+            "must be lower: this page has more bytes than are answered at once",
+        )]),
+        Denied::Full(full) => Failure::Crowded(full),
+    }
 }
 
 async fn history(
@@ -257,10 +288,10 @@ impl From<Happened> for ConnectorDetailsChange {
 }
 
 fn count(first: Option<i32>) -> Result<u32, Failure> {
-    let first = first.unwrap_or(USUAL);
-    match u32::try_from(first) {
-        Ok(count @ 1..) if first <= MOST => Ok(count),
-        _ => Err(Failure::Invalid(vec![Fault::value(
+    match first.map(u32::try_from) {
+        None => Ok(PAGE),
+        Some(Ok(count @ 1..=PAGE_MOST)) => Ok(count),
+        Some(_) => Err(Failure::Invalid(vec![Fault::value(
             "first",
             "must be from 1 to 100",
         )])),

@@ -1,0 +1,339 @@
+//! Reads a document's text before the parser does: how many tokens it has, and how deep its brackets
+//! are nested.
+//!
+//! The parser is recursive, and a text that is nested too deep overflows its stack. This scan is not
+//! recursive. It knows strings and comments as the parser's grammar does (`graphql.pest` of
+//! async-graphql-parser), so it counts exactly the brackets that the parser would see. Where the
+//! grammar has no token, the scan stops with a parse error: it never guesses how the text goes on.
+
+use async_graphql::{Pos, ServerError};
+
+use crate::validation;
+
+/// Brackets may be nested this deep. A client of this API needs 5, the standard introspection query
+/// 13. The parser overflows a stack of 2 MiB at about 1,500 in a release build, and at about 400 in a
+/// debug build.
+pub(super) const NESTING: usize = 64;
+/// A name or number of so many bytes more counts as one more token: the parser reads each byte of it
+/// several times.
+const BYTES_OF_A_TOKEN: usize = 64;
+/// So many bytes between tokens count as one token: the parser reads them again for each thing that
+/// could follow.
+const IGNORED_BYTES_OF_A_TOKEN: usize = 16;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const BLOCK: &[u8] = br#"""""#;
+const ESCAPED_BLOCK: &[u8] = br#"\""""#;
+
+/// Checks a text, in one pass.
+///
+/// # Errors
+/// It has more tokens than `most_tokens`, is nested deeper than [`NESTING`], or can't be parsed.
+pub(super) fn scan(text: &str, most_tokens: usize) -> Result<(), ServerError> {
+    let mut scan = Scan {
+        text: text.as_bytes(),
+        at: 0,
+        open: Vec::new(),
+        tokens: 0,
+        ignored_bytes: 0,
+    };
+    loop {
+        match scan.step() {
+            Ok(true) if scan.weight() > most_tokens => {
+                return Err(validation::too_many("tokens", most_tokens));
+            }
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(Stop::TooDeep) => return Err(validation::too_deep()),
+            Err(Stop::NoToken) => {
+                return Err(validation::parse_failed_at(position(text, scan.at)));
+            }
+        }
+    }
+}
+
+/// Why a scan does not go on.
+enum Stop {
+    TooDeep,
+    /// Nothing that the grammar knows begins here.
+    NoToken,
+}
+
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// The closing brackets that are still to come, the next one last.
+    open: Vec<u8>,
+    tokens: usize,
+    ignored_bytes: usize,
+}
+
+impl Scan<'_> {
+    /// Takes the next token, or what lies between two. False: there is nothing left.
+    fn step(&mut self) -> Result<bool, Stop> {
+        let rest = &self.text[self.at..];
+        let Some(first) = rest.first() else {
+            return Ok(false);
+        };
+        match first {
+            b' ' | b',' | b'\t' | b'\r' | b'\n' => self.ignore(1),
+            b'#' => self.ignore(length_while(rest, |byte| !matches!(byte, b'\r' | b'\n'))),
+            b'{' => self.opens(b'}')?,
+            b'[' => self.opens(b']')?,
+            b'(' => self.opens(b')')?,
+            b'}' | b']' | b')' => self.closes(*first)?,
+            b':' | b'=' | b'!' | b'$' | b'@' => self.token(1),
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => {
+                let length =
+                    length_while(rest, |byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                self.long_token(length);
+            }
+            b'0'..=b'9' | b'-' => {
+                let in_number = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+                self.long_token(length_while(rest, in_number));
+            }
+            b'"' => {
+                let length = string(rest).ok_or(Stop::NoToken)?;
+                self.token(length);
+            }
+            b'.' if rest.starts_with(b"...") => self.token(3),
+            _ if rest.starts_with(BYTE_ORDER_MARK) => self.ignore(BYTE_ORDER_MARK.len()),
+            _ => return Err(Stop::NoToken),
+        }
+        Ok(true)
+    }
+
+    fn opens(&mut self, closing: u8) -> Result<(), Stop> {
+        if self.open.len() == NESTING {
+            return Err(Stop::TooDeep);
+        }
+        self.open.push(closing);
+        self.token(1);
+        Ok(())
+    }
+
+    fn closes(&mut self, closing: u8) -> Result<(), Stop> {
+        if self.open.pop() != Some(closing) {
+            return Err(Stop::NoToken);
+        }
+        self.token(1);
+        Ok(())
+    }
+
+    fn token(&mut self, length: usize) {
+        self.at += length;
+        self.tokens += 1;
+    }
+
+    fn long_token(&mut self, length: usize) {
+        self.token(length);
+        self.tokens += length / BYTES_OF_A_TOKEN;
+    }
+
+    fn ignore(&mut self, length: usize) {
+        self.at += length;
+        self.ignored_bytes += length;
+    }
+
+    fn weight(&self) -> usize {
+        self.tokens + self.ignored_bytes / IGNORED_BYTES_OF_A_TOKEN
+    }
+}
+
+fn length_while(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    let end = text.iter().position(|byte| !belongs(*byte));
+    end.unwrap_or(text.len())
+}
+
+/// The length of the string that a text begins with, quotes included. None: it has no end, or an
+/// escape that the grammar does not know.
+fn string(text: &[u8]) -> Option<usize> {
+    if text.starts_with(BLOCK) {
+        return block_string(text);
+    }
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\r' | b'\n' => return None,
+            b'\\' => at += escape(&text[at + 1..])?,
+            _ => at += 1,
+        }
+    }
+}
+
+fn block_string(text: &[u8]) -> Option<usize> {
+    let mut at = BLOCK.len();
+    loop {
+        let rest = &text[at..];
+        if rest.starts_with(BLOCK) {
+            return Some(at + BLOCK.len());
+        }
+        at += match rest.first()? {
+            b'\\' if rest.starts_with(ESCAPED_BLOCK) => ESCAPED_BLOCK.len(),
+            _ => 1,
+        };
+    }
+}
+
+/// The length of an escape, its backslash included.
+fn escape(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => {
+            let digits = text.get(1..5)?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(6)
+        }
+        _ => None,
+    }
+}
+
+fn position(text: &str, at: usize) -> Pos {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    Pos {
+        line: before.matches('\n').count() + 1,
+        column: line.chars().count() + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+
+    use super::*;
+    use crate::failure::code;
+
+    const MOST: usize = 2000;
+
+    fn refusal(text: &str) -> Option<String> {
+        let error = scan(text, MOST).err()?;
+        let code = code(&error).unwrap_or_default();
+        Some(format!("{code}: {}", error.message))
+    }
+
+    #[test]
+    fn brackets_in_strings_and_comments_are_not_counted() {
+        let brackets = "{[(".repeat(NESTING);
+        for text in [
+            format!(r#"{{ a(s: "{brackets}") }}"#),
+            format!(r#"{{ a(s: "\"{brackets}\u007b\\") }}"#),
+            format!(r#"{{ a(s: """{brackets} " "" \""" {brackets}""") }}"#),
+            format!(r#"{{ a(s: """{brackets}\\\"""{brackets}""") }}"#),
+            format!("{{ a # {brackets} \" \"\"\"\n }}"),
+            format!("{{ a # {brackets} \"\r }}"),
+            "\u{feff}{ a(x: [1.5e-3, -2, $b], y: { c: true }) @d ...F }".to_owned(),
+        ] {
+            assert_eq!(refusal(&text), None, "{text}");
+            assert!(parse_query(&text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn brackets_that_the_parser_sees_are_counted() {
+        // Each of these hides the closing brackets from the parser, or seems to begin a string.
+        for (open, close) in [
+            ("{ y(i: {s: [#]\n", ""),
+            ("{a #}\n", ""),
+            ("{a #}\r", ""),
+            ("{a(s:\"]})\") ", ""),
+            ("{a(s:\"\"\"\\\"\"\"]})\"\"\") ", ""),
+            ("{a", "}"),
+            ("query($a: [", ""),
+            ("{a(x:[", ""),
+            ("{a(x:{b:", ""),
+        ] {
+            let text = open.repeat(2000) + &close.repeat(2000);
+            let refusal = refusal(&text).unwrap_or_default();
+            assert!(refusal.contains("nested too deep"), "{open}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_a_parse_error() {
+        for text in [
+            "{ a(s: \"",
+            "{ a(s: \"\n\") }",
+            "{ a(s: \"\\x\") }",
+            "{ a(s: \"\\u00g0\") }",
+            // The parser would read an empty string, and then another one.
+            "{ a(s: [\"\"\"b\" {c: 1}]) }",
+            "{ a(s: \"\"\"b\\\"\"\") }",
+            "{ a(]) }",
+            "}",
+            "{ a ; }",
+            "{ a .. }",
+            "{ ä }",
+        ] {
+            let refusal = refusal(text).unwrap_or_default();
+            assert!(refusal.starts_with("GRAPHQL_PARSE_FAILED"), "{text}");
+        }
+        let error = scan("{\n  é }", MOST).err();
+        let pos = error.and_then(|error| error.locations.first().copied());
+        assert_eq!(pos, Some(Pos { line: 2, column: 3 }));
+    }
+
+    #[test]
+    fn a_text_has_as_many_tokens_as_it_may_and_no_more() {
+        let fields = |count: usize| format!("{{{}}}", "id ".repeat(count));
+        // 16 bytes between tokens count as one.
+        let fits = (MOST - 2) * 16 / 17;
+        assert_eq!(refusal(&fields(fits)), None);
+        for text in [
+            fields(fits + 2),
+            format!("{{ {} }}", "a".repeat(MOST * 64)),
+            format!("{{ a(b: {}) }}", "1".repeat(MOST * 64)),
+            format!("{{ a {} }}", " ".repeat(MOST * 16)),
+            format!("{{ a #{}\n }}", "x".repeat(MOST * 16)),
+        ] {
+            let refusal = refusal(&text).unwrap_or_default();
+            assert!(refusal.contains("more than 2000 tokens"), "{refusal}");
+        }
+        let string = format!("{{ a(b: \"{}\") }}", "x".repeat(MOST * 100));
+        assert_eq!(refusal(&string), None, "a string is one token");
+    }
+
+    /// The deepest text that is let through is parsed, and dropped, on half of the stack that a
+    /// thread of the gateway has.
+    #[test]
+    fn the_deepest_text_that_is_let_through_does_not_overflow_the_stack() -> anyhow::Result<()> {
+        let nested = |outer: &str, open: &str, inner: &str, close: &str| {
+            let depth = NESTING - outer.matches(['{', '(']).count();
+            let ends: String = outer
+                .chars()
+                .rev()
+                .filter_map(|open| match open {
+                    '{' => Some('}'),
+                    '(' => Some(')'),
+                    _ => None,
+                })
+                .collect();
+            format!(
+                "{outer}{}{inner}{}{ends}",
+                open.repeat(depth),
+                close.repeat(depth)
+            )
+        };
+        for text in [
+            nested("", "{a", "", "}"),
+            nested("", "{...", "{a}", "}").replacen("{a}", "a", 1),
+            nested("{a(x:", "[", "1", "]"),
+            nested("{a(x:", "{b:", "1", "}"),
+            nested("query(", "", "$a:", "").replace(
+                "$a:",
+                &format!(
+                    "$a:{}Int{}",
+                    "[".repeat(NESTING - 1),
+                    "]".repeat(NESTING - 1)
+                ),
+            ) + "{a}",
+        ] {
+            assert_eq!(refusal(&text), None, "{text}");
+            let parsed = std::thread::Builder::new()
+                .stack_size(1024 * 1024)
+                .spawn(move || parse_query(&text).map(|document| format!("{document:?}").len()))?
+                .join();
+            anyhow::ensure!(matches!(parsed, Ok(Ok(_))), "{parsed:?}");
+        }
+        Ok(())
+    }
+}

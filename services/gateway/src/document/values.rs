@@ -1,0 +1,186 @@
+//! How much memory the values of a request take.
+//!
+//! A value of one byte in the body, such as the `1` in a list, takes 72 bytes once it is parsed; and
+//! async-graphql copies a variable wherever the document names it. Both are limited before they
+//! happen.
+
+use async_graphql::{
+    Positioned, Variables,
+    parser::types::{
+        Directive, ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet,
+    },
+};
+use async_graphql_value::{ConstValue, Name, Value};
+
+use super::executed::value_of;
+
+/// How many values a JSON text may have. The largest document of this API needs fewer than 100.
+const MOST_VALUES: usize = 10_000;
+/// What a value takes beside its text.
+const VALUE_BYTES: usize = 72;
+/// How many bytes the variables may take, each as often as the document names it.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Whether a JSON text has more values than are read. It is counted without parsing; a text that is
+/// no JSON may count as anything.
+pub(crate) fn has_too_many_values(json: &[u8]) -> bool {
+    let (mut in_string, mut escaped, mut values) = (false, false, 1_usize);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b':' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values > MOST_VALUES
+}
+
+/// Whether the variables that a document names take more memory than they may: once where the
+/// validation copies them for each that is written, and once where the operation is executed.
+pub(super) fn are_too_large(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    variables: &Variables,
+    executed: &[&Positioned<Field>],
+) -> bool {
+    let mut count = Count {
+        operation,
+        variables,
+        left: MOST_BYTES,
+    };
+    count.executed(executed).is_none() || count.written(document).is_none()
+}
+
+/// Counts down; `None` says that nothing is left. So the count itself takes no longer than that.
+struct Count<'a> {
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+    left: usize,
+}
+
+impl Count<'_> {
+    fn executed(&mut self, fields: &[&Positioned<Field>]) -> Option<()> {
+        let mut arguments = fields.iter().flat_map(|field| &field.node.arguments);
+        arguments.try_for_each(|(_, value)| self.value(&value.node))
+    }
+
+    fn written(&mut self, document: &ExecutableDocument) -> Option<()> {
+        for (_, operation) in document.operations.iter() {
+            self.directives(&operation.node.directives)?;
+            self.set(&operation.node.selection_set.node)?;
+        }
+        for fragment in document.fragments.values() {
+            self.directives(&fragment.node.directives)?;
+            self.set(&fragment.node.selection_set.node)?;
+        }
+        Some(())
+    }
+
+    fn set(&mut self, set: &SelectionSet) -> Option<()> {
+        for item in &set.items {
+            self.directives(item.node.directives())?;
+            match &item.node {
+                Selection::Field(field) => {
+                    for (_, value) in &field.node.arguments {
+                        self.value(&value.node)?;
+                    }
+                    self.set(&field.node.selection_set.node)?;
+                }
+                Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
+                Selection::FragmentSpread(_) => {}
+            }
+        }
+        Some(())
+    }
+
+    fn directives(&mut self, directives: &[Positioned<Directive>]) -> Option<()> {
+        let mut arguments = directives.iter().flat_map(|it| &it.node.arguments);
+        arguments.try_for_each(|(_, value)| self.value(&value.node))
+    }
+
+    fn value(&mut self, value: &Value) -> Option<()> {
+        match value {
+            Value::Variable(name) => self.variable(name),
+            Value::List(values) => values.iter().try_for_each(|value| self.value(value)),
+            Value::Object(members) => members.values().try_for_each(|value| self.value(value)),
+            _ => Some(()),
+        }
+    }
+
+    fn variable(&mut self, name: &Name) -> Option<()> {
+        match value_of(self.operation, self.variables, name) {
+            Some(value) => self.copy(value),
+            None => Some(()),
+        }
+    }
+
+    fn copy(&mut self, value: &ConstValue) -> Option<()> {
+        let text = match value {
+            ConstValue::String(text) => text.len(),
+            ConstValue::Enum(name) => name.len(),
+            ConstValue::Object(members) => members.keys().map(|name| name.len()).sum(),
+            _ => 0,
+        };
+        self.left = self.left.checked_sub(VALUE_BYTES + text)?;
+        match value {
+            ConstValue::List(values) => values.iter().try_for_each(|value| self.copy(value)),
+            ConstValue::Object(members) => members.values().try_for_each(|it| self.copy(it)),
+            _ => Some(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        let list = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+        assert!(!has_too_many_values(list(MOST_VALUES - 1).as_bytes()));
+        assert!(has_too_many_values(list(MOST_VALUES + 1).as_bytes()));
+        assert!(has_too_many_values("[".repeat(MOST_VALUES).as_bytes()));
+        let text = json!({ "a": "\\\"[,{:".repeat(MOST_VALUES) }).to_string();
+        assert!(!has_too_many_values(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_variable_counts_wherever_it_is_named() -> anyhow::Result<()> {
+        let variables = Variables::from_json(json!({ "v": "x".repeat(200_000), "w": [[1]] }));
+        let are_too_large = |query: &str| -> anyhow::Result<bool> {
+            let document = parse_query(query)?;
+            let operation = super::super::operation(&document, None);
+            let operation = operation.ok_or_else(|| anyhow::anyhow!("no operation"))?;
+            let executed = super::super::Executed {
+                document: &document,
+                operation,
+                variables: &variables,
+            };
+            let fields = executed.root_fields();
+            Ok(are_too_large(&document, operation, &variables, &fields))
+        };
+        // Ten times as it is written, and ten times as it is executed.
+        let named =
+            |count: usize| format!("query($v: X, $w: X) {{ {} }}", "a(b: $v) ".repeat(count));
+        assert!(!are_too_large(&named(10))?);
+        assert!(are_too_large(&named(11))?);
+        let list =
+            |count: usize| format!("query($v: X) {{ a(b: {{c: [{}]}}) }}", "$v ".repeat(count));
+        assert!(!are_too_large(&list(10))?);
+        assert!(are_too_large(&list(11))?);
+        let default = format!(
+            "query($n: X = \"{}\") {{ {} }}",
+            "x".repeat(200_000),
+            "a(b: $n) ".repeat(11)
+        );
+        assert!(are_too_large(&default)?);
+        // The validation copies a variable that is not declared, too.
+        assert!(are_too_large(&format!("{{ {} }}", "a(b: $v) ".repeat(11)))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! From a request's parameters to what can be executed: the one way for `/graphql`,
+//! `/graphql/stream` and `/graphql/ws`.
+
+use async_graphql::{Request, ServerError, parser::types::OperationType};
+
+use super::{App, observed::Observed, params::Params, refused::Refused};
+use crate::{
+    code::Code,
+    document::{self, Analysis, Parsed},
+    failure,
+    limits::{AnswerBudget, Charge, Denied},
+    schema::Caller,
+};
+
+/// Which operations are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// Queries and mutations.
+    Post,
+    /// Queries.
+    Get,
+    /// Subscriptions.
+    Streams,
+}
+
+/// A request that is paid for.
+pub(super) struct Prepared {
+    pub request: Request,
+    /// What may be answered.
+    pub answer: AnswerBudget,
+    /// How many streams a subscription opens.
+    pub streams: usize,
+    /// Whether the schema need not validate it again.
+    pub trusted: bool,
+    /// The document, if it is not known yet whether it is valid.
+    pub unproven: Option<String>,
+}
+
+/// A request that is not executed.
+pub(super) enum Failed {
+    /// Before GraphQL's turn, with a status of its own.
+    Refused(Refused),
+    /// With GraphQL's own kind of answer.
+    Invalid(ServerError),
+}
+
+impl<T: Into<Refused>> From<T> for Failed {
+    fn from(refused: T) -> Self {
+        Self::Refused(refused.into())
+    }
+}
+
+/// Analyses the document and charges its sender for what it asks for. One that is refused costs a
+/// read: it was parsed all the same.
+pub(super) fn prepare(
+    app: &App,
+    caller: &Caller,
+    params: Params,
+    serves: Serves,
+    observed: &mut Observed,
+) -> Result<Prepared, Failed> {
+    let checked = check(app, caller, &params, serves, observed);
+    let charge = match &checked {
+        Ok(Checked { analysis, .. }) => analysis.map_or(Charge::Reads(1), |it| it.charge),
+        Err(_) => Charge::Reads(1),
+    };
+    app.limits.charge(caller, charge)?;
+    let Checked { parsed, analysis } = checked?;
+    let answer = app.limits.answer(caller, app.document.max_answer_bytes);
+    let known_bytes = analysis.map_or(0, |analysis| analysis.answer_bytes);
+    answer.take(known_bytes).map_err(Refused::from)?;
+    let mut request = Request::new(String::new())
+        .variables(params.variables)
+        .data(observed.place(&app.traces))
+        .data(answer.clone())
+        .data(caller.clone());
+    request.operation_name = params.operation_name;
+    request.set_parsed_query(parsed.document);
+    Ok(Prepared {
+        request,
+        answer,
+        streams: match charge {
+            Charge::Reads(count) | Charge::Saves(count) => count as usize,
+        },
+        trusted: parsed.is_valid && analysis.is_some_and(|analysis| analysis.fits),
+        unproven: (!parsed.is_valid).then_some(params.query),
+    })
+}
+
+struct Checked {
+    parsed: Parsed,
+    /// None: the schema will say what is wrong with the operation's name.
+    analysis: Option<Analysis>,
+}
+
+fn check(
+    app: &App,
+    caller: &Caller,
+    params: &Params,
+    serves: Serves,
+    observed: &mut Observed,
+) -> Result<Checked, Failed> {
+    let invalid = Failed::Invalid;
+    let parsed = app.documents.parse(&params.query, &app.document);
+    let parsed = parsed.map_err(invalid)?;
+    let name = params.operation_name.as_deref();
+    let variables = &params.variables;
+    let analysis = document::analyse_parsed(&parsed.document, name, variables, &app.document);
+    let analysis = analysis.map_err(invalid)?;
+    if let Some(analysis) = analysis {
+        observed.asks_for(analysis.charge);
+    }
+    let operation = analysis.map(|analysis| analysis.operation);
+    match serves {
+        Serves::Get if operation.is_some_and(|it| it != OperationType::Query) => {
+            return Err(Refused::method("POST").into());
+        }
+        Serves::Streams if operation != Some(OperationType::Subscription) => {
+            return Err(invalid(only_subscriptions()));
+        }
+        _ => {}
+    }
+    let saves = analysis.map(|analysis| analysis.charge);
+    if caller.idempotency_key.is_some() && matches!(saves, Some(Charge::Saves(2..))) {
+        return Err(Refused::bad_request(
+            "Idempotency-Key names one save; the document has several. Nothing was saved.",
+        )
+        .into());
+    }
+    Ok(Checked { parsed, analysis })
+}
+
+pub(super) fn only_subscriptions() -> ServerError {
+    let message = "Only subscriptions are served here; queries and mutations at /graphql.";
+    let mut error = ServerError::new(message, None);
+    error.extensions = Some(failure::extensions(Code::BadRequest.as_str(), false));
+    error
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Full(full) => full.into(),
+            // The analysis has refused what is larger than one answer may be.
+            Denied::TooLarge => Self::failed(),
+        }
+    }
+}

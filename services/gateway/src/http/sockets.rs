@@ -1,0 +1,313 @@
+//! Subscriptions over WebSocket (`graphql-transport-ws`) at `/graphql/ws`.
+//!
+//! A socket costs something before it is known whose it is, so little is given to a stranger: a few
+//! KiB, one of a few places, and ten seconds to show a token.
+
+use std::{
+    any::TypeId,
+    future::{Future, ready},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_graphql::{
+    Data, Executor, Request, Response as GraphqlResponse,
+    http::{WebSocket, WebSocketProtocols, WsMessage},
+};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{
+        State, WebSocketUpgrade,
+        ws::{self, CloseFrame, Message},
+    },
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    response::Response,
+    routing::get,
+};
+use futures_util::{
+    FutureExt as _, SinkExt as _, Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use proto::envelope::since_epoch;
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    App, JSON,
+    observed::Observed,
+    params::Params,
+    prepare::only_subscriptions,
+    refused::Refused,
+    request_id,
+    streams::{refusal, subscribe},
+};
+use crate::{
+    auth::Refusal,
+    document::has_too_many_values,
+    limits::{Full, Share},
+    schema::Caller,
+};
+
+const PROTOCOL: &str = "graphql-transport-ws";
+/// What may stand in `connection_init`, since a browser can't set headers.
+const IN_PAYLOAD: [&str; 3] = ["authorization", "space_guid", "space-guid"];
+/// A message holds a token or the document of a subscription.
+const MESSAGE_BYTES: usize = 64 * 1024;
+/// Of each socket, in each direction.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// Until `connection_init` must have shown a token.
+const INIT_DEADLINE: Duration = Duration::from_secs(10);
+/// Until a client must have taken a message.
+const SEND_DEADLINE: Duration = Duration::from_secs(30);
+/// After the token has expired: subscriptions say so, and end, before the socket is closed.
+const AFTER_EXPIRY: Duration = Duration::from_secs(5);
+/// Operations that one socket may have open.
+const MOST_OPEN: usize = 100;
+
+/// The endpoint.
+pub(super) fn router() -> Router<App> {
+    Router::new().route("/graphql/ws", get(websocket))
+}
+
+async fn websocket(
+    State(app): State<App>,
+    mut headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let Some(stranger) = app.limits.stranger() else {
+        let observed = Observed::begin(&app.traces, &Method::GET, &headers);
+        let refused = Refused::busy();
+        let code = refused.code.as_str();
+        let response = refused.respond(JSON, &observed);
+        observed.end(response.status(), &[code]);
+        return response;
+    };
+    // Each operation gets an id of its own.
+    headers.remove(request_id::HEADER);
+    let message_bytes = MESSAGE_BYTES.min(app.document.max_body_bytes);
+    upgrade
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_frame_size(message_bytes)
+        .max_message_size(message_bytes)
+        .protocols([PROTOCOL])
+        .on_upgrade(move |socket| converse(app, headers, socket, stranger))
+}
+
+/// What a socket has once it has shown a token.
+struct Known {
+    expires: u64,
+    /// Its place among the sockets.
+    place: Share,
+}
+
+async fn converse(
+    app: App,
+    headers: HeaderMap,
+    socket: ws::WebSocket,
+    stranger: OwnedSemaphorePermit,
+) {
+    let (mut sink, messages) = socket.split();
+    let (known, mut becomes_known) = oneshot::channel();
+    let stopped = app.stop.clone();
+    let operations = Operations {
+        app: app.clone(),
+        headers: headers.clone(),
+        open: Arc::default(),
+    };
+    let messages = readable(messages, operations.open.clone());
+    let answers = WebSocket::new(operations, messages, WebSocketProtocols::GraphQLWS)
+        .on_connection_init(async move |payload: serde_json::Value| {
+            let headers = with_payload(headers, &payload);
+            let (caller, place) = introduce(&app, &headers).await?;
+            let expires = caller.expires;
+            let _ = known.send(Known { expires, place });
+            let mut data = Data::default();
+            data.insert(caller);
+            Ok(data)
+        });
+    let mut answers = Box::pin(answers.take_until(stopped.cancelled_owned()));
+    let (mut stranger, mut _place) = (Some(stranger), None);
+    let mut deadline = Box::pin(sleep_until(Instant::now() + INIT_DEADLINE));
+    let closing = loop {
+        let answer = tokio::select! {
+            answer = answers.next() => answer,
+            Ok(Known { expires, place }) = &mut becomes_known, if stranger.is_some() => {
+                stranger = None;
+                _place = Some(place);
+                let left = Duration::from_secs(expires.saturating_sub(since_epoch().as_secs()));
+                deadline.as_mut().reset(Instant::now() + left + AFTER_EXPIRY);
+                continue;
+            }
+            () = &mut deadline => break Some(match stranger {
+                Some(_) => (4408, "Connection initialisation timeout"),
+                None => (4403, "The token has expired."),
+            }),
+        };
+        let Some(answer) = answer else { break None };
+        match timeout(SEND_DEADLINE, sink.send(message(answer))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    };
+    // Its subscriptions end now, however long the client takes to close its side.
+    drop(answers);
+    let close = async {
+        if let Some((code, reason)) = closing {
+            let _ = sink.send(close(code, reason.into())).await;
+        }
+        sink.close().await
+    };
+    let _ = timeout(SEND_DEADLINE, close).await;
+}
+
+fn message(answer: WsMessage) -> Message {
+    match answer {
+        WsMessage::Text(text) => Message::Text(text.into()),
+        WsMessage::Close(code, reason) => close(code, reason),
+    }
+}
+
+fn close(code: u16, reason: String) -> Message {
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: reason.into(),
+    }))
+}
+
+/// The messages that are read: until one can't be, has too many values, or comes from a client that
+/// has too many operations open.
+fn readable(
+    messages: impl Stream<Item = Result<Message, axum::Error>> + Send,
+    open: Arc<AtomicUsize>,
+) -> impl Stream<Item = Bytes> + Send {
+    messages
+        .take_while(move |_| ready(open.load(Ordering::Relaxed) <= MOST_OPEN))
+        .take_while(|message| ready(message.is_ok()))
+        .filter_map(|message| {
+            ready(match message {
+                Ok(Message::Text(text)) => Some(Bytes::from(text)),
+                Ok(Message::Binary(bytes)) => Some(bytes),
+                // Pings are answered below GraphQL.
+                _ => None,
+            })
+        })
+        .take_while(|bytes| ready(!has_too_many_values(bytes)))
+}
+
+async fn introduce(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<(Caller, Share), async_graphql::Error> {
+    let caller = app.auth.caller(headers).await.map_err(|refusal| {
+        async_graphql::Error::new(match refusal {
+            Refusal::BadRequest(message) | Refusal::Unauthenticated(message) => message,
+            Refusal::OtherSpace => "SPACE_GUID is not a Space of this token.",
+            Refusal::NoKeys => "Tokens can't be checked at the moment.",
+        })
+    })?;
+    let too_often = |_| async_graphql::Error::new("This subject asks too often in this Space.");
+    app.limits.request(&caller).map_err(too_often)?;
+    let place = app.limits.socket(&caller).map_err(|full| {
+        async_graphql::Error::new(match full {
+            Full::Bearer => "This subject has too many sockets open in this Space.",
+            Full::All => "Too many sockets are open.",
+        })
+    })?;
+    Ok((caller, place))
+}
+
+/// The headers of the request, and those that the client put into its first message instead.
+fn with_payload(mut headers: HeaderMap, payload: &serde_json::Value) -> HeaderMap {
+    for (name, value) in payload.as_object().into_iter().flatten() {
+        let name = name.to_ascii_lowercase();
+        let value = value
+            .as_str()
+            .and_then(|text| HeaderValue::from_str(text).ok());
+        if let (true, Ok(name), Some(value)) = (
+            IN_PAYLOAD.contains(&name.as_str()),
+            HeaderName::try_from(name.as_str()),
+            value,
+        ) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// Executes what one socket asks for.
+#[derive(Clone)]
+struct Operations {
+    app: App,
+    headers: HeaderMap,
+    /// How many are open.
+    open: Arc<AtomicUsize>,
+}
+
+/// An operation that is open.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Executor for Operations {
+    fn execute(&self, _: Request) -> impl Future<Output = GraphqlResponse> + Send {
+        ready(GraphqlResponse::from_errors(vec![only_subscriptions()]))
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        session: Option<Arc<Data>>,
+    ) -> BoxStream<'static, GraphqlResponse> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let open = Open(self.open.clone());
+        let caller = session.as_ref().and_then(|session| {
+            let caller = session.get(&TypeId::of::<Caller>())?;
+            caller.downcast_ref::<Caller>().cloned()
+        });
+        let answers = operate(self.app.clone(), self.headers.clone(), caller, request);
+        let held = move |answer| {
+            let _until_the_end = &open;
+            answer
+        };
+        answers.flatten_stream().map(held).boxed()
+    }
+}
+
+async fn operate(
+    app: App,
+    headers: HeaderMap,
+    caller: Option<Caller>,
+    request: Request,
+) -> BoxStream<'static, GraphqlResponse> {
+    let mut observed = Observed::begin(&app.traces, &Method::GET, &headers);
+    let params = Params {
+        query: request.query,
+        variables: request.variables,
+        operation_name: request.operation_name,
+    };
+    let subscribed = async {
+        let caller = caller.ok_or(Refusal::Unauthenticated("A token is required."))?;
+        app.limits.request(&caller)?;
+        subscribe(&app, &caller, params, &mut observed)
+    };
+    let subscribed = AssertUnwindSafe(subscribed).catch_unwind().await;
+    match subscribed.unwrap_or_else(|_| Err(Refused::failed().into())) {
+        Ok(answers) => {
+            observed.end(axum::http::StatusCode::OK, &[]);
+            answers
+        }
+        Err(failed) => stream::once(refusal(failed, observed)).boxed(),
+    }
+}

@@ -1,0 +1,498 @@
+//! What a request may cost the gateway, whoever sends it: each is refused before it costs more.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::{
+    api::{Api, SECRET, SPACE, key, sample, sample_with},
+    eventually,
+    socket::{Said, Socket},
+    sse::{CHANGED, Subscription},
+    stack::{Process, Stack},
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+const PAGE: &str = "query page($first: Int) { connectorDetails(first: $first) {
+    edges { cursor node {
+        id integrationPackInstanceId isTokenGenerated oauthConnectorDetails processId envId
+        connectionId catalogGuid clientId revision updatedAt updatedBy
+    } }
+    pageInfo { hasNextPage endCursor }
+} }";
+
+fn token(subject: &str) -> anyhow::Result<String> {
+    gateway::token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
+}
+
+/// Fragments that spread the next one three times, thirty levels of them.
+fn bomb(operation: &str) -> String {
+    let level = |n: usize| {
+        format!(
+            "fragment F{n} on Query {{ {} }} ",
+            format!("...F{} ", n + 1).repeat(3)
+        )
+    };
+    let levels: String = (0..30).map(level).collect();
+    format!("{operation} {{ ...F0 }} {levels} fragment F30 on Query {{ __typename }}")
+}
+
+/// A mutation whose fragments save so many times.
+fn saves(count: usize) -> String {
+    let spreads = "...A ".repeat(count);
+    format!(
+        "mutation($input: SaveIPackInstanceOauthConnectorDetailsInput!) {{ {spreads} }}
+         fragment A on Mutation {{ ...B }}
+         fragment B on Mutation {{ saveIPackInstanceOauthConnectorDetails(input: $input) {{ id }} }}"
+    )
+}
+
+async fn stored(stack: &Stack) -> anyhow::Result<i64> {
+    let count = "select count(*) from connector_details_changes";
+    Ok(sqlx::query_scalar(count).fetch_one(&stack.database).await?)
+}
+
+#[tokio::test]
+async fn fragments_that_spread_fragments_are_refused_at_once_wherever_they_are_sent()
+-> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack.gate(&[]).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
+
+    let started = Instant::now();
+    let posted = api.execute(&bomb("query"), json!({})).await?.body;
+    let asked = api.get(&[("query", &bomb("query"))]).await?.body;
+    let mut stream = Subscription::of(&api, &bomb("subscription")).await?;
+    let streamed = stream.next().await?.1;
+    let subscribed = socket.execute("1", &bomb("subscription")).await?;
+    let took = started.elapsed();
+
+    for answer in [posted, asked, streamed, subscribed] {
+        let error = &answer["errors"][0];
+        assert_eq!(
+            error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED",
+            "{answer}"
+        );
+        assert!(
+            error["message"].to_string().contains("1000 selections"),
+            "{answer}"
+        );
+        assert!(error["extensions"]["requestId"].is_string(), "{answer}");
+    }
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn saves_in_fragments_are_counted_as_saves() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = stack
+        .gate(&[("SAVES_PER_SECOND", "1"), ("SAVES_BURST", "8")])
+        .await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let input = json!({ "input": sample() });
+
+    let six = api.execute(&saves(6), input.clone()).await?;
+    let named = api
+        .with("idempotency-key", "one")
+        .execute(&saves(2), input.clone())
+        .await?;
+    let refused = stored(&stack).await?;
+    let five = api.execute(&saves(5), input.clone()).await?;
+    let four = api.execute(&saves(4), input).await?;
+
+    assert_eq!(six.code(), "GRAPHQL_VALIDATION_FAILED");
+    assert_eq!(named.code(), "BAD_REQUEST");
+    assert_eq!(refused, 0);
+    assert!(five.body.get("errors").is_none(), "{}", five.body);
+    assert_eq!(four.code(), "RATE_LIMITED", "five of eight were spent");
+    assert_eq!(stored(&stack).await?, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn brackets_are_counted_as_the_parser_sees_them() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = stack.gate(&[]).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+
+    for hidden in [
+        "{ y(i: {s: [#]\n",
+        "{a(s:\"]})\") ",
+        "{a(s:\"\"\"\\\"\"\"]})\"\"\") ",
+    ] {
+        let refused = api.execute(&hidden.repeat(2000), json!({})).await?;
+        assert_eq!(refused.code(), "GRAPHQL_PARSE_FAILED", "{hidden}");
+    }
+    let mut input = sample_with("clientId", "[{(".repeat(100));
+    input["oauthConnectorDetails"] = json!({ "a": "[{(".repeat(100) }).to_string().into();
+    let members = input.as_object().into_iter().flatten();
+    let members: Vec<_> = members
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    let inline = format!(
+        "mutation {{ # {}\n saveIPackInstanceOauthConnectorDetails(input: {{ {} }}) {{ clientId }} }}",
+        "[{(".repeat(100),
+        members.join(", ")
+    );
+    let record = api.execute(&inline, json!({})).await?.record()?;
+    assert_eq!(record["clientId"], input["clientId"]);
+    Ok(())
+}
+
+/// A request whose body comes later, if at all.
+async fn without_body(gateway: &Process, subject: &str) -> anyhow::Result<TcpStream> {
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         space_guid: {SPACE}\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n{{",
+        token(subject)?
+    );
+    let mut stream = TcpStream::connect(gateway.url.replace("http://", "")).await?;
+    stream.write_all(head.as_bytes()).await?;
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn a_request_takes_a_place_only_when_its_body_is_there() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+
+    let slow = join_all((0..20).map(|_| without_body(&gateway, "slow"))).await;
+    let slow: Vec<_> = slow.into_iter().collect::<anyhow::Result<_>>()?;
+    for _ in 0..5 {
+        api.save(&sample()).await?.record()?;
+    }
+    drop(slow);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_bearer_cannot_hold_all_places() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let limits = [("MAX_IN_FLIGHT", "4"), ("MAX_IN_FLIGHT_PER_BEARER", "2")];
+    let gateway = stack.gate(&limits).await?;
+    let anna = Api::of(&gateway.url, SPACE, "anna")?;
+    let ben = Api::of(&gateway.url, SPACE, "ben")?;
+    anna.save(&sample()).await?.record()?;
+    stack.workers[0].signal(Signal::SIGSTOP)?;
+
+    let annas = join_all((0..6).map(|_| async {
+        let answer = anna.save(&sample()).await?;
+        anyhow::Ok((
+            answer.status,
+            answer.code(),
+            answer.header("retry-after").to_owned(),
+        ))
+    }));
+    let bens = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ben.find(&sample()).await
+    };
+    let (annas, bens) = tokio::join!(annas, bens);
+    stack.workers[0].signal(Signal::SIGCONT)?;
+
+    let annas: Vec<_> = annas.into_iter().collect::<anyhow::Result<_>>()?;
+    let refused = (429, "RATE_LIMITED".to_owned(), "2".to_owned());
+    assert_eq!(
+        annas.iter().filter(|answer| **answer == refused).count(),
+        4,
+        "{annas:?}"
+    );
+    assert!(bens?.record().is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let limits = [("REQUESTS_PER_SECOND", "1"), ("REQUESTS_BURST", "4")];
+    let gateway = stack.gate(&limits).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+
+    for body in ["{".to_owned(), "[]".to_owned(), "{}".to_owned()] {
+        assert_eq!(api.post(body).await?.status, 400);
+    }
+    let get = api.get(&[("query", "mutation { __typename }")]).await?;
+    assert_eq!(get.status, 405);
+    // The body would be too large, and is not even looked at.
+    let fifth = api.post("x".repeat(300_000)).await?;
+    let stream = api.stream(json!({ "query": CHANGED })).await?;
+    let other = Api::of(&gateway.url, SPACE, "another")?
+        .find(&sample())
+        .await?;
+
+    assert_eq!((fifth.status, fifth.code().as_str()), (429, "RATE_LIMITED"));
+    assert_eq!(stream.status(), 429);
+    assert!(stream.headers().contains_key("retry-after"));
+    assert!(stream.headers().contains_key("x-request-id"));
+    assert!(other.record().is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_costs_a_read() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let limits = [("READS_PER_SECOND", "1"), ("READS_BURST", "1")];
+    let gateway = stack.gate(&limits).await?;
+    let two = json!({ "query": saves(2), "variables": { "input": sample() } }).to_string();
+    let get = [("query", "mutation { __typename }")];
+
+    for what in [
+        "bad parameters",
+        "a GET mutation",
+        "a key with two saves",
+        "tokens",
+        "no GraphQL",
+    ] {
+        let api = Api::of(&gateway.url, SPACE, what)?;
+        let refused = match what {
+            "bad parameters" => api.post(r#"{"query": 7}"#).await?,
+            "a GET mutation" => api.get(&get).await?,
+            "a key with two saves" => api.with("idempotency-key", "k").post(two.clone()).await?,
+            "tokens" => {
+                let started = Instant::now();
+                let refused = api
+                    .execute(&format!("{{{}}}", "id ".repeat(85_000)), json!({}))
+                    .await?;
+                assert!(started.elapsed() < Duration::from_millis(200));
+                refused
+            }
+            _ => api.execute("{", json!({})).await?,
+        };
+        let next = api.find(&sample()).await?;
+        assert_ne!(refused.code(), "RATE_LIMITED", "{what}: {}", refused.body);
+        assert_eq!(next.code(), "RATE_LIMITED", "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_costs_its_records_and_an_answer_has_so_many_bytes() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let gateway = stack.gate(&[("MAX_ANSWER_BYTES", "700000")]).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let details = json!({ "a": "x".repeat(60_000) }).to_string();
+    for n in 0..20 {
+        let mut input = sample_with("connectionId", n.to_string());
+        input["oauthConnectorDetails"] = details.clone().into();
+        api.save(&input).await?.record()?;
+    }
+
+    let page = PAGE
+        .split_once('{')
+        .map(|(_, page)| page)
+        .unwrap_or_default();
+    let page = page
+        .rsplit_once('}')
+        .map(|(page, _)| page)
+        .unwrap_or_default();
+    let aliases = |count: usize| {
+        let page =
+            |n: usize| page.replace("connectorDetails(", &format!("a{n}: connectorDetails("));
+        let pages: String = (0..count).map(page).collect();
+        format!("query($first: Int) {{ {pages} }}")
+    };
+    let thirty = api.execute(&aliases(30), json!({ "first": 100 })).await?;
+    assert_eq!(thirty.code(), "GRAPHQL_VALIDATION_FAILED");
+
+    let large = api.execute(PAGE, json!({ "first": 20 })).await?;
+    assert_eq!(
+        large.faults(),
+        [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
+    );
+    let fewer = api.execute(PAGE, json!({ "first": 8 })).await?.record()?;
+    assert_eq!(fewer["edges"].as_array().map(Vec::len), Some(8));
+    // The fields of a request share its bytes, and so do copies of the same details.
+    let twice = api.execute(&aliases(2), json!({ "first": 8 })).await?;
+    assert_eq!(
+        twice.faults(),
+        [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
+    );
+    let copies = PAGE.replace("id integration", "b: oauthConnectorDetails id integration");
+    let copies = api.execute(&copies, json!({ "first": 8 })).await?;
+    assert_eq!(
+        copies.faults(),
+        [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
+    );
+    let find = "query($input: IPackInstanceOAuthConnectorDetailsInput!) {
+        IPackInstanceOAuthConnectorDetails(input: $input) { DETAILS } }";
+    let copies: Vec<_> = (0..11)
+        .map(|n| format!("a{n}: oauthConnectorDetails"))
+        .collect();
+    let input = json!({ "input": key(&sample_with("connectionId", "0")) });
+    let found = api
+        .execute(&find.replace("DETAILS", &copies.join(" ")), input)
+        .await?;
+    assert_eq!(found.code(), "GRAPHQL_VALIDATION_FAILED");
+    Ok(())
+}
+
+/// The memory of a process in KiB.
+fn memory_kib(process: &Process) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.unwrap_or_default().parse()?)
+}
+
+#[tokio::test]
+async fn a_socket_without_a_token_gets_little_memory_and_little_time() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack.gate(&[]).await?;
+    let before = memory_kib(&gateway)?;
+
+    let (mut sockets, spaces) = (Vec::new(), vec![b' '; 64 * 1024]);
+    for _ in 0..20 {
+        let socket = Socket::connect(&gateway.url).await?;
+        let mut socket = socket.map_err(|status| anyhow::anyhow!("{status}"))?;
+        socket.announce(15 * 1024 * 1024).await?;
+        // The gateway closes it without reading this; writing may fail then.
+        for _ in 0..15 * 16 {
+            if socket.write(&spaces).await.is_err() {
+                break;
+            }
+        }
+        sockets.push(socket);
+    }
+    let grown = memory_kib(&gateway)?.saturating_sub(before);
+    drop(sockets);
+
+    let started = Instant::now();
+    let silent = Socket::connect(&gateway.url).await?;
+    let mut silent = silent.map_err(|status| anyhow::anyhow!("{status}"))?;
+    let said = silent.next().await?;
+    let took = started.elapsed();
+
+    assert!(grown < 20 * 1024, "{grown} KiB more");
+    assert!(matches!(said, Said::Closed(Some(4408))), "{said:?}");
+    assert!((9..15).contains(&took.as_secs()), "{took:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn idle_sockets_are_counted_and_small() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack
+        .gate(&[
+            ("MAX_SOCKETS", "100"),
+            ("MAX_SUBSCRIPTIONS_PER_BEARER", "60"),
+        ])
+        .await?;
+    let before = memory_kib(&gateway)?;
+
+    let mut known = Vec::new();
+    for _ in 0..60 {
+        known.push(Socket::known(&gateway.url, &token("anna")?, SPACE).await?);
+    }
+    let annas = Socket::known(&gateway.url, &token("anna")?, SPACE).await;
+    let bens = Socket::known(&gateway.url, &token("ben")?, SPACE).await;
+    let grown = memory_kib(&gateway)?.saturating_sub(before);
+    assert!(annas.is_err(), "one bearer has sixty");
+    assert!(bens.is_ok());
+    assert!(grown / 60 < 60, "{grown} KiB for 60 sockets");
+
+    let mut strangers = Vec::new();
+    let refused = loop {
+        match Socket::connect(&gateway.url).await? {
+            Ok(socket) => strangers.push(socket),
+            Err(status) => break status,
+        }
+        anyhow::ensure!(strangers.len() <= 128, "there is no end of them");
+    };
+    assert_eq!(refused, 503);
+    // Those who have shown a token are not among them.
+    let answer = known[0].execute("1", "{ __typename }").await?;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_REQUEST");
+    drop(strangers);
+    eventually("the places of strangers to be free again", async || {
+        Ok(Socket::connect(&gateway.url).await?.ok())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn operations_of_a_socket_are_refused_as_requests_are() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack
+        .gate(&[("READS_PER_SECOND", "1"), ("READS_BURST", "2")])
+        .await?;
+    let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
+    let api = Api::of(&gateway.url, SPACE, "another page")?;
+
+    let unparsed = socket.execute("1", "subscription {").await?;
+    let unknown = socket.execute("2", "subscription { secret }").await?;
+    let started = Instant::now();
+    let limited = socket.execute("3", CHANGED).await?;
+    let took = started.elapsed();
+    let same = [
+        api.execute("subscription {", json!({})).await?.body,
+        api.execute("query { secret }", json!({})).await?.body,
+        api.execute("{ __typename }", json!({})).await?.body,
+    ];
+
+    let mut ids = Vec::new();
+    for (answer, same) in [&unparsed, &unknown, &limited].into_iter().zip(&same) {
+        let (error, same) = (&answer["errors"][0], &same["errors"][0]);
+        let said = |error: &Value| {
+            error["message"]
+                .to_string()
+                .replace("Subscriptions", "Query")
+        };
+        assert_eq!(said(error), said(same));
+        let names = |error: &Value| -> Vec<String> {
+            let extensions = error["extensions"].as_object();
+            extensions
+                .map(|it| it.keys().cloned().collect())
+                .unwrap_or_default()
+        };
+        assert_eq!(names(error), names(same));
+        ids.push(error["extensions"]["requestId"].to_string());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "each operation has an id of its own");
+    assert_eq!(limited["errors"][0]["extensions"]["code"], "RATE_LIMITED");
+    assert!(took >= Duration::from_millis(250), "{took:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_socket_with_too_many_operations_is_closed() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack.gate(&[]).await?;
+    let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
+
+    for n in 0..150 {
+        let subscribe = json!({
+            "type": "subscribe", "id": n.to_string(), "payload": { "query": CHANGED },
+        });
+        if socket.send(&subscribe).await.is_err() {
+            break;
+        }
+    }
+    let closed = async {
+        loop {
+            if matches!(socket.next().await, Ok(Said::Closed(_)) | Err(_)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await?;
+    eventually("its subscriptions to end", async || {
+        let metrics = gateway.metrics().await?;
+        let open = metrics
+            .lines()
+            .find(|line| line.starts_with("connector_details_subscriptions "));
+        Ok(open.filter(|line| line.ends_with(" 0")).map(drop))
+    })
+    .await?;
+    Ok(())
+}
