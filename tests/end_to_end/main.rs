@@ -6,6 +6,7 @@ mod auth;
 mod canary;
 mod clients;
 mod configuration;
+mod connections;
 mod console;
 mod containers;
 mod contract;

@@ -14,7 +14,7 @@ use crate::{
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours, but for
 /// OpenTelemetry's own: a collector is there for everything on the machine.
-const CONFIGURATION: [&str; 46] = [
+const CONFIGURATION: &[&str] = &[
     "DATABASE_URL",
     "DATABASE_URL_FILE",
     "AMQP_URL",
@@ -34,6 +34,8 @@ const CONFIGURATION: [&str; 46] = [
     "GRAPHIQL_DIR",
     "JWT_SECRET",
     "JWT_SECRET_FILE",
+    "IDEMPOTENCY_SECRET",
+    "IDEMPOTENCY_SECRET_FILE",
     "JWKS_FILE",
     "JWKS_URL",
     "JWKS_PAUSE",
@@ -58,13 +60,18 @@ const CONFIGURATION: [&str; 46] = [
     "MAX_ANSWERS_BYTES",
     "MAX_SUBSCRIPTIONS_PER_BEARER",
     "MAX_SOCKETS",
+    "MAX_CONNECTIONS",
+    "HEADER_TIMEOUT",
+    "IDLE_TIMEOUT",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "TOKIO_WORKER_THREADS",
 ];
 
-/// Rates that nobody reaches: a developer's load is to be refused for other reasons.
-pub const NO_RATE_LIMITS: [(&str, &str); 6] = [
+/// Rates that nobody reaches: a developer's load is to be refused for other reasons. All of it comes
+/// from one address, too.
+pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
+    ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
     ("REQUESTS_PER_SECOND", "4000000"),
     ("REQUESTS_BURST", "4000000"),
     ("SAVES_PER_SECOND", "4000000"),
