@@ -1,0 +1,6 @@
+//! Nobody stops the others.
+
+mod connections;
+mod documents;
+mod requests;
+mod sockets;
