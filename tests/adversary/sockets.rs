@@ -13,7 +13,7 @@ use tests::{
 use tokio::time::timeout;
 
 const FRAME_BYTES: u64 = 16 * 1024 * 1024;
-const CHUNK: [u8; 64 * 1024] = [b' '; 64 * 1024];
+static CHUNK: [u8; 64 * 1024] = [b' '; 64 * 1024];
 /// For a client that is as fast as the loopback address; one that is refused is done at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -9,6 +9,7 @@ pub mod load;
 pub mod processes;
 pub mod proxy;
 pub mod publisher;
+pub mod raw_amqp;
 pub mod raw_http;
 pub mod report;
 pub mod rig;

@@ -161,3 +161,21 @@ pub async fn waiting(stack: &Stack, queue: &str) -> anyhow::Result<u64> {
         .await?;
     Ok(answer.get("messages").and_then(Value::as_u64).unwrap_or(0))
 }
+
+/// A counter that a service tells Prometheus, summed over its labels; 0 where it was never counted.
+///
+/// # Errors
+/// The service does not answer, or its answer can't be read.
+pub async fn counter(process: &Process, name: &str) -> anyhow::Result<f64> {
+    let metrics = process.metrics().await?;
+    let values = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with([' ', '{'])
+            .then(|| line.rsplit(' ').next())?
+    });
+    let mut sum = 0.0;
+    for value in values {
+        sum += value.parse::<f64>()?;
+    }
+    Ok(sum)
+}
