@@ -7,19 +7,12 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use tests::{
-    api::{Api, SECRET, SPACE, sample, sample_with},
-    bystander::Attack,
-    stack::Stack,
-    websocket::{Heard, Socket},
-};
+use tests::{api::Api, bystander::Attack, websocket::Socket};
 use tokio::time::timeout;
 
 /// In a debug build, on a machine that others use too; a release build takes a hundredth.
 const AT_ONCE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
-const INPUT: &str = "$input: SaveIPackInstanceOauthConnectorDetailsInput!";
-const SAVE: &str = "saveIPackInstanceOauthConnectorDetails(input: $input) { id }";
 
 /// Fragments of a type that each spread the next one three times, 30 levels deep: 3^30 selections.
 fn bomb(on_type: &str, leaf: &str) -> String {
@@ -113,104 +106,40 @@ async fn a_fragment_bomb_is_refused_by_both_endpoints_of_subscriptions() -> anyh
 
 /// The first answer to a document over WebSocket.
 async fn subscribe(attack: &Attack, payload: &Value) -> anyhow::Result<String> {
-    let mut socket = Socket::open(&attack.gateway()?.url).await?;
-    let token = gateway::token::sign(SECRET, SPACE, "attacker", Duration::from_mins(5))?;
-    let init = json!({ "authorization": format!("Bearer {token}"), "space_guid": SPACE });
-    socket
-        .say(&json!({ "type": "connection_init", "payload": init }))
-        .await?;
-    let acknowledged = socket.hear().await?;
-    let expected = Heard::Message(json!({ "type": "connection_ack" }));
-    ensure!(acknowledged == expected, "{acknowledged:?}");
+    let mut socket = Socket::introduced(&attack.gateway()?.url, "attacker").await?;
     socket
         .say(&json!({ "id": "1", "type": "subscribe", "payload": payload }))
         .await?;
     Ok(format!("{:?}", socket.hear().await?))
 }
 
-/// A mutation whose saves stand two fragments deep.
-fn hidden_saves(count: usize) -> String {
-    let spreads = "...A ".repeat(count);
-    format!(
-        "mutation hidden({INPUT}) {{ {spreads}}} \
-         fragment A on Mutation {{ ...B }} fragment B on Mutation {{ {SAVE} }}"
-    )
-}
-
-/// How many commands of the attacked Space the ledger has.
-async fn decided(stack: &Stack) -> anyhow::Result<i64> {
-    let count = "select count(*) from connector_details_changes where catalog_guid = $1";
-    Ok(sqlx::query_scalar(count)
-        .bind(SPACE)
-        .fetch_one(&stack.database)
-        .await?)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn saves_in_nested_fragments_are_counted_as_they_are_executed() -> anyhow::Result<()> {
-    let attack = Attack::begin().await?;
-    let attacker = attack.attacker()?;
-    let input = json!({ "input": sample() });
-
-    for count in [6, 8, 200] {
-        let answer = attacker
-            .execute(&hidden_saves(count), input.clone())
-            .await?;
-        assert_eq!(answer.code(), "GRAPHQL_VALIDATION_FAILED", "{count} saves");
-    }
-    let named = attacker.with("idempotency-key", "hidden");
-    let two = named.execute(&hidden_saves(2), input.clone()).await?;
-    assert_eq!((two.status, two.code().as_str()), (400, "BAD_REQUEST"));
-    assert_eq!(decided(&attack.stack).await?, 0, "nothing was saved");
-
-    named
-        .execute(&hidden_saves(1), input.clone())
-        .await?
-        .record()?;
-    attacker.execute(&hidden_saves(5), input).await?.record()?;
-    assert_eq!(decided(&attack.stack).await?, 6, "one, and then five");
-    attack.harmed_nobody().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hidden_saves_are_charged_one_by_one() -> anyhow::Result<()> {
-    let limits = [("SAVES_PER_SECOND", "10"), ("SAVES_BURST", "100")];
-    let attack = Attack::with(&limits).await?;
-    let attacker = attack.attacker()?;
-    let started = Instant::now();
-    let mut accepted = 0.0;
-    loop {
-        let input = json!({ "input": sample_with("clientId", format!("client {accepted}")) });
-        let answer = attacker.execute(&hidden_saves(5), input).await?;
-        if answer.status == 429 {
-            break;
-        }
-        answer.record()?;
-        accepted += 5.0;
-        let allowed = 100.0 + 10.0 * started.elapsed().as_secs_f64();
-        ensure!(accepted <= allowed, "{accepted} saves at once");
-    }
-    attack.harmed_nobody().await
-}
-
-/// Texts that open what they never close, where the parser looks; and what hides it.
+/// Texts that open what they never close: brackets that a string or a comment seems to close, and some
+/// that nothing does. Each of them fits a body.
 fn deep() -> Vec<String> {
-    let opened = |by: &str| format!("{{ y(i: {{s: [{by}").repeat(2000);
+    let opened = |start: &str, again: &str| {
+        let room = 200_000 / json!(again).to_string().len();
+        format!("{start}{}", again.repeat(room))
+    };
     vec![
-        opened("#]\n"),
-        opened("#]})}\r"),
-        opened("#]})}\r\n"),
-        opened(r#""]})}", "#),
-        opened(r#""\"]})}", "#),
-        opened(r#""""]})} " """, "#),
-        opened(r#""""\"""]})}""", "#),
-        format!("{{ y(i: {}", "[".repeat(20_000)),
-        format!("{{ y(i: \"{}", "[".repeat(20_000)),
-        format!("{{ y(i: \"\"\"{}", "[".repeat(20_000)),
-        format!("{{ y(i: \"]\n{}", "[".repeat(20_000)),
-        format!("query($a: {}", "[".repeat(20_000)),
-        "{ a ".repeat(20_000),
-        "{ ... ".repeat(20_000),
+        opened("{ y(i: ", "[#]\n"),
+        opened("{ y(i: ", "[#]\r"),
+        opened("{ y(i: ", "[#]\r\n"),
+        opened("{ y(i: ", r#"["]" "#),
+        opened("{ y(i: ", r#"["\"]" "#),
+        opened("{ y(i: ", r#"["""]""" "#),
+        opened("{ y(i: ", r#"["""\"""]""" "#),
+        opened("{ y(i: ", "{s: #}\n"),
+        opened("{ y(i: ", r#"{s: "}" t: "#),
+        opened("query($a: ", "[#]\n"),
+        opened("", "{ a #}\n"),
+        opened("", "{ ... #}\r"),
+        opened("", r#"{ y(i: "})") "#),
+        opened("", "{ y(i: {s: [#]\n"),
+        opened("", "{ a "),
+        opened("{ y(i: ", "["),
+        opened("{ y(i: \"", "["),
+        opened("{ y(i: \"\"\"", "["),
+        opened("{ y(i: \"]\n", "["),
     ]
 }
 

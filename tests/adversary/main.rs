@@ -7,9 +7,9 @@
 //! | attack | test |
 //! |---|---|
 //! | fragments that spread fragments | `documents::a_fragment_bomb_is_refused_at_once`, `documents::a_fragment_bomb_is_refused_by_both_endpoints_of_subscriptions` |
-//! | saves hidden in fragments | `documents::saves_in_nested_fragments_are_counted_as_they_are_executed`, `documents::hidden_saves_are_charged_one_by_one` |
+//! | saves hidden in fragments | `saves::saves_in_nested_fragments_are_counted_as_they_are_executed`, `saves::hidden_saves_are_charged_one_by_one` |
 //! | brackets in comments and strings | `documents::nesting_is_counted_as_the_parser_sees_it` |
-//! | details full of separators | `requests::details_full_of_separators_cost_no_more_than_others`, `requests::published_details_full_of_separators_cost_no_more_than_others` |
+//! | details full of separators | `details::details_full_of_separators_cost_no_more_than_others`, `details::published_details_full_of_separators_cost_no_more_than_others` |
 //! | slow headers and bodies, idle connections | `connections::headers_that_come_byte_by_byte_are_not_waited_for`, `connections::bodies_of_one_bearer_that_come_byte_by_byte_take_no_place`, `connections::bodies_of_many_bearers_that_come_byte_by_byte_take_no_place`, `connections::silent_connections_are_cheap_and_are_ended` |
 //! | large frames, idle sockets | `sockets::a_large_frame_is_refused_before_it_is_buffered`, `sockets::who_never_introduces_itself_is_sent_away`, `sockets::sockets_are_as_many_as_there_may_be` |
 //! | many aliases of a large page | `requests::an_answer_is_bounded_before_it_is_read` |
@@ -33,10 +33,12 @@
 
 mod connections;
 mod database;
+mod details;
 mod documents;
 mod identity;
 mod messages;
 mod parked;
 mod requests;
+mod saves;
 mod secrets;
 mod sockets;

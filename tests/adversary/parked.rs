@@ -105,7 +105,7 @@ async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::Result<()> {
-    const FLOOD: u64 = 600;
+    const FLOOD: u64 = 300;
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.worker()?)?;
     let publisher = attack.stack.publisher().await?;

@@ -76,13 +76,16 @@ async fn sockets_are_as_many_as_there_may_be() -> anyhow::Result<()> {
     let attack = Attack::with(&[("MAX_SOCKETS", "10")]).await?;
     let url = &attack.gateway()?.url;
 
-    let sockets = join_all((0..30).map(|_| Socket::open(url))).await;
-    let open: Vec<Socket> = sockets.into_iter().flatten().collect();
+    let introduced = (0..30).map(async |number: usize| {
+        // Each is somebody else: no limit of one subject is meant.
+        Socket::introduced(url, &format!("subject {number}")).await
+    });
+    let open: Vec<Socket> = join_all(introduced).await.into_iter().flatten().collect();
     ensure!(open.len() == 10, "{} sockets are open", open.len());
     drop(open);
 
     eventually("a place to be free again", async || {
-        Ok(Socket::open(url).await.ok())
+        Ok(Socket::introduced(url, "late").await.ok())
     })
     .await?;
     attack.harmed_nobody().await

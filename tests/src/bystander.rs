@@ -130,7 +130,7 @@ impl Attack {
         let took = self.started.elapsed();
         let seen = self.bystander.stop().await?;
         let Seen { saves, slowest, .. } = seen;
-        let line = format!("{saves} saves of others in {took:.1?}, the slowest in {slowest:.0?}\n");
+        let line = format!("{saves} saves of others in {took:.1?}, the slowest in {slowest:.2?}\n");
         std::io::stderr().write_all(line.as_bytes())?;
         self.processes.still_run(&self.stack).await?;
         seen.unharmed(limit)

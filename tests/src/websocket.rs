@@ -4,14 +4,17 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::raw_http::address;
+use crate::{
+    api::{SECRET, SPACE},
+    raw_http::address,
+};
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
@@ -60,6 +63,23 @@ impl Socket {
             String::from_utf8_lossy(&answer)
         );
         Ok(Self { stream })
+    }
+
+    /// Connects, and shows somebody's token for the samples' Space.
+    ///
+    /// # Errors
+    /// As [`Socket::open`]; or the token is not taken.
+    pub async fn introduced(gateway_url: &str, subject: &str) -> anyhow::Result<Self> {
+        let mut socket = Self::open(gateway_url).await?;
+        let token = gateway::token::sign(SECRET, SPACE, subject, Duration::from_mins(5))?;
+        let init = json!({ "authorization": format!("Bearer {token}"), "space_guid": SPACE });
+        socket
+            .say(&json!({ "type": "connection_init", "payload": init }))
+            .await?;
+        let answer = socket.hear().await?;
+        let expected = Heard::Message(json!({ "type": "connection_ack" }));
+        ensure!(answer == expected, "{answer:?}");
+        Ok(socket)
     }
 
     /// Sends a message.
