@@ -152,22 +152,23 @@ async fn a_large_tracestate_is_no_matter_to_the_broker() -> anyhow::Result<()> {
         "traceparent",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     );
-    let members = |count: usize, bytes: usize| -> String {
+    let members = |count: usize, key_bytes: usize, value_bytes: usize| -> String {
+        let value = "x".repeat(value_bytes);
         let members: Vec<_> = (0..count)
-            .map(|n| format!("vendor{n}={}", "x".repeat(bytes)))
+            .map(|n| format!("v{n:0>digits$}={value}", digits = key_bytes - 1))
             .collect();
         members.join(",")
     };
-    // The longest are a little larger than a frame of the gateway's, or much.
+    // A `tracestate` has at most 32 members with keys and values of at most 256 bytes: the second is
+    // larger than a frame.
     for state in [
-        members(1, 6 * 1024),
-        members(1, 16 * 1024),
-        members(24, 250),
-        members(32, 250),
-        members(62, 250),
-        members(90, 250),
-        members(200, 60),
-        members(1, 100),
+        members(24, 8, 250),
+        members(32, 256, 256),
+        members(32, 250, 250),
+        members(1, 8, 6 * 1024),
+        members(1, 8, 16 * 1024),
+        members(200, 8, 60),
+        members(1, 8, 100),
     ] {
         let saved = traced.with("tracestate", state).save(&sample()).await?;
         saved.record()?;
