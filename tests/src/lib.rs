@@ -2,19 +2,23 @@
 //! with a database and a virtual host for each test, on real servers that are shared.
 
 pub mod api;
+pub mod bystander;
 pub mod foreign;
 pub mod golden;
 pub mod keys;
 pub mod load;
+pub mod processes;
 pub mod proxy;
 pub mod publisher;
 pub mod raw_amqp;
+pub mod raw_http;
 pub mod report;
 pub mod rig;
 pub mod servers;
 pub mod socket;
 pub mod sse;
 pub mod stack;
+pub mod websocket;
 
 use std::time::Duration;
 

@@ -1,0 +1,145 @@
+//! Connections that are slow, silent, or very many.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use futures_util::future::join_all;
+use tests::{
+    api::{SECRET, SPACE},
+    bystander::Attack,
+    eventually,
+    processes::Memory,
+    raw_http::{Crowd, Habit, post_head},
+};
+use tokio::time::sleep;
+
+/// More than the gateway works on at once.
+const CROWD: usize = 1100;
+/// Long enough for every place to be taken, given back and taken again.
+const SIEGE: Duration = Duration::from_secs(8);
+
+fn token(subject: &str) -> anyhow::Result<String> {
+    gateway::token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
+}
+
+/// Until nearly all of the crowd has connected.
+async fn gathered(crowd: &Crowd) -> anyhow::Result<()> {
+    eventually("the crowd to gather", async || {
+        Ok((crowd.open() + crowd.closed_by_server() > CROWD * 9 / 10).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_come_byte_by_byte_are_not_waited_for() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let memory = Memory::of(attack.gateway()?)?;
+    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+        beginning: "POST /graphql HTTP/1.1\r\nhost: localhost\r\nx-slow: ".to_owned(),
+        bytes: b"x",
+        again: false,
+    });
+    gathered(&crowd).await?;
+
+    eventually("the gateway to end these connections", async || {
+        Ok((crowd.closed_by_server() > CROWD * 9 / 10).then_some(()))
+    })
+    .await?;
+    let grew = memory.grew_mib()?;
+    ensure!(grew < 64, "{grew} MiB more");
+    attack.harmed_nobody().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_one_bearer_that_come_byte_by_byte_take_no_place() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let memory = Memory::of(attack.gateway()?)?;
+    let beginning = post_head(&token("slow")?, 100_000) + "{";
+    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+        beginning: beginning.clone(),
+        bytes: b" ",
+        again: true,
+    });
+    gathered(&crowd).await?;
+
+    sleep(SIEGE).await;
+    let grew = memory.grew_mib()?;
+    ensure!(grew < 64, "{grew} MiB more");
+    attack.harmed_nobody().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_many_bearers_that_come_byte_by_byte_take_no_place() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let tokens: Vec<_> = (0..CROWD)
+        .map(|number| token(&format!("slow {number}")))
+        .collect::<anyhow::Result<_>>()?;
+    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |number| Habit {
+        beginning: post_head(&tokens[number], 100_000) + "{",
+        bytes: b" ",
+        again: true,
+    });
+    gathered(&crowd).await?;
+
+    sleep(SIEGE).await;
+    attack.harmed_nobody().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_are_cheap_and_are_ended() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let memory = Memory::of(attack.gateway()?)?;
+    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+        beginning: String::new(),
+        bytes: b"",
+        again: false,
+    });
+    gathered(&crowd).await?;
+
+    eventually("the gateway to end these connections", async || {
+        Ok((crowd.closed_by_server() > CROWD * 9 / 10).then_some(()))
+    })
+    .await?;
+    let grew = memory.grew_mib()?;
+    ensure!(grew < 64, "{grew} MiB more");
+    attack.harmed_nobody().await
+}
+
+/// How many connections of the gateway the database has.
+async fn database_connections(attack: &Attack) -> anyhow::Result<i64> {
+    let count = "select count(*) from pg_stat_activity
+         where application_name = 'connector-details-gateway' and datname = current_database()";
+    Ok(sqlx::query_scalar(count)
+        .fetch_one(&attack.stack.database)
+        .await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_whether_the_gateway_is_ready_takes_no_connections() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let url = format!("{}/health/ready", attack.gateway()?.url);
+    let before = database_connections(&attack).await?;
+    let client = reqwest::Client::new();
+
+    for _ in 0..3 {
+        let asked = join_all((0..500).map(|_| client.get(&url).send()));
+        let (answers, during) = tokio::join!(asked, async {
+            sleep(Duration::from_millis(50)).await;
+            database_connections(&attack).await
+        });
+        let ready = answers.iter().flatten();
+        ensure!(
+            ready.filter(|it| it.status() == 200).count() > 450,
+            "not ready"
+        );
+        let opened = during? - before;
+        ensure!(opened <= 2, "{opened} connections for 500 who ask");
+    }
+    // Reads are as fast as before.
+    attack
+        .attacker()?
+        .find(&tests::api::sample())
+        .await?
+        .record()?;
+    attack.harmed_nobody().await
+}

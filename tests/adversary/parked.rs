@@ -1,0 +1,190 @@
+//! What is parked: that it can neither vanish, nor undo, nor fill the worker.
+
+use anyhow::{Context as _, ensure};
+use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
+use proto::topology::{PARKED, QUEUE};
+use serde_json::{Value, json};
+use tests::{
+    api::{sample, sample_with},
+    bystander::Attack,
+    eventually,
+    processes::{Memory, waiting},
+    publisher::{Found, Publisher},
+    stack::Stack,
+};
+
+async fn replay(stack: &Stack, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = stack.program("worker", &[&["replay"], arguments].concat())?;
+    let output = command.env("AMQP_URL", &stack.amqp_url).output().await?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{errors}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn id(found: &Found) -> Option<String> {
+    Some(found.properties.message_id().as_ref()?.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_at_what_is_parked_leaves_all_of_it() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let mut publisher = attack.stack.publisher().await?;
+    let invalid = sample_with("envId", "").to_string();
+    for (id, body) in [("readable", invalid.as_str()), ("not", "not JSON")] {
+        let reply = publisher.ask(body, Publisher::properties(id)).await?;
+        assert_eq!(reply["outcome"], "refused");
+    }
+
+    // RabbitMQ 4 drops what came back more than 20 times, where the queue says nothing else.
+    for _ in 0..25 {
+        let told = replay(&attack.stack, &["--dry-run"]).await?;
+        ensure!(told.lines().count() == 2, "{told}");
+    }
+
+    let queue = format!("queues/{}/{PARKED}", attack.stack.vhost);
+    let limit = attack.stack.broker(&queue).await?["arguments"]["x-delivery-limit"].as_i64();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let found = publisher.take(PARKED).await?;
+        let count = found.header("x-delivery-count").unwrap_or_default();
+        let count: i64 = digits(&count).parse().unwrap_or_default();
+        let most = limit.unwrap_or(20);
+        ensure!(most < 0 || count < most, "{count} of {most} deliveries");
+        ids.extend(id(&found));
+    }
+    ids.sort();
+    assert_eq!(ids, ["not", "readable"]);
+    attack.harmed_nobody().await
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// A command that was parked since its publisher might not write, an hour ago by its own clock.
+async fn parked_long_ago(stack: &Stack) -> anyhow::Result<()> {
+    let nobody = stack.worker_with(vec![("PUBLISHERS", "{}".to_owned())])?;
+    nobody.becomes("ready").await?;
+    let mut publisher = stack.publisher().await?;
+    let an_hour_ago = proto::envelope::since_epoch().as_secs() - 60 * 60;
+    let properties = Publisher::properties("old").with_timestamp(an_hour_ago);
+    let old = sample_with("clientId", "the old one").to_string();
+    let reply = publisher.ask(old, properties).await?;
+    ensure!(reply["errors"][0]["code"] == "FORBIDDEN", "{reply}");
+    ensure!(nobody.stop().await?, "the worker did not stop");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Result<()> {
+    let (attack, ()) = Attack::after(parked_long_ago).await?;
+    let (stack, api) = (&attack.stack, attack.attacker()?);
+    let newer = sample_with("clientId", "the new one");
+    api.save(&newer).await?.record()?;
+    let client = async || anyhow::Ok(api.find(&newer).await?.record()?["clientId"].clone());
+
+    let dry = replay(stack, &["--dry-run"]).await?;
+    ensure!(
+        dry.contains("old") && !dry.contains("would be sent"),
+        "{dry}"
+    );
+    let told = replay(stack, &[]).await?;
+    ensure!(!told.starts_with("sent"), "{told}");
+    // Saves go through the same queue, behind whatever was sent.
+    api.save(&sample_with("connectionId", "another"))
+        .await?
+        .record()?;
+    assert_eq!(client().await?, "the new one");
+    replay(stack, &["--force", "--id", "old"]).await?;
+    eventually("the old one to be applied", async || {
+        Ok((client().await? == "the old one").then_some(()))
+    })
+    .await?;
+    attack.harmed_nobody().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::Result<()> {
+    const FLOOD: u64 = 300;
+    let attack = Attack::begin().await?;
+    let memory = Memory::of(attack.worker()?)?;
+    let publisher = attack.stack.publisher().await?;
+    let mut body = sample_with("envId", "");
+    let filling = "x".repeat(60 * 1024);
+    body["oauthConnectorDetails"] = json!({ "authParams": { "a": filling } }).to_string().into();
+    let body = body.to_string();
+
+    for number in 0..FLOOD {
+        let properties = Publisher::properties(&format!("flood {number}"));
+        publisher.publish(&body, properties).await?;
+    }
+    eventually("all of it to be parked", async || {
+        Ok((waiting(&attack.stack, PARKED).await? == FLOOD).then_some(()))
+    })
+    .await?;
+
+    let grew = memory.grew_mib()?;
+    ensure!(grew < 128, "{grew} MiB more");
+    attack.harmed_nobody().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_priority_is_refused_and_overtakes_nothing() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let mut publisher = attack.stack.publisher().await?;
+    for (id, priority) in [("low", 1), ("high", 9)] {
+        let properties = Publisher::properties(id).with_priority(priority);
+        let reply = publisher.ask(sample().to_string(), properties).await?;
+        let error = &reply["errors"][0];
+        assert_eq!(error["code"], "BAD_REQUEST", "priority {priority}: {reply}");
+        let found = publisher.take(PARKED).await?;
+        assert_eq!(
+            id_and_reason(&found),
+            [Some(id), Some("BAD_REQUEST")].map(|text| text.map(ToOwned::to_owned))
+        );
+    }
+    let properties = Publisher::properties("none").with_priority(0);
+    let reply = publisher.ask(sample().to_string(), properties).await?;
+    assert_eq!(reply["record"]["revision"], 1, "the first that was applied");
+    attack.harmed_nobody().await
+}
+
+fn id_and_reason(found: &Found) -> [Option<String>; 2] {
+    [id(found), found.header("x-reason")]
+}
+
+/// A command that expires while no worker is there, and whoever waits for its answer.
+async fn expired(stack: &Stack) -> anyhow::Result<Publisher> {
+    let publisher = stack.publisher().await?;
+    let properties: BasicProperties = Publisher::properties("expired");
+    let properties = properties.with_expiration("1".into());
+    publisher.publish(sample().to_string(), properties).await?;
+    eventually("the command to expire", async || {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = publisher
+            .channel
+            .queue_declare(QUEUE.into(), passive, FieldTable::default())
+            .await?;
+        Ok((queue.message_count() == 0).then_some(()))
+    })
+    .await?;
+    Ok(publisher)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_command_is_parked_as_such_and_answered() -> anyhow::Result<()> {
+    let (attack, mut publisher) = Attack::after(expired).await?;
+
+    let found = publisher.take(PARKED).await?;
+    assert_eq!(
+        id_and_reason(&found),
+        [Some("expired".to_owned()), Some("EXPIRED".to_owned())]
+    );
+    let reply: Value = publisher.reply("expired").await.context("no answer")?;
+    assert_eq!(reply["outcome"], "refused");
+    assert_eq!(reply["errors"][0]["code"], "EXPIRED");
+    attack.harmed_nobody().await
+}
