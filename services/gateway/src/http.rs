@@ -37,6 +37,7 @@ use self::{
     answer::{answer, in_our_words},
     negotiation::{JSON, negotiate},
     observed::Observed,
+    params::Params,
     prepare::{Failed, Prepared, Serves, prepare},
     receive::{Received, receive},
     refused::Refused,
@@ -75,6 +76,21 @@ pub struct App {
     pub traces: Traces,
     /// Told to stop: not ready any more, and still answering.
     pub stop: CancellationToken,
+}
+
+/// The media type that a request is answered with; none where it is refused.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&'static str> {
+    negotiate(headers).ok()
+}
+
+/// The document of a request's body, if the body is one request.
+pub(crate) fn query_of(body: &[u8]) -> Option<String> {
+    Params::of_body(body).ok().map(|params| params.query)
+}
+
+/// The document of a query string, if that is one request.
+pub(crate) fn query_of_uri(query: &str) -> Option<String> {
+    Params::of_query(query).ok().map(|params| params.query)
 }
 
 /// All of the gateway's routes: for scripts of these origins, too, and with pages for people.

@@ -29,6 +29,7 @@ pub mod limits;
 mod link;
 pub mod metrics;
 pub mod pages;
+pub mod parsers;
 pub mod records;
 pub mod schema;
 mod seldom;

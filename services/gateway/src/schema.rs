@@ -14,7 +14,7 @@ use proto::{
 use telemetry::traces::Place;
 use time::OffsetDateTime;
 
-pub(crate) use self::lists::{PAGE, PAGE_MOST};
+pub(crate) use self::lists::{PAGE, PAGE_MOST, is_cursor};
 use self::{changes::Subscriptions, lists::Lists, state::States};
 use crate::{
     changes::Changes, commands::Commands, decide, failure::Failure, records::Records,

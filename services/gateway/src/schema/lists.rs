@@ -310,6 +310,11 @@ fn decoded<T: serde::de::DeserializeOwned>(cursor: &str) -> Result<T, Failure> {
         .ok_or_else(not_a_cursor)
 }
 
+/// Whether a text is a cursor of a page of records, or of a page of changes.
+pub(crate) fn is_cursor(text: &str) -> bool {
+    decoded::<Position>(text).is_ok() || decoded::<i64>(text).is_ok()
+}
+
 fn not_a_cursor() -> Failure {
     Failure::Invalid(vec![Fault::value(
         "after",
