@@ -31,6 +31,9 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
+/// The longest `tracestate` that is passed on, as the W3C asks for at least. It becomes a header of
+/// the command's message, which the broker takes in one frame.
+const LONGEST_STATE_BYTES: usize = 512;
 /// As many as a batch has commands.
 const MOST_LINKS: u32 = 512;
 
@@ -202,12 +205,13 @@ impl Place {
 }
 
 /// Where a request or a message comes from, by its `traceparent` and `tracestate`. What can't be
-/// read is as good as not there.
+/// read is as good as not there, and so is a `tracestate` that is too long: part of one would be
+/// malformed.
 #[must_use]
 pub fn parent(traceparent: Option<&str>, tracestate: Option<&str>) -> SpanContext {
     let headers = Headers {
         traceparent,
-        tracestate,
+        tracestate: tracestate.filter(|state| state.len() <= LONGEST_STATE_BYTES),
     };
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     context.span().span_context().clone()
@@ -272,6 +276,19 @@ mod tests {
         assert_eq!(tracestate(&context).as_deref(), Some("vendor=1"));
         assert!(!parent(Some("00-0-0-01"), None).is_valid());
         assert!(!parent(None, Some("vendor=1")).is_valid());
+    }
+
+    #[test]
+    fn a_tracestate_that_is_too_long_is_dropped_and_the_trace_goes_on() {
+        let state = |bytes: usize| format!("{}={}", "a".repeat(256), "b".repeat(bytes - 257));
+        let (fits, too_long) = (state(512), state(513));
+
+        let whole = parent(Some(PARENT), Some(&fits));
+        let cut = parent(Some(PARENT), Some(&too_long));
+
+        assert_eq!(tracestate(&whole), Some(fits));
+        assert_eq!(tracestate(&cut), None);
+        assert_eq!(traceparent(&cut), PARENT);
     }
 
     #[test]
