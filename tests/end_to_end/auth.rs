@@ -283,6 +283,38 @@ async fn keys_are_rotated_and_outlive_an_outage_but_not_forever() -> anyhow::Res
 }
 
 #[tokio::test]
+async fn a_set_without_a_usable_key_does_not_replace_good_ones() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let (good, other) = (
+        Issuer::new(Algorithm::ES256, "good")?,
+        Issuer::new(Algorithm::ES256, "other")?,
+    );
+    let file = stack.servers.logs.join(format!("{}.jwks", stack.vhost));
+    let publish = |keys: &[Value]| std::fs::write(&file, json!({ "keys": keys }).to_string());
+    publish(&[good.jwk()?])?;
+    let variables = vec![
+        ("JWKS_FILE", file.display().to_string()),
+        ("JWKS_PAUSE", "0s".to_owned()),
+    ];
+    let (gateway, api) = gate(&stack, variables).await?;
+    let (by_good, by_other) = (good.sign(&claims(SPACE))?, other.sign(&claims(SPACE))?);
+    let mut for_encryption = other.jwk()?;
+    for_encryption["use"] = "enc".into();
+
+    for useless in [vec![], vec![for_encryption]] {
+        publish(&useless)?;
+        // Its key is not known, and so the set is read again.
+        assert_eq!(status(&api, &by_other).await?, 401);
+        assert_eq!(status(&api, &by_good).await?, 200);
+    }
+    let told = std::fs::read_to_string(&gateway.log)?;
+    assert!(told.contains("the keys can't be read"), "{told}");
+    publish(&[other.jwk()?])?;
+    assert_eq!(status(&api, &by_other).await?, 200);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_asked_for_once_a_while_by_one_request() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let (issuer, stranger) = (

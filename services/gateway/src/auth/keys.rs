@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    io::Read as _,
+    path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
@@ -12,15 +13,19 @@ use std::{
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
-use reqwest::Url;
+use reqwest::{Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::{sync::Mutex, time::Instant};
 
 const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 /// The largest set of keys. Real ones have a few KiB.
 const LARGEST_BYTES: usize = 1024 * 1024;
+/// Somebody who can answer for the source must not send us elsewhere in the network for long.
+const MOST_REDIRECTS: usize = 3;
 /// How often keys are read again without anyone asking, so that a withdrawn one is soon forgotten.
 const REFRESH: Duration = Duration::from_mins(10);
 /// The same, while there are none.
@@ -206,16 +211,51 @@ impl KeySource {
                     verifier: DecodingKey::from_secret(secret.expose_secret().as_bytes()),
                 }]);
             }
-            Self::File(path) => std::fs::read(path)?,
+            Self::File(path) => open(path)?,
             Self::Url(url) => fetch(url).await?,
         };
-        let set: JwkSet = serde_json::from_slice(&jwks)?;
-        Ok(set.keys.iter().filter_map(usable).collect())
+        parse(&jwks)
     }
 }
 
+#[derive(Deserialize)]
+struct Published {
+    keys: Vec<Value>,
+}
+
+/// The keys of a set that tokens may be signed with. A set without any is a mistake of its
+/// publisher, and no reason to forget those from before. A single key of a kind that is not known
+/// is left out, and not the set with it.
+fn parse(jwks: &[u8]) -> anyhow::Result<Vec<Key>> {
+    let set: Published = serde_json::from_slice(jwks)?;
+    let keys: Vec<Key> = set
+        .keys
+        .iter()
+        .filter_map(|key| Jwk::deserialize(key).ok())
+        .filter_map(|key| usable(&key))
+        .collect();
+    anyhow::ensure!(
+        !keys.is_empty(),
+        "the set of keys has none to check tokens with"
+    );
+    Ok(keys)
+}
+
+fn open(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let most = u64::try_from(LARGEST_BYTES)?;
+    std::fs::File::open(path)?
+        .take(most + 1)
+        .read_to_end(&mut body)?;
+    anyhow::ensure!(body.len() <= LARGEST_BYTES, "the set of keys is too large");
+    Ok(body)
+}
+
 async fn fetch(url: &Url) -> anyhow::Result<Vec<u8>> {
-    let client = reqwest::Client::builder().timeout(FETCH_DEADLINE).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(FETCH_DEADLINE)
+        .redirect(redirect::Policy::limited(MOST_REDIRECTS))
+        .build()?;
     let mut response = client.get(url.clone()).send().await?.error_for_status()?;
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await? {
@@ -226,8 +266,18 @@ async fn fetch(url: &Url) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A key of an algorithm that is accepted. Symmetric ones are not: in a published set, the secret
-/// would be known to everyone.
+/// would be known to everyone. Nor are those that are published for something else than signatures.
 fn usable(jwk: &Jwk) -> Option<Key> {
+    let (purpose, operations) = (&jwk.common.public_key_use, &jwk.common.key_operations);
+    let is_for_signatures = purpose
+        .as_ref()
+        .is_none_or(|it| *it == PublicKeyUse::Signature);
+    let may_verify = operations
+        .as_ref()
+        .is_none_or(|all| all.contains(&KeyOperations::Verify));
+    if !is_for_signatures || !may_verify {
+        return None;
+    }
     let natural = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
@@ -251,4 +301,70 @@ fn usable(jwk: &Jwk) -> Option<Key> {
         algorithm: natural,
         verifier,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A public key of RFC 8037, with these members, too.
+    fn set(members: &Value) -> Vec<u8> {
+        let mut key = json!({
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "kid": "a",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        });
+        for (name, value) in members.as_object().into_iter().flatten() {
+            key[name] = value.clone();
+        }
+        json!({ "keys": [key] }).to_string().into_bytes()
+    }
+
+    #[test]
+    fn only_keys_for_signatures_are_taken() {
+        for members in [
+            json!({}),
+            json!({ "use": "sig" }),
+            json!({ "key_ops": ["verify"] }),
+            json!({ "use": "sig", "key_ops": ["sign", "verify"], "alg": "EdDSA" }),
+        ] {
+            assert_eq!(
+                parse(&set(&members)).map(|keys| keys.len()).ok(),
+                Some(1),
+                "{members}"
+            );
+        }
+        for members in [
+            json!({ "use": "enc" }),
+            json!({ "use": "something else" }),
+            json!({ "key_ops": [] }),
+            json!({ "key_ops": ["encrypt", "wrapKey"] }),
+            json!({ "use": "sig", "key_ops": ["deriveBits"] }),
+            json!({ "alg": "RS256" }),
+            json!({ "alg": "ECDH-ES" }),
+            json!({ "kty": "AKP" }),
+        ] {
+            assert!(parse(&set(&members)).is_err(), "{members}");
+        }
+    }
+
+    #[test]
+    fn a_set_without_a_key_is_an_error_and_one_strange_key_spoils_no_other() {
+        for set in [
+            "",
+            "{}",
+            "[]",
+            r#"{"keys":[]}"#,
+            r#"{"keys":[{"kty":"oct","k":"eA"}]}"#,
+        ] {
+            assert!(parse(set.as_bytes()).is_err(), "{set}");
+        }
+        let mixed = String::from_utf8(set(&json!({}))).unwrap_or_default();
+        let mixed = mixed.replace(r#"{"keys":["#, r#"{"keys":[7,{"kty":"new"},"#);
+
+        assert_eq!(parse(mixed.as_bytes()).map(|keys| keys.len()).ok(), Some(1));
+    }
 }
