@@ -394,6 +394,7 @@ const scenarios = {
     assert.equal((await stored()).revision, 1);
     // The first comes back by a link, and the save goes on.
     await page.goto(`${GATEWAY_URL}/console#token=${TOKEN}`);
+    await page.getByRole("button", { name: "Change", exact: true }).click();
     await page.getByText("not saved", { exact: true }).waitFor();
     assert.ok(!page.url().includes("token"), page.url());
     await open(page);
@@ -401,6 +402,45 @@ const scenarios = {
     const record = await stored();
     assert.equal(record.updatedBy, "a person");
     assert.equal(JSON.parse(record.oauthConnectorDetails).companyId, "typed by the first");
+  },
+
+  /** A link with somebody else's token takes nothing over without being asked. */
+  async asks() {
+    await saveElsewhere();
+    const page = await visit();
+    await open(page);
+    await field(page, "Company id").fill("mine");
+    const dialog = page.getByRole("dialog", { name: "Change to another session?" });
+    const token = () => page.evaluate(() => sessionStorage.getItem("connector-details:token"));
+
+    // While the page is open, by keyboard: the safe answer has the focus, and Escape gives it, too.
+    for (const key of ["Enter", "Escape"]) {
+      await page.goto(`${GATEWAY_URL}/console#token=${OTHER_TOKEN}`);
+      await dialog.waitFor();
+      assert.match(await dialog.textContent(), /a person[^]*another person/);
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), "Stay");
+      assert.deepEqual(await violations(page), []);
+      assert.ok(!page.url().includes("token"), page.url());
+      await page.keyboard.press(key);
+      await dialog.waitFor({ state: "hidden" });
+      assert.equal(await token(), TOKEN);
+    }
+    // The same person's next token is taken as it comes.
+    await page.goto(`${GATEWAY_URL}/console#token=${SHORT_TOKEN}`);
+    await until("the next token", async () => (await token()) === SHORT_TOKEN);
+    await page.goto(`${GATEWAY_URL}/console#token=${TOKEN}`);
+    await until("the first token", async () => (await token()) === TOKEN);
+
+    // In a tab that is loaded anew and remembers its session.
+    await page.goto("about:blank");
+    await page.goto(`${GATEWAY_URL}/console#token=${OTHER_TOKEN}`);
+    await dialog.waitFor();
+    assert.equal(await token(), TOKEN);
+    await page.keyboard.press("Shift+Tab");
+    await page.keyboard.press("Enter");
+    await until("the other token", async () => (await token()) === OTHER_TOKEN);
+    await open(page);
+    assert.equal(await field(page, "Company id").inputValue(), "7");
   },
 
   /** The list: page by page, and searched. */

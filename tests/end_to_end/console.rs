@@ -76,6 +76,7 @@ scenarios! {
     a_save_made_elsewhere_appears_and_overwrites_nothing plays "follows";
     an_expired_token_costs_nothing_that_was_typed plays "renews";
     a_save_is_not_made_in_another_persons_name plays "abandons";
+    a_link_does_not_replace_a_session_without_asking plays "asks";
     connectors_are_found plays "searches";
     more_that_was_asked_for_is_shown_though_the_list_is_read_again plays "insists";
     the_keyboard_is_enough_and_axe_finds_nothing plays "reads";

@@ -61,6 +61,41 @@ function signIn(why) {
   if (document.activeElement === document.body) $("token").focus();
 }
 
+/**
+ * Takes a link's token; where it is for somebody else or another Space, only if the person agrees.
+ * Resolves to whether it was taken.
+ */
+async function follow(linked) {
+  const other = session.other(linked);
+  if (other) {
+    // The page behind the question is still that of the session that there is.
+    if (!session.token) session.resume();
+    if (!(await agreesTo(other))) return false;
+  }
+  const accepted = session.accept(linked);
+  if (accepted) $("sign-in").hidden = true;
+  return accepted;
+}
+
+async function agreesTo(other) {
+  const dialog = $("switch");
+  const closed = () => new Promise(resolve => dialog.addEventListener("close", resolve, { once: true }));
+  if (dialog.open) {
+    // A second link, while the first is asked about: the answer to the first is no.
+    const first = closed();
+    dialog.close("");
+    await first;
+  }
+  $("switch-from").textContent = session.subject;
+  $("switch-from-space").textContent = session.space;
+  $("switch-to").textContent = other.subject;
+  $("switch-to-space").textContent = other.spaces.join(", ");
+  dialog.returnValue = "";
+  dialog.showModal();
+  await closed();
+  return dialog.returnValue === "switch";
+}
+
 $("sign-in-form").addEventListener("submit", event => {
   event.preventDefault();
   const accepted = session.accept($("token").value);
@@ -77,16 +112,22 @@ $("space").addEventListener("change", event => {
 session.addEventListener("changed", enter);
 session.addEventListener("expired", () =>
   signIn("The token is not valid (any more). Paste a new one: nothing that you typed is lost."));
-addEventListener("hashchange", () => {
+addEventListener("hashchange", async event => {
   // A link with a token, followed while the page was open.
-  const isLink = location.hash.startsWith("#token=");
-  if (isLink && session.resume()) $("sign-in").hidden = true;
+  const linked = session.takeLinked();
+  if (linked && !(await follow(linked))) {
+    // As if the link had not been followed.
+    history.replaceState(null, "", event.oldURL);
+    return;
+  }
   if (session.space) open();
 });
 
 list.start();
 editor.start();
 past.start();
-if (!session.resume()) {
+const linked = session.takeLinked();
+if (linked) await follow(linked);
+if (!session.token && !session.resume()) {
   signIn("Paste a token of your Space. It is kept in this tab alone, until you close it.");
 }

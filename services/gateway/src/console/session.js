@@ -15,26 +15,43 @@ export const session = Object.assign(new EventTarget(), {
   spaces: [],
   space: null,
 
-  /** Takes the token of a link (`#token=`), or the one that this tab had. */
-  resume() {
-    const fragment = new URLSearchParams(location.hash.slice(1));
-    const linked = fragment.get("token");
+  /** The token of a link (`#token=`), or null. */
+  takeLinked() {
+    const linked = new URLSearchParams(location.hash.slice(1)).get("token");
     if (linked) {
       // A token must not stay in the address, or in the history of the browser.
       history.replaceState(null, "", location.pathname);
     }
-    return this.accept(linked ?? sessionStorage.getItem(TOKEN) ?? "");
+    return linked;
+  },
+
+  /** Takes the token that this tab had. */
+  resume() {
+    return this.accept(sessionStorage.getItem(TOKEN) ?? "");
+  },
+
+  /**
+   * Whom a token is for, where it would put somebody else, or another Space, in the place of the
+   * session that this tab has; else null. A link is somebody else's word: without being asked,
+   * whoever follows it could type a secret into a Space of the link's author.
+   */
+  other(token) {
+    const mine = this.subject === null ? identityOf(sessionStorage.getItem(TOKEN) ?? "") : this;
+    const theirs = identityOf(token);
+    if (!mine || !theirs) return null;
+    const space = this.space ?? sessionStorage.getItem(SPACE) ?? mine.spaces[0];
+    return mine.subject === theirs.subject && theirs.spaces.includes(space) ? null : theirs;
   },
 
   /** Whether a text is a token that names a Space, and is in use now. */
   accept(token) {
-    const claims = claimsOf(token.trim());
-    const spaces = spacesOf(claims);
-    if (spaces.length === 0) return false;
+    const identity = identityOf(token);
+    if (!identity) return false;
+    const { subject, spaces } = identity;
     const before = [this.space, this.subject];
     const wanted = this.space ?? sessionStorage.getItem(SPACE);
     this.token = token.trim();
-    this.subject = String(claims.sub);
+    this.subject = subject;
     this.spaces = spaces;
     this.space = spaces.includes(wanted) ? wanted : spaces[0];
     sessionStorage.setItem(TOKEN, this.token);
@@ -79,6 +96,13 @@ export const session = Object.assign(new EventTarget(), {
     };
   },
 });
+
+/** Whom a token is for, and its Spaces; null where it names none. */
+function identityOf(token) {
+  const claims = claimsOf(token.trim());
+  const spaces = spacesOf(claims);
+  return spaces.length === 0 ? null : { subject: String(claims.sub), spaces };
+}
 
 /** The claim may be a list, or a string where there is but one Space. */
 function spacesOf(claims) {
