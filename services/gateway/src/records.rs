@@ -41,6 +41,8 @@ const STATEMENT_DEADLINE: Duration = Duration::from_millis(800);
 const STATEMENT_TIMEOUT: &str = "800ms";
 /// For a whole read. A read is small: one that takes longer is a database in trouble.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How long it is believed that the database answers, or does not.
+const PULSE: Duration = Duration::from_secs(1);
 /// For a new connection, whoever waits for it.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -64,6 +66,8 @@ struct Connections {
     /// given up half way, is closed by being dropped.
     idle: Mutex<Vec<PgConnection>>,
     permits: Arc<Semaphore>,
+    /// The last answer to [`Records::is_up`]; held while asking, so that one asks for all.
+    pulse: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Records {
@@ -82,6 +86,7 @@ impl Records {
             options,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            pulse: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -164,9 +169,18 @@ impl Records {
         (busy, self.0.idle().len())
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers. However many ask, the database is asked once in [`PULSE`], by
+    /// one connection: health may be asked for by anyone.
     pub async fn is_up(&self) -> bool {
-        self.0.read(&Ping).await.is_ok()
+        let mut pulse = self.0.pulse.lock().await;
+        if let Some((asked, is_up)) = *pulse
+            && asked.elapsed() < PULSE
+        {
+            return is_up;
+        }
+        let is_up = self.0.read(&Ping).await.is_ok();
+        *pulse = Some((Instant::now(), is_up));
+        is_up
     }
 }
 
