@@ -111,8 +111,21 @@ async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow:
             "{said}"
         );
     }
+    // Without a secret to derive it from, the one for command ids is missed.
+    let mut by_jwks = complete.clone();
+    by_jwks.retain(|(name, _)| *name != "JWT_SECRET_FILE");
+    by_jwks.push(("JWKS_URL", "http://127.0.0.1:1/jwks".to_owned()));
+    let (good, said) = checked("gateway", &by_jwks).await?;
+    assert!(!good && said.contains("IDEMPOTENCY_SECRET"), "{said}");
+    let own = file("idempotency", "another secret of thirty-two bytes")?;
+    by_jwks.push(("IDEMPOTENCY_SECRET_FILE", own));
+    let (good, said) = checked("gateway", &by_jwks).await?;
+    assert!(good, "{said}");
     for (name, value) in [
         ("SAVES_BURST", "4"),
+        ("IDEMPOTENCY_SECRET", "too short"),
+        ("MAX_CONNECTIONS", "1000"),
+        ("HEADER_TIMEOUT", "soon"),
         ("JWKS_URL", "http://127.0.0.1:1/jwks"),
         ("ALLOWED_ORIGINS", "*"),
         ("MAX_SAVES", "many"),
@@ -135,8 +148,13 @@ async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow:
 async fn help_tells_every_consequence_and_no_secret() -> anyhow::Result<()> {
     for program in ["gateway", "worker"] {
         let path = programs()?.join(program);
-        let variables =
-            ["AMQP_URL", "DATABASE_URL", "JWT_SECRET"].map(|it| (it, CANARY.to_owned()));
+        let variables = [
+            "AMQP_URL",
+            "DATABASE_URL",
+            "JWT_SECRET",
+            "IDEMPOTENCY_SECRET",
+        ]
+        .map(|it| (it, CANARY.to_owned()));
         let output = dev::services::command(&path, &variables)
             .arg("--help")
             .output()
@@ -155,7 +173,9 @@ async fn help_tells_every_consequence_and_no_secret() -> anyhow::Result<()> {
         }
         // Not as an argument, which everyone on the machine can read.
         assert!(
-            !help.contains("--amqp-url") && !help.contains("--jwt-secret"),
+            !help.contains("--amqp-url")
+                && !help.contains("--jwt-secret")
+                && !help.contains("--idempotency"),
             "{help}"
         );
     }

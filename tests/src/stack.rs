@@ -258,6 +258,10 @@ impl Stack {
         } else {
             port
         };
+        // Where there is no secret of tokens to derive one from.
+        if variables.iter().any(|(name, _)| name.starts_with("JWKS_")) {
+            all.push(("IDEMPOTENCY_SECRET", SECRET.to_owned()));
+        }
         all.extend(services::NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         all.extend(variables);
         let log = self.logs.join(format!("{program}-{port}.log"));

@@ -14,7 +14,7 @@ use crate::{
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours, but for
 /// OpenTelemetry's own: a collector is there for everything on the machine.
-const CONFIGURATION: [&str; 38] = [
+const CONFIGURATION: &[&str] = &[
     "DATABASE_URL",
     "DATABASE_URL_FILE",
     "AMQP_URL",
@@ -34,6 +34,8 @@ const CONFIGURATION: [&str; 38] = [
     "GRAPHIQL_DIR",
     "JWT_SECRET",
     "JWT_SECRET_FILE",
+    "IDEMPOTENCY_SECRET",
+    "IDEMPOTENCY_SECRET_FILE",
     "JWKS_FILE",
     "JWKS_URL",
     "JWKS_PAUSE",
@@ -50,13 +52,18 @@ const CONFIGURATION: [&str; 38] = [
     "MAX_SAVES",
     "MAX_IN_FLIGHT",
     "MAX_SUBSCRIPTIONS",
+    "MAX_CONNECTIONS",
+    "HEADER_TIMEOUT",
+    "IDLE_TIMEOUT",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "TOKIO_WORKER_THREADS",
 ];
 
-/// Rates that nobody reaches: a developer's load is to be refused for other reasons.
-pub const NO_RATE_LIMITS: [(&str, &str); 4] = [
+/// Rates that nobody reaches: a developer's load is to be refused for other reasons. All of it comes
+/// from one address, too.
+pub const NO_RATE_LIMITS: [(&str, &str); 5] = [
+    ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
     ("SAVES_PER_SECOND", "4000000"),
     ("SAVES_BURST", "4000000"),
     ("READS_PER_SECOND", "4000000"),

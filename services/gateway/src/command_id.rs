@@ -1,95 +1,173 @@
 //! Names commands, so that a repeat is recognised.
 //!
 //! A command id is a UUID of version 8 in two parts: a head of 80 bits that is random, or the
-//! hash of Space, subject and `Idempotency-Key`; and a tail that is the hash of Space and head.
-//! The tail lets the gateway know an id that it has given to this Space: sent back as an
-//! `Idempotency-Key`, it names the same command, which is what a client does after `SAVE_PENDING`.
+//! keyed hash (HMAC) of Space, subject and `Idempotency-Key`; and a tail that is the keyed hash of
+//! Space and head. The tail lets the gateway know an id that it has given to this Space: sent back
+//! as an `Idempotency-Key`, it names the same command, which is what a client does after
+//! `SAVE_PENDING`. Without the gateways' secret nobody can compute the id of somebody else's
+//! command, or make up an id that looks as if a gateway had given it.
 
+use std::fmt;
+
+use aws_lc_rs::hmac;
 use proto::{CatalogGuid, CommandId, Fault};
-use sha2::{Digest, Sha256};
+use secrecy::{ExposeSecret as _, SecretString};
 use uuid::{Builder, Uuid};
 
 const HEAD_BYTES: usize = 10;
+/// Keeps what is derived from the tokens' secret apart from the tokens' signatures.
+const LABEL: &[u8] = b"connector-details command ids v1";
+const HEAD: &[u8] = b"head";
+const TAIL: &[u8] = b"tail";
 
-/// The id of a command that nobody named.
-///
-/// # Errors
-/// None that the form of a UUID allows; the signature is the check's.
-pub fn random(space: &CatalogGuid) -> Result<CommandId, Fault> {
-    with_head(space, Uuid::new_v4().as_bytes())
-}
+/// Gives commands their ids. All gateways have to have the same secret: a repeat may reach another
+/// one.
+#[derive(Clone)]
+pub struct CommandIds(hmac::Key);
 
-/// The id that a client's key stands for, in its Space and for its subject.
-///
-/// # Errors
-/// As [`random`].
-pub fn of_key(space: &CatalogGuid, subject: &str, key: &[u8]) -> Result<CommandId, Fault> {
-    if let Some(ours) = given_before(space, key) {
-        return Ok(ours);
+impl fmt::Debug for CommandIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommandIds")
     }
-    with_head(
-        space,
-        &hash(&[space.as_str().as_bytes(), subject.as_bytes(), key]),
-    )
 }
 
-fn given_before(space: &CatalogGuid, key: &[u8]) -> Option<CommandId> {
-    let text = std::str::from_utf8(key).ok()?;
-    let uuid = Uuid::parse_str(text).ok()?;
-    let ours = with_head(space, uuid.as_bytes()).ok()?;
-    (ours.as_str() == text).then_some(ours)
-}
-
-fn with_head(space: &CatalogGuid, source: &[u8]) -> Result<CommandId, Fault> {
-    let mut bytes = [0; 16];
-    bytes[..HEAD_BYTES].copy_from_slice(&source[..HEAD_BYTES]);
-    // The version and variant bits are set before the tail is computed, so that an id that comes
-    // back gives the same tail.
-    let head = Builder::from_custom_bytes(bytes).into_uuid();
-    bytes = *head.as_bytes();
-    let tail = hash(&[space.as_str().as_bytes(), &bytes[..HEAD_BYTES]]);
-    bytes[HEAD_BYTES..].copy_from_slice(&tail[..16 - HEAD_BYTES]);
-    CommandId::new(Uuid::from_bytes(bytes).to_string())
-}
-
-fn hash(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+impl CommandIds {
+    /// With a secret of their own.
+    #[must_use]
+    pub fn new(secret: &SecretString) -> Self {
+        Self(key(secret.expose_secret().as_bytes()))
     }
-    hash.finalize().into()
+
+    /// With a secret that is derived from the one that tokens are signed with.
+    #[must_use]
+    pub fn derived(jwt_secret: &SecretString) -> Self {
+        let derived = hmac::sign(&key(jwt_secret.expose_secret().as_bytes()), LABEL);
+        Self(key(derived.as_ref()))
+    }
+
+    /// The id of a command that nobody named.
+    ///
+    /// # Errors
+    /// None that the form of a UUID allows; the signature is the check's.
+    pub fn random(&self, space: &CatalogGuid) -> Result<CommandId, Fault> {
+        self.with_head(space, Uuid::new_v4().as_bytes())
+    }
+
+    /// The id that a client's key stands for, in its Space and for its subject.
+    ///
+    /// # Errors
+    /// As [`CommandIds::random`].
+    pub fn of_key(
+        &self,
+        space: &CatalogGuid,
+        subject: &str,
+        key: &[u8],
+    ) -> Result<CommandId, Fault> {
+        if let Some(ours) = self.given_before(space, key) {
+            return Ok(ours);
+        }
+        let head = self.hash(&[HEAD, space.as_str().as_bytes(), subject.as_bytes(), key]);
+        self.with_head(space, head.as_ref())
+    }
+
+    fn given_before(&self, space: &CatalogGuid, key: &[u8]) -> Option<CommandId> {
+        let text = std::str::from_utf8(key).ok()?;
+        let uuid = Uuid::parse_str(text).ok()?;
+        let ours = self.with_head(space, uuid.as_bytes()).ok()?;
+        (ours.as_str() == text).then_some(ours)
+    }
+
+    fn with_head(&self, space: &CatalogGuid, source: &[u8]) -> Result<CommandId, Fault> {
+        let mut bytes = [0; 16];
+        bytes[..HEAD_BYTES].copy_from_slice(&source[..HEAD_BYTES]);
+        // The version and variant bits are set before the tail is computed, so that an id that comes
+        // back gives the same tail.
+        let head = Builder::from_custom_bytes(bytes).into_uuid();
+        bytes = *head.as_bytes();
+        let tail = self.hash(&[TAIL, space.as_str().as_bytes(), &bytes[..HEAD_BYTES]]);
+        bytes[HEAD_BYTES..].copy_from_slice(&tail.as_ref()[..16 - HEAD_BYTES]);
+        CommandId::new(Uuid::from_bytes(bytes).to_string())
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> hmac::Tag {
+        let mut hash = hmac::Context::with_key(&self.0);
+        for part in parts {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.sign()
+    }
+}
+
+fn key(secret: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+
+    fn ids() -> CommandIds {
+        CommandIds::new(&SECRET.into())
+    }
+
     #[test]
     fn an_id_that_was_given_names_the_same_command() -> Result<(), Fault> {
+        let ids = ids();
         let [a, b] = [CatalogGuid::new("a")?, CatalogGuid::new("b")?];
-        let random = random(&a)?;
-        let named = of_key(&a, "anna", b"order 7")?;
+        let random = ids.random(&a)?;
+        let named = ids.of_key(&a, "anna", b"order 7")?;
 
         for id in [random, named] {
-            assert_eq!(of_key(&a, "anna", id.as_str().as_bytes())?, id);
-            assert_ne!(of_key(&b, "anna", id.as_str().as_bytes())?, id);
+            assert_eq!(ids.of_key(&a, "anna", id.as_str().as_bytes())?, id);
+            assert_ne!(ids.of_key(&b, "anna", id.as_str().as_bytes())?, id);
         }
         Ok(())
     }
 
     #[test]
     fn a_key_belongs_to_its_space_and_subject() -> Result<(), Fault> {
+        let ids = ids();
         let [a, b] = [CatalogGuid::new("a")?, CatalogGuid::new("b")?];
-        let id = of_key(&a, "anna", b"key")?;
+        let id = ids.of_key(&a, "anna", b"key")?;
 
-        assert_eq!(of_key(&a, "anna", b"key")?, id);
-        assert_ne!(of_key(&a, "anna", b"yek")?, id);
-        assert_ne!(of_key(&a, "ann", b"akey")?, id);
-        assert_ne!(of_key(&b, "anna", b"key")?, id);
+        assert_eq!(ids.of_key(&a, "anna", b"key")?, id);
+        assert_ne!(ids.of_key(&a, "anna", b"yek")?, id);
+        assert_ne!(ids.of_key(&a, "ann", b"akey")?, id);
+        assert_ne!(ids.of_key(&b, "anna", b"key")?, id);
         // Any UUID may be somebody's own key.
         let uuid = Uuid::new_v4().to_string();
-        assert_ne!(of_key(&a, "anna", uuid.as_bytes())?.as_str(), uuid);
+        assert_ne!(ids.of_key(&a, "anna", uuid.as_bytes())?.as_str(), uuid);
+        Ok(())
+    }
+
+    #[test]
+    fn an_id_can_not_be_computed_without_the_secret() -> Result<(), Fault> {
+        let space = CatalogGuid::new("a")?;
+        let ids = ids();
+        let derived = CommandIds::derived(&SECRET.into());
+        let others = [
+            CommandIds::new(&"another secret of thirty-two bytes".into()),
+            derived.clone(),
+        ];
+
+        let id = ids.of_key(&space, "anna", b"key")?;
+        for other in others {
+            assert_ne!(other.of_key(&space, "anna", b"key")?, id);
+            // An id of theirs is a key like any other, and names no command that we gave.
+            let theirs = other.random(&space)?;
+            assert_ne!(
+                ids.of_key(&space, "anna", theirs.as_str().as_bytes())?,
+                theirs
+            );
+        }
+        // All gateways with the same secret agree.
+        let again = CommandIds::derived(&SECRET.into());
+        let [one, two] = [derived, again].map(|ids| ids.of_key(&space, "anna", b"key"));
+        assert_eq!(one?, two?);
+        assert!(!format!("{ids:?}").contains(SECRET));
         Ok(())
     }
 }

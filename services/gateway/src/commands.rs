@@ -12,7 +12,7 @@ use std::{
 };
 
 use lapin::uri::AMQPUri;
-use proto::{Command, Envelope, Reply};
+use proto::{Command, CommandId, Envelope, Reply};
 use telemetry::traces::{self, Place as TracePlace, SpanKind};
 use tokio::{
     sync::{oneshot, watch},
@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    command_id::CommandIds,
     link::{self, Job, Link},
     metrics,
 };
@@ -32,6 +33,7 @@ pub(crate) enum Progress {
     NotSent,
     Unroutable,
     QueueFull,
+    TooLarge,
     Lost,
     Answered(Box<Reply>),
 }
@@ -85,6 +87,8 @@ pub enum Sent {
     Unconfirmed,
     /// The queue is full: it will not arrive.
     QueueFull,
+    /// It does not fit into the frames that the broker takes: nothing was sent.
+    TooLarge,
     /// Nothing left for the broker, or the broker has no queue for it: it will not arrive.
     NotSent,
 }
@@ -95,6 +99,7 @@ pub struct Commands {
     link: watch::Receiver<Option<Link>>,
     waiters: Waiters,
     user: Arc<str>,
+    ids: CommandIds,
 }
 
 impl Commands {
@@ -103,6 +108,7 @@ impl Commands {
     #[must_use]
     pub fn start(
         uri: AMQPUri,
+        ids: CommandIds,
         stop: CancellationToken,
     ) -> (Self, JoinHandle<Result<(), proto::topology::TopologyError>>) {
         let waiters = Waiters::default();
@@ -113,8 +119,15 @@ impl Commands {
             link,
             waiters,
             user,
+            ids,
         };
         (commands, supervisor)
+    }
+
+    /// What commands are named by.
+    #[must_use]
+    pub fn ids(&self) -> &CommandIds {
+        &self.ids
     }
 
     /// Whether commands are taken at the moment.
@@ -141,7 +154,10 @@ impl Commands {
         let (Ok(body), Some(link)) = (command.encode(), self.link.borrow().clone()) else {
             return Sent::NotSent;
         };
-        let mut place = self.waiters.place();
+        let Some(command_id) = envelope.command_id.clone() else {
+            return Sent::NotSent;
+        };
+        let mut place = self.waiters.place(command_id);
         let started = Instant::now();
         let sending = trace.span("send ipack.commands", SpanKind::Producer);
         let waiting = trace.span("wait for the reply", SpanKind::Internal);
@@ -180,32 +196,57 @@ pub(crate) struct Waiters(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Teller>>,
+    waiting: Mutex<HashMap<u64, Waiter>>,
 }
 
+#[derive(Debug)]
+struct Waiter {
+    command_id: CommandId,
+    teller: Teller,
+}
+
+/// A reply to somebody who waits for another command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OtherCommand;
+
 impl Waiters {
-    pub fn answer(&self, id: u64, reply: Reply) {
+    /// Gives a reply to whoever waits for it, if anybody does.
+    ///
+    /// # Errors
+    /// The reply names another command than the one that is waited for. Correlation ids are
+    /// numbers, which others can guess; only the command's id says what was decided.
+    pub fn answer(&self, id: u64, reply: Reply) -> Result<(), OtherCommand> {
+        let waiting = self.lock();
         // None: the client has hung up, or was told that the save is pending.
-        if let Some(waiter) = self.lock().get(&id) {
-            waiter.tell(Progress::Answered(Box::new(reply)));
+        let Some(waiter) = waiting.get(&id) else {
+            return Ok(());
+        };
+        if reply.command_id.as_deref() != Some(waiter.command_id.as_str()) {
+            return Err(OtherCommand);
         }
+        waiter.teller.tell(Progress::Answered(Box::new(reply)));
+        Ok(())
     }
 
     /// The channel that the answers would have come by is gone.
     pub fn abandon(&self) {
         for waiter in self.lock().values() {
-            waiter.tell(Progress::Lost);
+            waiter.teller.tell(Progress::Lost);
         }
     }
 
-    fn place(&self) -> Place {
+    fn place(&self, command_id: CommandId) -> Place {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, word) = oneshot::channel();
         let teller = Teller(Arc::new(Told {
             word: Mutex::new(Some(sender)),
             confirmed: AtomicBool::new(false),
         }));
-        self.lock().insert(id, teller.clone());
+        let waiter = Waiter {
+            command_id,
+            teller: teller.clone(),
+        };
+        self.lock().insert(id, waiter);
         Place {
             id,
             teller,
@@ -214,7 +255,7 @@ impl Waiters {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Teller>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
         self.0
             .waiting
             .lock()
@@ -244,11 +285,44 @@ impl Place {
             Ok(Ok(Progress::Answered(reply))) => Sent::Answered(reply),
             Ok(Ok(Progress::NotSent | Progress::Unroutable)) => Sent::NotSent,
             Ok(Ok(Progress::QueueFull)) => Sent::QueueFull,
+            Ok(Ok(Progress::TooLarge)) => Sent::TooLarge,
             // The answer was lost with the connection, or does not come in time.
             Ok(Ok(Progress::Lost) | Err(_)) | Err(_) if self.teller.is_confirmed() => {
                 Sent::Confirmed
             }
             Ok(Ok(Progress::Lost) | Err(_)) | Err(_) => Sent::Unconfirmed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Outcome;
+
+    use super::*;
+
+    fn reply(command_id: Option<&str>) -> Reply {
+        Reply {
+            command_id: command_id.map(ToOwned::to_owned),
+            outcome: Outcome::Deleted { record: None },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_accepted_only_for_the_command_that_it_names() -> anyhow::Result<()> {
+        let waiters = Waiters::default();
+        let command_id = CommandId::new("mine").map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
+        let mut place = waiters.place(command_id);
+
+        for foreign in [Some("another"), None] {
+            assert_eq!(waiters.answer(place.id, reply(foreign)), Err(OtherCommand));
+        }
+        assert_eq!(waiters.answer(place.id + 1, reply(Some("mine"))), Ok(()));
+        assert!(place.word.try_recv().is_err(), "nobody was told anything");
+        assert_eq!(waiters.answer(place.id, reply(Some("mine"))), Ok(()));
+
+        let sent = place.answer(Instant::now()).await;
+        assert!(matches!(sent, Sent::Answered(_)), "{sent:?}");
+        Ok(())
     }
 }

@@ -14,14 +14,17 @@ use telemetry::logs::LogFormat;
 
 use crate::{
     auth::{Fetching, KeySource},
+    command_id::CommandIds,
     document::DocumentArgs,
     http::Origin,
     limits::LimitArgs,
+    server::ConnectionArgs,
     token,
 };
 
 /// A shared secret that is shorter can be guessed from a single token.
 const SHORTEST_SECRET_BYTES: usize = 32;
+const LONGEST_USER_BYTES: usize = 255;
 
 const SECRETS: &str = "\
 Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, by OTLP over HTTP; the other variables of
@@ -34,7 +37,12 @@ Secrets, each as an environment variable of this name or in a file that NAME_FIL
   AMQP_URL      RabbitMQ, as amqp://user:password@host:port/vhost (amqps for TLS). While it is
                 away, the gateway is not ready and saves are refused with SERVICE_UNAVAILABLE.
   JWT_SECRET    What HS256 tokens are signed with, at least 32 bytes. Whoever has it can make
-                tokens for every Space. Exactly one of JWT_SECRET, JWKS_FILE and JWKS_URL is needed.";
+                tokens for every Space. Exactly one of JWT_SECRET, JWKS_FILE and JWKS_URL is needed.
+  IDEMPOTENCY_SECRET
+                What the ids of commands are derived with from Space, subject and Idempotency-Key, at
+                least 32 bytes, the same at all gateways. Not set: derived from JWT_SECRET; needed
+                where there is none. Whoever has it can compute the ids of others' commands. When it
+                changes, a repeat under a key from before counts as a new save.";
 
 /// Serves the GraphQL API of connector details.
 #[derive(Debug, Parser)]
@@ -157,6 +165,10 @@ pub struct ServeArgs {
     /// How many requests there may be.
     #[command(flatten)]
     pub limits: LimitArgs,
+
+    /// How many connections there may be.
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 }
 
 /// What has to be right before anything is started.
@@ -170,6 +182,8 @@ pub struct Settings {
     pub keys: KeySource,
     /// When they are read again.
     pub fetching: Fetching,
+    /// What commands are named by.
+    pub ids: CommandIds,
 }
 
 impl ServeArgs {
@@ -179,20 +193,24 @@ impl ServeArgs {
     /// All that is wrong, each naming its variable and showing no value.
     pub fn settings(&self) -> Result<Settings, Vec<anyhow::Error>> {
         let mut wrong = Vec::new();
-        let broker = or_wrong(settings::parsed("AMQP_URL"), &mut wrong);
+        let broker = or_wrong(broker(), &mut wrong);
         let database = or_wrong(settings::parsed("DATABASE_URL"), &mut wrong);
         let keys = or_wrong(self.key_source(), &mut wrong);
+        let ids = or_wrong(command_ids(), &mut wrong);
         or_wrong(self.limits(), &mut wrong);
-        match (broker, database, keys) {
-            (Some(broker), Some(database), Some(keys)) if wrong.is_empty() => Ok(Settings {
-                broker,
-                database,
-                keys,
-                fetching: Fetching {
-                    pause: self.jwks_pause,
-                    max_age: self.jwks_max_age,
-                },
-            }),
+        match (broker, database, keys, ids) {
+            (Some(broker), Some(database), Some(keys), Some(ids)) if wrong.is_empty() => {
+                Ok(Settings {
+                    broker,
+                    database,
+                    keys,
+                    ids,
+                    fetching: Fetching {
+                        pause: self.jwks_pause,
+                        max_age: self.jwks_max_age,
+                    },
+                })
+            }
             _ => Err(wrong),
         }
     }
@@ -202,7 +220,7 @@ impl ServeArgs {
         let file = self.jwks_file.clone().map(KeySource::File);
         let jwks = file.or(self.jwks_url.clone().map(KeySource::Url));
         match (shared, jwks) {
-            (Some(secret), None) => Ok(KeySource::Shared(long_enough(secret)?)),
+            (Some(secret), None) => Ok(KeySource::Shared(long_enough("JWT_SECRET", secret)?)),
             (None, Some(jwks)) => Ok(jwks),
             (Some(_), Some(_)) => {
                 anyhow::bail!("JWT_SECRET goes with neither JWKS_FILE nor JWKS_URL; set one")
@@ -219,6 +237,11 @@ impl ServeArgs {
             "SAVES_BURST must be at least MAX_SAVES: a document that is allowed could never be sent"
         );
         ensure!(
+            self.connections.max_connections.get() > self.limits.max_subscriptions,
+            "MAX_CONNECTIONS must be more than MAX_SUBSCRIPTIONS: subscriptions alone could take \
+             every connection"
+        );
+        ensure!(
             !self.dev || self.listen.ip().is_loopback(),
             "--dev (GATEWAY_DEV) hands out tokens: LISTEN must be a loopback address"
         );
@@ -233,7 +256,7 @@ impl TokenArgs {
     /// JWT_SECRET is missing, or too short.
     pub fn sign(&self) -> anyhow::Result<String> {
         let secret = settings::find("JWT_SECRET")?.context("JWT_SECRET is not set")?;
-        let secret = long_enough(secret)?;
+        let secret = long_enough("JWT_SECRET", secret)?;
         let secret = secret.expose_secret();
         token::sign(secret, &self.space, &self.subject, self.expires_in)
     }
@@ -246,10 +269,34 @@ fn or_wrong<T, E: Into<anyhow::Error>>(
     checked.map_err(|error| wrong.push(error.into())).ok()
 }
 
-fn long_enough(secret: SecretString) -> anyhow::Result<SecretString> {
+/// The user stands in a property of every command, which has 255 bytes.
+fn broker() -> anyhow::Result<AMQPUri> {
+    let broker: AMQPUri = settings::parsed("AMQP_URL")?;
+    let user = &broker.authority.userinfo.username;
+    ensure!(
+        user.len() <= LONGEST_USER_BYTES,
+        "AMQP_URL: the user's name is longer than {LONGEST_USER_BYTES} bytes"
+    );
+    Ok(broker)
+}
+
+/// Not a secret of each process's own: a repeat after a restart, or at another gateway, would count
+/// as a new save.
+fn command_ids() -> anyhow::Result<CommandIds> {
+    if let Some(secret) = settings::find("IDEMPOTENCY_SECRET")? {
+        return Ok(CommandIds::new(&long_enough("IDEMPOTENCY_SECRET", secret)?));
+    }
+    let jwt_secret = settings::find("JWT_SECRET")?;
+    jwt_secret.as_ref().map(CommandIds::derived).context(
+        "neither IDEMPOTENCY_SECRET nor JWT_SECRET is set: all gateways have to derive the ids of \
+         commands from the same secret",
+    )
+}
+
+fn long_enough(name: &str, secret: SecretString) -> anyhow::Result<SecretString> {
     ensure!(
         secret.expose_secret().len() >= SHORTEST_SECRET_BYTES,
-        "JWT_SECRET must be at least {SHORTEST_SECRET_BYTES} bytes"
+        "{name} must be at least {SHORTEST_SECRET_BYTES} bytes"
     );
     Ok(secret)
 }

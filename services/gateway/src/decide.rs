@@ -41,6 +41,7 @@ pub async fn decide(
         Sent::Answered(reply) => return record(reply.outcome),
         Sent::NotSent => return Err(Failure::Unavailable),
         Sent::QueueFull => return Err(Failure::QueueFull),
+        Sent::TooLarge => return Err(Failure::Internal),
         Sent::Confirmed => true,
         Sent::Unconfirmed => false,
     };

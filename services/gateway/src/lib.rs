@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `changes` brings what others saved to those who subscribed. A request goes down once and comes
-//! back once. Only `records` knows SQL, only `commands`, `link` and `changes` know AMQP, only `http`,
-//! `health` and `pages` know HTTP. `console` is the page for people, `graphiql` the one for
+//! back once. `server` accepts connections and limits them. Only `records` knows SQL, only `commands`, `link` and
+//! `changes` know AMQP, only `server`, `http`, `health` and `pages` know HTTP. `console` is the page for people, `graphiql` the one for
 //! developers. `metrics` names what is counted.
 
 pub mod auth;
@@ -21,6 +21,7 @@ pub mod console;
 pub mod decide;
 pub mod document;
 pub mod failure;
+mod frame;
 pub mod graphiql;
 pub mod health;
 pub mod http;
@@ -30,5 +31,7 @@ pub mod metrics;
 pub mod pages;
 pub mod records;
 pub mod schema;
+mod seldom;
+pub mod server;
 pub mod token;
 mod validation;

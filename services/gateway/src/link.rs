@@ -37,7 +37,9 @@ use uuid::Uuid;
 
 use crate::{
     commands::{Progress, Teller, Waiters},
+    frame::content_header_bytes,
     metrics,
+    seldom::Seldom,
 };
 
 /// Commands that may wait for the socket. One more is refused at once: what can't be written now
@@ -45,6 +47,10 @@ use crate::{
 const JOBS: usize = 4096;
 /// Between two looks at what the broker said of the commands, while it says nothing else.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// A larger message on the reply queue is not read. The worker packs 128 KiB of details into one,
+/// roughly.
+const LARGEST_REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// A command on its way out.
 #[derive(Debug)]
@@ -143,17 +149,27 @@ async fn session(
     }));
     tracing::info!("connected to the broker");
     let mut session = Session {
+        frame_max: frame_max(&connection),
         channel,
         replies,
         waiting,
         waiters,
         blocked,
+        warned: Seldom::default(),
     };
     let result = session.run(&connection, stop).await;
     link.send_replace(None);
     session.abandon();
     broker::close(&connection).await;
     result
+}
+
+/// The largest frame that the broker takes. It says 0 where it has no limit.
+fn frame_max(connection: &Connection) -> usize {
+    match connection.configuration().frame_max() {
+        0 => usize::MAX,
+        limited => usize::try_from(limited).unwrap_or(usize::MAX),
+    }
 }
 
 async fn open(
@@ -203,10 +219,12 @@ async fn prepared(connection: &Connection) -> Result<Channel, SessionError> {
 
 struct Session<'a> {
     channel: Channel,
+    frame_max: usize,
     replies: Consumer,
     waiting: mpsc::Receiver<Job>,
     waiters: &'a Waiters,
     blocked: watch::Sender<bool>,
+    warned: Seldom,
 }
 
 impl Session<'_> {
@@ -222,7 +240,7 @@ impl Session<'_> {
         let end = loop {
             tokio::select! {
                 Some(job) = self.waiting.recv() => {
-                    in_flight.push(publish(self.channel.clone(), job));
+                    in_flight.push(publish(self.channel.clone(), self.frame_max, job));
                 }
                 _ = look.tick(), if !in_flight.is_empty() => {}
                 delivery = self.replies.next() => match delivery {
@@ -273,7 +291,10 @@ impl Session<'_> {
         self.waiters.abandon();
     }
 
-    fn answer(&self, delivery: &Delivery) {
+    fn answer(&mut self, delivery: &Delivery) {
+        if delivery.data.len() > LARGEST_REPLY_BYTES {
+            return self.ignore("too large");
+        }
         let kind = delivery.properties.kind().as_ref();
         let replies = if kind.is_some_and(|kind| kind.as_str() == reply::PACKED_TYPE) {
             serde_json::from_slice::<Vec<Packed>>(&delivery.data)
@@ -288,14 +309,27 @@ impl Session<'_> {
             })
         };
         let Ok(replies) = replies else {
-            tracing::warn!("a reply could not be read; its command is looked up instead");
-            return;
+            return self.ignore("unreadable");
         };
         for packed in replies {
             let id = packed.correlation_id.and_then(|id| id.parse().ok());
-            if let Some(id) = id {
-                self.waiters.answer(id, packed.reply);
+            if let Some(id) = id
+                && self.waiters.answer(id, packed.reply).is_err()
+            {
+                self.ignore("another command");
             }
+        }
+    }
+
+    /// Whoever may write to the reply queue may send anything. Whoever waits for a reply that could
+    /// not be read finds the decision in the ledger.
+    fn ignore(&mut self, reason: &'static str) {
+        metrics::reply_ignored(reason);
+        if self.warned.is_due() {
+            tracing::warn!(
+                reason,
+                "a reply is ignored; its command is looked up instead"
+            );
         }
     }
 
@@ -316,8 +350,14 @@ enum End {
 
 /// Publishes one command and follows it to its confirm. Nobody cancels this: what is half
 /// published and forgotten would be neither saved nor known.
-async fn publish(channel: Channel, mut job: Job) -> End {
+async fn publish(channel: Channel, frame_max: usize, mut job: Job) -> End {
     if job.teller.is_alone() {
+        return End::Known;
+    }
+    if content_header_bytes(&job.properties).is_none_or(|bytes| bytes > frame_max) {
+        tracing::error!("a command's properties do not fit into a frame; it was not sent");
+        job.sending.fail("too large");
+        job.teller.tell(Progress::TooLarge);
         return End::Known;
     }
     let started = Instant::now();

@@ -17,6 +17,7 @@ use gateway::{
     metrics,
     records::Records,
     schema::{self, Schemas},
+    server,
 };
 use mimalloc::MiMalloc;
 use telemetry::{
@@ -101,7 +102,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     }
     let records = Records::new(settings.database);
     let changes = Changes::start(settings.broker.clone(), stopping.close.clone());
-    let (commands, link) = Commands::start(settings.broker, link_stop.clone());
+    let (commands, link) = Commands::start(settings.broker, settings.ids, link_stop.clone());
     let auth = Auth::new(
         Keys::new(settings.keys, settings.fetching).await,
         args.jwt_issuer,
@@ -124,9 +125,8 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(async move { axum::serve(listener, metrics).await });
     }
     tracing::info!(listen = %listener.local_addr()?, "serving");
-    let server = axum::serve(listener, http::router(app, &args.allowed_origins, pages))
-        .with_graceful_shutdown(stopping.close.clone().cancelled_owned())
-        .into_future();
+    let router = http::router(app, &args.allowed_origins, pages);
+    let server = server::serve(listener, router, &args.connections, stopping.close.clone());
     tokio::select! {
         result = server => result.context("serving")?,
         () = drained(&stopping.close) => tracing::warn!("some requests did not end in time"),

@@ -31,6 +31,14 @@ pub fn describe() {
         "connector_details_reply_duration_seconds",
         "From handing a command over to the worker's reply"
     );
+    describe_counter!(
+        "connector_details_replies_ignored_total",
+        "Messages on the reply queue that answer nobody, by reason: unreadable, too large, another \
+         command"
+    );
+    for reason in ["unreadable", "too large", "another command"] {
+        counter!("connector_details_replies_ignored_total", "reason" => reason).increment(0);
+    }
     describe_histogram!(
         "connector_details_read_duration_seconds",
         "Reads from the database, by outcome: ok, failed"
@@ -47,6 +55,19 @@ pub fn describe() {
         "connector_details_subscriptions",
         "Open subscriptions; at MAX_SUBSCRIPTIONS the next is refused"
     );
+    describe_gauge!(
+        "connector_details_connections",
+        "Open connections of clients; at MAX_CONNECTIONS the longest without a request is closed"
+    );
+    describe_counter!(
+        "connector_details_connections_closed_total",
+        "Connections that the gateway closed, by reason: idle, slow, stalled, made room, refused"
+    );
+    // Known before the first is closed, so that a rate can be drawn.
+    gauge!("connector_details_connections").set(0);
+    for reason in ["idle", "slow", "stalled", "made room", "refused"] {
+        counter!("connector_details_connections_closed_total", "reason" => reason).increment(0);
+    }
     describe_gauge!(
         "connector_details_database_connections",
         "Connections to the database, by state: busy, idle"
@@ -120,9 +141,25 @@ pub(crate) fn replied(took: Duration) {
     histogram!("connector_details_reply_duration_seconds").record(took);
 }
 
+pub(crate) fn reply_ignored(reason: &'static str) {
+    counter!("connector_details_replies_ignored_total", "reason" => reason).increment(1);
+}
+
 pub(crate) fn read(ok: bool, took: Duration) {
     let outcome = if ok { "ok" } else { "failed" };
     histogram!("connector_details_read_duration_seconds", "outcome" => outcome).record(took);
+}
+
+pub(crate) fn connection_opened() {
+    gauge!("connector_details_connections").increment(1);
+}
+
+pub(crate) fn connection_ended() {
+    gauge!("connector_details_connections").decrement(1);
+}
+
+pub(crate) fn connection_closed(reason: &'static str) {
+    counter!("connector_details_connections_closed_total", "reason" => reason).increment(1);
 }
 
 fn set(name: &'static str, count: usize) {

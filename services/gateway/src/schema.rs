@@ -16,8 +16,8 @@ use time::OffsetDateTime;
 
 use self::{changes::Subscriptions, lists::Lists, state::States};
 use crate::{
-    changes::Changes, command_id, commands::Commands, decide, document::DocumentArgs,
-    failure::Failure, records::Records,
+    changes::Changes, commands::Commands, decide, document::DocumentArgs, failure::Failure,
+    records::Records,
 };
 
 /// The schema with its resolvers.
@@ -317,10 +317,11 @@ fn save(input: SaveDetailsInput, expected_revision: Option<i64>) -> Result<Comma
 async fn decide(context: &Context<'_>, command: Command) -> Result<Option<Record>, Failure> {
     let caller: &Caller = context.data_unchecked();
     own_space(caller, &command.key().catalog_guid)?;
+    let commands = context.data_unchecked::<Commands>();
     decide::decide(
-        context.data_unchecked::<Commands>(),
+        commands,
         context.data_unchecked::<Records>(),
-        name(caller).map_err(|_| Failure::Internal)?,
+        name(commands, caller).map_err(|_| Failure::Internal)?,
         &caller.subject,
         &command,
         context.data_unchecked::<Place>(),
@@ -344,9 +345,10 @@ fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), Failure> {
     }
 }
 
-fn name(caller: &Caller) -> Result<CommandId, Fault> {
+fn name(commands: &Commands, caller: &Caller) -> Result<CommandId, Fault> {
+    let ids = commands.ids();
     match &caller.idempotency_key {
-        Some(key) => command_id::of_key(&caller.space, &caller.subject, key),
-        None => command_id::random(&caller.space),
+        Some(key) => ids.of_key(&caller.space, &caller.subject, key),
+        None => ids.random(&caller.space),
     }
 }

@@ -1,0 +1,188 @@
+//! The accept loop: how many connections there may be, and how long a client may take.
+//!
+//! Where all places are taken, a newcomer gets the place of the connection that has been without a
+//! complete request for the longest time. So slow clients, however many, lock nobody out. A
+//! connection with a request in work is never closed for another.
+
+mod body;
+mod files;
+mod phase;
+mod places;
+mod stream;
+
+use std::{convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, StatusCode},
+};
+use clap::Args;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use proto::settings;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    body::Watched,
+    phase::{Connection, Phase},
+    places::{Place, Places},
+    stream::Stream,
+};
+use crate::{metrics, seldom::Seldom};
+
+/// All headers of a request. More is answered with 431. Tokens have 8 KiB at most.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// What is kept of a connection's bytes in each direction.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// After an accept that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections there may be, and how long they may take. Every setting is described by
+/// what happens when it is too high or too low.
+#[derive(Debug, Clone, Args)]
+pub struct ConnectionArgs {
+    /// Connections that are open at once, subscriptions included, so more than MAX_SUBSCRIPTIONS.
+    /// One more gets the place of the connection that has been without a complete request for the
+    /// longest time; where each has a request in work, the new one is closed. Higher: each takes a
+    /// file descriptor and some 20 KiB. Lower: clients and proxies that keep connections have to
+    /// connect again.
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096")]
+    pub max_connections: NonZeroUsize,
+
+    /// How many of them one address may have, or one /64 of IPv6; 0: all. One more gets the place
+    /// of another connection of the same address. Higher: one address can make all others connect
+    /// again. Lower: a proxy has one address for all of its clients, and they are closed.
+    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 2048)]
+    pub max_connections_per_address: usize,
+
+    /// How long a request's headers may take, such as 10s; a connection that never sent any is
+    /// closed then, too. Longer: slow clients keep their places for longer. Shorter: clients on
+    /// slow networks are cut off.
+    #[arg(long, env = "HEADER_TIMEOUT", default_value = "10s", value_parser = settings::duration)]
+    pub header_timeout: Duration,
+
+    /// How long a connection is kept for the next request, and how long a client may take nothing of
+    /// its answer. Longer than the proxy in front keeps connections, or requests are lost that it
+    /// sends at the moment when they are closed.
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "75s", value_parser = settings::duration)]
+    pub idle_timeout: Duration,
+}
+
+/// Serves until told to stop, and then until the requests in work are answered.
+///
+/// # Errors
+/// The limit on open files can't be read.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    args: &ConnectionArgs,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let places = Places::new(args, files::room_for(args.max_connections.get())?);
+    let sweeper = tokio::spawn(places.clone().sweep());
+    // Once, and not for every request.
+    let router = router.with_state(());
+    let tasks = TaskTracker::new();
+    let mut failures = Seldom::default();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(stream) = admit(stream, peer, &places) {
+                    tasks.spawn(converse(stream, router.clone(), stop.child_token()));
+                }
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                if failures.is_due() {
+                    tracing::error!(%error, "no connection can be accepted; closing idle ones");
+                }
+                places.make_room();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+    sweeper.abort();
+    Ok(())
+}
+
+/// The newcomer with a place of its own, if there is one.
+fn admit(stream: TcpStream, peer: SocketAddr, places: &Places) -> Option<Stream> {
+    let Some(place) = places.take(peer.ip()) else {
+        metrics::connection_closed("refused");
+        return None;
+    };
+    // Events are small, and are wanted at once. A socket that refuses is broken and will say so.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY can't be set");
+    }
+    Some(Stream::new(stream, place, places.idle_timeout()))
+}
+
+/// Whether only the connection that was about to be accepted is gone.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
+}
+
+/// Serves one connection until it ends, or is closed to make room, or the gateway stops.
+async fn converse(stream: Stream, router: Router, stop: CancellationToken) {
+    let connection = stream.connection().clone();
+    let router = TowerToHyperService::new(router);
+    let service = {
+        let connection = connection.clone();
+        service_fn(move |request| answer(router.clone(), connection.clone(), request))
+    };
+    let mut http = http1::Builder::new();
+    // The sweeper has deadlines for headers and for idle connections, without a timer for each.
+    http.header_read_timeout(None)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES);
+    let serving = http.serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving.with_upgrades());
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = serving.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                return;
+            }
+            () = connection.closed() => return,
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn answer(
+    router: TowerToHyperService<Router>,
+    connection: Phases,
+    request: Request<Incoming>,
+) -> Result<Response<Watched<Body>>, Infallible> {
+    if !connection.begin_request() {
+        // Closed to make room, at this moment: nothing of the request is executed.
+        std::future::pending::<()>().await;
+    }
+    let received = connection.clone();
+    let request = request.map(|body| Body::new(Watched::new(body, received, Connection::received)));
+    let response = router.call(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        connection.upgrade();
+    }
+    Ok(response.map(|body| Watched::new(body, connection, Connection::answered)))
+}
+
+type Phases = std::sync::Arc<Connection>;

@@ -1,0 +1,398 @@
+//! The places for connections: who has one, and who has to give one up.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+
+use super::{Connection, ConnectionArgs, Phase, phase::State};
+use crate::{metrics, seldom::Seldom};
+
+/// How long an answer's last bytes may take, however slowly the client reads.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Where no connection may be closed, that is not found out for every newcomer anew.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// All places. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Places(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    most: usize,
+    /// All of them, where there is no limit for each address.
+    most_of_one: usize,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    epoch: Instant,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Open>,
+    of: HashMap<IpAddr, usize>,
+    /// Whom to close next: of all (`None`), or of one address.
+    oldest: HashMap<Option<IpAddr>, Oldest>,
+    warned: Seldom,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Arc<Connection>,
+    address: IpAddr,
+}
+
+/// Connections without a complete request, as they were when all were looked at, the oldest first.
+#[derive(Debug, Default)]
+struct Oldest {
+    seen: VecDeque<(State, u64)>,
+    /// No connection could be closed then.
+    none_until: Option<Instant>,
+}
+
+/// A connection's place. It is given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    number: u64,
+    connection: Arc<Connection>,
+    places: Places,
+}
+
+impl Place {
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.table().remove(self.number);
+    }
+}
+
+impl Places {
+    pub fn new(args: &ConnectionArgs, most: usize) -> Self {
+        let most_of_one = match args.max_connections_per_address {
+            0 => most,
+            limited => limited,
+        };
+        Self(Arc::new(Shared {
+            most,
+            most_of_one,
+            header_timeout: args.header_timeout,
+            idle_timeout: args.idle_timeout,
+            epoch: Instant::now(),
+            table: Mutex::default(),
+        }))
+    }
+
+    /// A place for a newcomer. None: all places are taken by requests in work.
+    pub fn take(&self, peer: IpAddr) -> Option<Place> {
+        let address = network(peer);
+        let mut table = self.table();
+        let of_one = table.of.get(&address).copied().unwrap_or_default();
+        let of = if of_one >= self.0.most_of_one {
+            Some(Some(address))
+        } else if table.open.len() >= self.0.most {
+            Some(None)
+        } else {
+            None
+        };
+        if let Some(of) = of {
+            let made = table.close_oldest(of);
+            if table.warned.is_due() {
+                let address = of.map(tracing::field::display);
+                tracing::warn!(address, made, "all places for connections are taken");
+            }
+            if !made {
+                return None;
+            }
+        }
+        let connection = Arc::new(Connection::new(self.0.epoch));
+        let number = table.add(connection.clone(), address);
+        Some(Place {
+            number,
+            connection,
+            places: self.clone(),
+        })
+    }
+
+    pub fn idle_timeout(&self) -> Duration {
+        self.0.idle_timeout
+    }
+
+    /// Closes the connection that has been without a complete request for the longest time.
+    pub fn make_room(&self) {
+        self.table().close_oldest(None);
+    }
+
+    /// Closes what takes too long, for as long as it is polled.
+    pub async fn sweep(self) {
+        let shortest = self.0.header_timeout.min(self.0.idle_timeout);
+        let pause = (shortest / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        loop {
+            sleep(pause).await;
+            let now = self.0.epoch.elapsed();
+            self.table().close_late(|state| self.too_late(state, now));
+        }
+    }
+
+    /// Why a connection in this state is closed, if it is.
+    fn too_late(&self, state: State, now: Duration) -> Option<&'static str> {
+        let (limit, reason) = match state.phase() {
+            Phase::Headers => (self.0.header_timeout, "slow"),
+            Phase::Idle => (self.0.idle_timeout, "idle"),
+            Phase::Answering => (ANSWER_TIMEOUT, "stalled"),
+            // Whoever works on the request has deadlines of its own, for the body, too.
+            Phase::Body | Phase::Working | Phase::Upgraded | Phase::Closing => return None,
+        };
+        (now.saturating_sub(state.since()) > limit).then_some(reason)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn add(&mut self, connection: Arc<Connection>, address: IpAddr) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let open = Open {
+            connection,
+            address,
+        };
+        self.open.insert(number, open);
+        *self.of.entry(address).or_default() += 1;
+        metrics::connection_opened();
+        number
+    }
+
+    /// A place that was given up for another connection is not there any more.
+    fn remove(&mut self, number: u64) {
+        let Some(open) = self.open.remove(&number) else {
+            return;
+        };
+        metrics::connection_ended();
+        if let Some(count) = self.of.get_mut(&open.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.of.remove(&open.address);
+                self.oldest.remove(&Some(open.address));
+            }
+        }
+    }
+
+    /// Closes one connection, of all or of one address. False: each has a request in work.
+    fn close_oldest(&mut self, of: Option<IpAddr>) -> bool {
+        let mut oldest = self.oldest.remove(&of).unwrap_or_default();
+        let mut closed = self.close_first(&mut oldest);
+        let is_known = oldest
+            .none_until
+            .is_some_and(|until| Instant::now() < until);
+        if closed.is_none() && !is_known {
+            oldest = self.look(of);
+            closed = self.close_first(&mut oldest);
+        }
+        if closed.is_none() {
+            oldest
+                .none_until
+                .get_or_insert_with(|| Instant::now() + PAUSE);
+        }
+        self.oldest.insert(of, oldest);
+        let Some(number) = closed else {
+            return false;
+        };
+        metrics::connection_closed("made room");
+        self.remove(number);
+        true
+    }
+
+    /// Closes the first of those that have not changed since they were looked at.
+    fn close_first(&self, oldest: &mut Oldest) -> Option<u64> {
+        while let Some((state, number)) = oldest.seen.pop_front() {
+            let open = self.open.get(&number);
+            if open.is_some_and(|open| open.connection.close_if(state)) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Looks at all connections, which the next few hundred newcomers need not do again.
+    fn look(&self, of: Option<IpAddr>) -> Oldest {
+        let mut seen: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, open)| of.is_none_or(|address| open.address == address))
+            .map(|(number, open)| (open.connection.state(), *number))
+            .filter(|(state, _)| state.may_be_closed())
+            .collect();
+        seen.sort_unstable();
+        Oldest {
+            seen: seen.into(),
+            none_until: None,
+        }
+    }
+
+    fn close_late(&mut self, too_late: impl Fn(State) -> Option<&'static str>) {
+        let late: Vec<_> = self
+            .open
+            .iter()
+            .filter_map(|(number, open)| {
+                let state = open.connection.state();
+                let reason = too_late(state)?;
+                open.connection.close_if(state).then_some((*number, reason))
+            })
+            .collect();
+        for (number, reason) in late {
+            metrics::connection_closed(reason);
+            self.remove(number);
+        }
+    }
+}
+
+/// What counts as one address: of IPv6, where everyone has as many as they like, the network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, num::NonZeroUsize};
+
+    use super::*;
+
+    fn places(most: usize, most_of_one: usize) -> Places {
+        let args = ConnectionArgs {
+            max_connections: NonZeroUsize::MAX,
+            max_connections_per_address: most_of_one,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+        };
+        Places::new(&args, most)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    /// So many places, each taken a little later than the one before.
+    fn taken(places: &Places, addresses: &[u8]) -> Vec<Place> {
+        addresses
+            .iter()
+            .filter_map(|last| {
+                std::thread::sleep(Duration::from_millis(2));
+                places.take(address(*last))
+            })
+            .collect()
+    }
+
+    fn is_open(place: &Place) -> bool {
+        place.connection().state().phase() != Phase::Closing
+    }
+
+    #[test]
+    fn the_one_without_a_request_for_the_longest_makes_room_and_none_with_one() {
+        let places = places(4, 0);
+        let taken = taken(&places, &[1, 2, 3, 4]);
+        assert!(taken[0].connection().begin_request());
+        taken[0].connection().received();
+
+        let fifth = places.take(address(5));
+        let sixth = places.take(address(6));
+
+        assert!(fifth.is_some() && sixth.is_some());
+        let open: Vec<_> = taken.iter().map(is_open).collect();
+        assert_eq!(open, [true, false, false, true]);
+        assert_eq!(places.table().open.len(), 4);
+    }
+
+    #[test]
+    fn a_newcomer_is_refused_where_each_has_a_request_in_work_and_not_afterwards() {
+        let places = places(2, 0);
+        let taken = taken(&places, &[1, 2]);
+        for place in &taken {
+            assert!(place.connection().begin_request());
+            place.connection().received();
+        }
+
+        assert!(places.take(address(3)).is_none());
+        assert!(taken.iter().all(is_open));
+        taken[1].connection().answered();
+        taken[1].connection().sent();
+        std::thread::sleep(PAUSE);
+        assert!(places.take(address(3)).is_some());
+        assert!(is_open(&taken[0]) && !is_open(&taken[1]));
+    }
+
+    #[test]
+    fn an_address_with_its_share_makes_room_for_itself() {
+        let places = places(10, 2);
+        let taken = taken(&places, &[1, 2, 2]);
+
+        let fourth = places.take(address(2));
+
+        assert!(fourth.is_some());
+        let open: Vec<_> = taken.iter().map(is_open).collect();
+        assert_eq!(open, [true, false, true]);
+    }
+
+    #[test]
+    fn places_are_given_back_once() {
+        let places = places(2, 2);
+        let first = taken(&places, &[1, 1]);
+        let second = taken(&places, &[1, 1]);
+        assert_eq!(places.table().of[&address(1)], 2);
+
+        drop(first);
+        assert_eq!(places.table().of[&address(1)], 2);
+        drop(second);
+        let table = places.table();
+        assert!(table.open.is_empty() && table.of.is_empty());
+        assert_eq!(table.oldest.len(), 0);
+    }
+
+    #[test]
+    fn each_phase_has_its_deadline() {
+        let places = places(1, 0);
+        let taken = taken(&places, &[1]);
+        let connection = taken[0].connection();
+        let reason = |seconds| places.too_late(connection.state(), Duration::from_secs(seconds));
+
+        assert_eq!((reason(9), reason(11)), (None, Some("slow")));
+        assert!(connection.begin_request());
+        assert_eq!(reason(1_000), None);
+        connection.answered();
+        assert_eq!((reason(59), reason(62)), (None, Some("stalled")));
+        connection.sent();
+        assert_eq!((reason(74), reason(77)), (None, Some("idle")));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let parsed = [
+            "2001:db8::1",
+            "2001:db8::2",
+            "2001:db8:0:1::1",
+            "::ffff:10.0.0.1",
+        ]
+        .map(|text| text.parse().map(network).ok());
+
+        assert_eq!(parsed[0], parsed[1]);
+        assert_ne!(parsed[0], parsed[2]);
+        assert_eq!(parsed[3], Some(address(1)));
+    }
+}
