@@ -29,6 +29,7 @@ mod permissions;
 mod promises;
 mod publishers;
 mod replay;
+mod replies;
 mod seen;
 mod subscriptions;
 mod worker;

@@ -67,8 +67,9 @@ pub struct ConnectionArgs {
     #[arg(long, env = "HEADER_TIMEOUT", default_value = "10s", value_parser = settings::duration)]
     pub header_timeout: Duration,
 
-    /// How long a connection is kept for the next request. Longer than the proxy in front keeps it,
-    /// or requests are lost that the proxy sends at that moment.
+    /// How long a connection is kept for the next request, and how long a client may take nothing of
+    /// its answer. Longer than the proxy in front keeps connections, or requests are lost that it
+    /// sends at the moment when they are closed.
     #[arg(long, env = "IDLE_TIMEOUT", default_value = "75s", value_parser = settings::duration)]
     pub idle_timeout: Duration,
 }
@@ -123,7 +124,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, places: &Places) -> Option<Stream>
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY can't be set");
     }
-    Some(Stream::new(stream, place))
+    Some(Stream::new(stream, place, places.idle_timeout()))
 }
 
 /// Whether only the connection that was about to be accepted is gone.

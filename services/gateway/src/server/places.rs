@@ -123,6 +123,10 @@ impl Places {
         })
     }
 
+    pub fn idle_timeout(&self) -> Duration {
+        self.0.idle_timeout
+    }
+
     /// Closes the connection that has been without a complete request for the longest time.
     pub fn make_room(&self) {
         self.table().close_oldest(None);

@@ -17,22 +17,22 @@ use tokio::{
 use super::{Connection, Place};
 use crate::metrics;
 
-/// How long a client may take nothing of what is sent to it.
-const STALL: Duration = Duration::from_secs(30);
-
 /// A socket. It outlives an upgrade, and so does its place.
 pub(super) struct Stream {
     socket: TcpStream,
     place: Place,
+    /// How long the client may take nothing of what is sent to it.
+    stall: Duration,
     /// Only while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream, place: Place) -> Self {
+    pub fn new(socket: TcpStream, place: Place, stall: Duration) -> Self {
         Self {
             socket,
             place,
+            stall,
             stalled: None,
         }
     }
@@ -51,7 +51,8 @@ impl Stream {
             self.stalled = None;
             return written;
         }
-        let deadline = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        let stall = self.stall;
+        let deadline = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
         ready!(deadline.as_mut().poll(context));
         metrics::connection_closed("stalled");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
