@@ -523,6 +523,57 @@ async fn the_topology_is_the_contract() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_dev_stack_replaces_empty_queues_of_an_older_version_and_no_others()
+-> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let connection = proto::broker::connect(&stack.uri()?, "an older version").await?;
+    let channel = connection.create_channel().await?;
+    let mut quorum = FieldTable::default();
+    quorum.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    let durable = lapin::options::QueueDeclareOptions {
+        durable: true,
+        ..lapin::options::QueueDeclareOptions::default()
+    };
+    for queue in [topology::PARKED, topology::DEAD] {
+        let declare = channel.queue_declare(queue.into(), durable, quorum.clone());
+        declare.await?;
+    }
+    let publish = channel.basic_publish(
+        "".into(),
+        topology::DEAD.into(),
+        lapin::options::BasicPublishOptions::default(),
+        b"kept",
+        lapin::BasicProperties::default(),
+    );
+    publish.await?.await?;
+    eventually("the dead letter", async || {
+        let depth = topology::depth(&channel, topology::DEAD).await?;
+        Ok((depth.messages == 1).then_some(()))
+    })
+    .await?;
+
+    let refused = dev::broker::prepare(&stack.amqp_url).await;
+    let emptied = channel.basic_get(
+        topology::DEAD.into(),
+        lapin::options::BasicGetOptions { no_ack: true },
+    );
+    let kept = emptied.await?;
+    dev::broker::prepare(&stack.amqp_url).await?;
+
+    let said = refused.err().map(|error| error.to_string());
+    assert!(said.is_some_and(|said| said.contains("1 messages are in it")));
+    assert_eq!(
+        kept.map(|message| message.data.clone()),
+        Some(b"kept".to_vec())
+    );
+    // As this version declares them: it declares them again.
+    dev::broker::prepare(&stack.amqp_url).await
+}
+
 /// Publishes 30 commands, of which the eleventh is poison, while no worker runs.
 async fn poisoned(stack: &Stack, publisher: &Publisher) -> anyhow::Result<()> {
     for n in 0..30 {

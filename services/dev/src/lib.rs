@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! up ──▶ servers (environment | docker | installed | apt) ──▶ kept ──▶ one process each
-//!  └───▶ database (schema, logins) ──▶ services (gateway, worker) ──▶ stack_env
+//!  └───▶ database (schema, logins), broker (queues) ──▶ services (gateway, worker) ──▶ stack_env
 //! test ──▶ test_servers (containers | private) ──▶ cargo test
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 #![expect(clippy::print_stderr, reason = "a program for a terminal")]
 
+pub mod broker;
 pub mod database;
 pub mod docker;
 pub mod graphiql;

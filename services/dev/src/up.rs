@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    database, graphiql,
+    broker, database, graphiql,
     kept::{Keeper, Kept},
     leftovers,
     paths::{self, free_port},
@@ -161,6 +161,7 @@ impl Stack {
         let servers = self.servers.as_ref().context("no servers")?;
         let logs = self.folder.join("logs");
         fs::create_dir_all(&logs)?;
+        broker::prepare(&servers.amqp_url).await?;
         let password = &self.state.database_password;
         let wiring = Wiring {
             programs,

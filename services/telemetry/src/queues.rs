@@ -30,7 +30,7 @@ pub const ALL: &[Labelled] = &[
 /// A channel that looks at the queues; dropped, it stops.
 #[derive(Debug)]
 pub struct Watch {
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 /// Says what the metrics mean.
@@ -62,7 +62,12 @@ impl Watch {
                 tracing::warn!(%error, "the queues are not looked at any more on this connection");
             }
         });
-        Ok(Self { _task: task })
+        Ok(Self { task })
+    }
+
+    /// Ends when the queues are not looked at any more.
+    pub async fn ended(&mut self) {
+        self.task.join_next().await;
     }
 }
 

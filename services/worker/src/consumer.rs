@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,8 +27,7 @@ use proto::{
 use telemetry::{queues, traces::Traces};
 use tokio::{
     sync::watch,
-    task::JoinSet,
-    time::{sleep, sleep_until},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -208,7 +208,11 @@ async fn session<'a>(
     let (name, in_hand) = ("connector-details-worker", Some(window.clone()));
     let connection = broker::connect_to_consume(&parts.uri, name, MAX_BODY_BYTES, in_hand).await?;
     let mut session = Session::open(&connection, parts, lanes, prefetch, window).await?;
-    let result = session.run().await;
+    let result = tokio::select! {
+        biased;
+        result = session.run() => result,
+        never = look_after(&connection) => match never {},
+    };
     // Before the session is dropped, and its consumer with it: see above.
     broker::close(&connection).await;
     result
@@ -232,9 +236,6 @@ struct Session<'s, 'a> {
     gathering: Option<Instant>,
     prefetch: u16,
     window: Arc<Window>,
-    /// Declares everything again and again.
-    _topology: JoinSet<()>,
-    _watch: queues::Watch,
 }
 
 impl<'s, 'a> Session<'s, 'a> {
@@ -246,13 +247,9 @@ impl<'s, 'a> Session<'s, 'a> {
         window: Arc<Window>,
     ) -> Result<Self, SessionError> {
         let channel = within_deadline(connection.create_channel()).await?;
-        tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
+        timeout(broker::DEADLINE, topology::declare(&channel))
             .await
             .map_err(|_| BrokerError::Deadline)??;
-        let mut topology = JoinSet::new();
-        topology.spawn(keep_topology(
-            within_deadline(connection.create_channel()).await?,
-        ));
         let consumer = consume(&channel, CONSUMERS[0], prefetch).await?;
         let successor = if prefetch == SAFE_PREFETCH {
             // At once, so that no other worker's comes between.
@@ -273,8 +270,6 @@ impl<'s, 'a> Session<'s, 'a> {
             gathering: None,
             prefetch,
             window,
-            _topology: topology,
-            _watch: queues::Watch::start(connection, queues::ALL).await?,
         })
     }
 
@@ -471,18 +466,31 @@ impl<'s, 'a> Session<'s, 'a> {
     }
 }
 
-/// Declares everything again and again. The broker tells a consumer that its queue is gone, and nobody
-/// that an exchange or another queue is.
-async fn keep_topology(channel: Channel) {
+/// Declares everything again and again, and tells how much waits in each queue.
+async fn look_after(connection: &Connection) -> Infallible {
+    let (never, _) = tokio::join!(keep_topology(connection), watch_queues(connection));
+    never
+}
+
+/// The broker tells a consumer that its queue is gone, and nobody that an exchange or another queue is.
+async fn keep_topology(connection: &Connection) -> Infallible {
+    loop {
+        if let Ok(channel) = within_deadline(connection.create_channel()).await
+            && let Err(error) = declare_again(&channel).await
+        {
+            tracing::warn!(%error, "an exchange or a queue can't be declared again");
+        }
+        sleep(DECLARE_AGAIN).await;
+    }
+}
+
+/// Ends with the first object that can't be declared; the channel is closed then.
+async fn declare_again(channel: &Channel) -> Result<Infallible, TopologyError> {
     loop {
         sleep(DECLARE_AGAIN).await;
-        match tokio::time::timeout(broker::DEADLINE, topology::declare(&channel)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "exchanges and queues are not looked after on this connection");
-                return;
-            }
-            Err(_) => tracing::debug!("the broker is slow to declare what is there"),
+        // A broker that is slow does it later.
+        if let Ok(declared) = timeout(broker::DEADLINE, topology::declare(channel)).await {
+            declared?;
         }
     }
 }
@@ -496,6 +504,16 @@ async fn consume(channel: &Channel, name: &str, prefetch: u16) -> Result<Consume
         FieldTable::default(),
     ))
     .await
+}
+
+async fn watch_queues(connection: &Connection) -> Infallible {
+    loop {
+        if let Ok(mut watch) = queues::Watch::start(connection, queues::ALL).await {
+            // With a queue that is missing, until it comes back.
+            watch.ended().await;
+        }
+        sleep(DECLARE_AGAIN).await;
+    }
 }
 
 async fn until(time: Option<Instant>) {

@@ -6,9 +6,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::BasicPublishOptions,
@@ -53,6 +55,8 @@ enum NotAnnounced {
     Refused,
     #[error("no connection to the broker")]
     Disconnected,
+    #[error("announcing events panicked; this is a fault of the worker")]
+    Panicked,
     #[error("an event can't be written: {0}")]
     Unwritable(#[from] serde_json::Error),
 }
@@ -68,7 +72,8 @@ pub async fn announce(store: Store, answers: Answers, news: News, stop: Cancella
     let mut first = None;
     loop {
         let last = stop.is_cancelled();
-        if let Err(error) = announcer.round(first.take()).await {
+        let round = AssertUnwindSafe(announcer.round(first.take())).catch_unwind();
+        if let Err(error) = round.await.unwrap_or(Err(NotAnnounced::Panicked)) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "events are not announced at the moment; they are kept"

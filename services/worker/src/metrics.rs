@@ -15,6 +15,9 @@ use telemetry::{metrics::Look, queues};
 
 use crate::health::Needs;
 
+/// Why the broker gives a command up.
+pub(crate) const DEATHS: [&str; 4] = ["delivery_limit", "expired", "rejected", "unknown"];
+
 /// Says what the metrics mean.
 pub fn describe() {
     queues::describe();
@@ -87,6 +90,16 @@ pub fn describe() {
         "connector_details_database_up",
         "1 while the database answers and has the schema"
     );
+    begin_at_zero();
+}
+
+/// Counts nothing yet. An alert on an increase sees none where a counter appears with its first count.
+fn begin_at_zero() {
+    for reason in DEATHS {
+        counter!("connector_details_dead_letters_total", "reason" => reason).increment(0);
+    }
+    counter!("connector_details_not_parked_total").increment(0);
+    counter!("connector_details_broken_sessions_total").increment(0);
 }
 
 /// When the oldest command in hand was published, in seconds since 1970; 0 where none is in hand.
