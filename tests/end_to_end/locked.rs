@@ -108,7 +108,7 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
         let since = Instant::now();
         publish_others(&publisher, &name, 20).await?;
         others_are_answered(&mut publisher, &name, 20, since).await?;
-        sleep(Duration::from_millis(1000)).await;
+        sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(decided(&stack, LOCKED).await?, 1);
     assert_eq!(decided(&stack, "clash").await?, 0);
