@@ -97,7 +97,7 @@ impl Settler {
             statements,
             spans,
         } = decided;
-        let redelivered = batch.iter().filter(|taken| taken.is_redelivered()).count();
+        let mut redelivered = 0;
         let mut counts = Counts::default();
         let mut locked = Vec::new();
         for (taken, progress) in batch.into_iter().zip(verdicts?) {
@@ -105,6 +105,7 @@ impl Settler {
                 locked.push(taken);
                 continue;
             };
+            redelivered += usize::from(taken.is_redelivered());
             let Taken {
                 message, delivery, ..
             } = taken;
