@@ -108,7 +108,7 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
         let since = Instant::now();
         publish_others(&publisher, &name, 20).await?;
         others_are_answered(&mut publisher, &name, 20, since).await?;
-        sleep(Duration::from_millis(1000)).await;
+        sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(decided(&stack, LOCKED).await?, 1);
     assert_eq!(decided(&stack, "clash").await?, 0);
@@ -187,8 +187,12 @@ async fn a_worker_that_starts_while_a_record_is_locked_serves_the_others() -> an
     for name in ["after", "after that"] {
         // The one that stands by first: one that takes over for a moment alone would put what it has in
         // hand behind the others.
-        for worker in stack.workers.drain(..).rev() {
-            worker.signal(Signal::SIGKILL)?;
+        while let Some(worker) = stack.workers.pop() {
+            if stack.workers.is_empty() {
+                worker.signal(Signal::SIGKILL)?;
+            } else {
+                assert!(worker.stop().await?);
+            }
         }
         publish_others(&publisher, name, 20).await?;
         // One of them stands by.

@@ -6,13 +6,13 @@ use std::{
     os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
 use proto::topology;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
-use tests::{eventually, load::Load, publisher::Publisher, rig::Rig};
+use tests::{eventually, load::Load, publisher::Publisher, report::Report, rig::Rig};
 
 use crate::{CLIENTS, command, seconds};
 
@@ -23,6 +23,10 @@ async fn finish(rig: &Rig, mut load: Load, fault: &str, felt: usize) -> anyhow::
     let report = load.finish(&rig.database().await?).await?;
     report.tell(fault)?;
     anyhow::ensure!(held(rig)? > felt, "{fault}: it was not felt");
+    nothing_was_lost(rig, fault, &report).await
+}
+
+async fn nothing_was_lost(rig: &Rig, fault: &str, report: &Report) -> anyhow::Result<()> {
     anyhow::ensure!(report.refused + report.unknown == 0, "{report:?}");
     let parked = rig.publisher().await?.get(topology::PARKED).await?;
     anyhow::ensure!(parked.is_none(), "{fault}: a good command was parked");
@@ -31,11 +35,8 @@ async fn finish(rig: &Rig, mut load: Load, fault: &str, felt: usize) -> anyhow::
 
 /// How often the worker held commands back so far.
 fn held(rig: &Rig) -> anyhow::Result<usize> {
-    Ok(rig.logged("can't decide now")? + rig.logged(LOCKED)?)
+    rig.logged("can't decide now")
 }
-
-/// What the worker says of commands whose record is locked.
-const LOCKED: &str = "wait for records that somebody else's transaction has locked";
 
 async fn execute(database: &PgPool, statements: &[&str]) -> anyhow::Result<()> {
     let mut owner = database.acquire().await?;
@@ -172,7 +173,7 @@ async fn deadlocked() -> anyhow::Result<()> {
         rig.api()?.save(&command(process, "x")).await?.record()?;
     }
     execute(&database, &GREEDY).await?;
-    let load = rig.load(CLIENTS).await?;
+    let mut load = rig.load(CLIENTS).await?;
 
     let mut other = PgConnection::connect(&rig.servers.database_url).await?;
     let mut transaction = other.begin().await?;
@@ -187,11 +188,16 @@ async fn deadlocked() -> anyhow::Result<()> {
         .publish(body, Publisher::properties("greedy"))
         .await?;
     worker_waits(&database).await?;
+    let since = Instant::now();
     lock("lock a").execute(&mut *transaction).await?;
+    let waited = since.elapsed();
     transaction.commit().await?;
 
-    finish(&rig, load, "deadlock with another client", 0).await?;
-    assert!(rig.logged(LOCKED)? > 0, "nobody waited");
+    load.recovers().await?;
+    let report = load.finish(&database).await?;
+    report.tell("deadlock with another client")?;
+    nothing_was_lost(&rig, "deadlock", &report).await?;
+    assert!(waited > Duration::from_millis(50), "there was no deadlock");
     let saved: Vec<String> = sqlx::query_scalar(
         "select client_id from connector_details where process_id like 'lock %'
          order by process_id",

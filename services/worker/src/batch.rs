@@ -210,3 +210,86 @@ async fn store_once(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::{Command, Kind};
+
+    use super::*;
+
+    /// A save of a record under an id, with this many bytes of details and some.
+    fn change(record: &str, id: &str, bytes: usize) -> Result<Change, Fault> {
+        let body = serde_json::json!({
+            "integrationPackInstanceId": "i", "processId": record, "envId": "e",
+            "connectionId": "c", "catalogGuid": "3f8a1d9e-0c1b-4a52-9d6e-5b7c8d9e0f1a",
+            "isTokenGenerated": false, "clientId": "x", "clientSecret": proto::MASK,
+            "oauthConnectorDetails":
+                format!(r#"{{"baseURL":"https://example.com","n":"{}"}}"#, "x".repeat(bytes)),
+        });
+        let first = |mut faults: Vec<Fault>| faults.swap_remove(0);
+        let command = Command::decode(Kind::Save, body.to_string().as_bytes()).map_err(first)?;
+        Ok(Change {
+            command_id: CommandId::new(id.to_owned())?,
+            fingerprint: command.fingerprint(),
+            command,
+            updated_by: None,
+            source: None,
+            traceparent: None,
+        })
+    }
+
+    /// The ids that go into the statements of a batch.
+    fn statements(changes: &[Change]) -> Vec<Vec<&str>> {
+        let mut all = Vec::new();
+        let mut open: Indexed<'_> = changes.iter().enumerate().collect();
+        while !open.is_empty() {
+            let (statement, later) = one_statement(open);
+            let ids = statement
+                .iter()
+                .map(|(_, change)| change.command_id.as_str());
+            all.push(ids.collect());
+            open = later;
+        }
+        all
+    }
+
+    #[test]
+    fn what_shares_a_record_or_an_id_is_in_a_later_statement() -> Result<(), Fault> {
+        let changes = [
+            change("a", "1", 1)?,
+            change("a", "2", 1)?,
+            change("b", "2", 1)?,
+            change("b", "3", 1)?,
+            change("c", "4", 1)?,
+        ];
+
+        let statements = statements(&changes);
+
+        assert_eq!(
+            statements,
+            [vec!["1", "4"], vec!["2"], vec!["2"], vec!["3"]]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_statement_is_bounded_in_bytes_and_order_is_kept_across_the_bound() -> Result<(), Fault> {
+        const LARGE: usize = 60_000;
+        let mut changes = Vec::new();
+        for number in 0..150 {
+            changes.push(change(&number.to_string(), &number.to_string(), LARGE)?);
+        }
+        // Small, and behind one that does not fit.
+        changes.push(change("149", "last", 1)?);
+
+        let statements = statements(&changes);
+
+        assert_eq!(statements.len(), 4);
+        for statement in &statements {
+            assert!(statement.len() * LARGE <= STATEMENT_BYTES);
+        }
+        assert_eq!(statements.concat().len(), 151);
+        assert_eq!(statements[3], ["last"], "after the one for its record");
+        Ok(())
+    }
+}

@@ -98,7 +98,7 @@ impl Settler {
             statements,
             spans,
         } = decided;
-        let redelivered = batch.iter().filter(|taken| taken.is_redelivered()).count();
+        let mut redelivered = 0;
         let mut counts = Counts::default();
         let mut locked = Vec::new();
         for (taken, progress) in batch.into_iter().zip(verdicts?) {
@@ -106,6 +106,7 @@ impl Settler {
                 locked.push(taken);
                 continue;
             };
+            redelivered += usize::from(taken.is_redelivered());
             self.aside.remove(&taken.delivery.delivery_tag);
             counts.add(verdict.kind);
             let envelope = &taken.message.envelope;
