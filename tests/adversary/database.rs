@@ -40,7 +40,9 @@ async fn publish(publisher: &Publisher, process_id: &str, number: i64) -> anyhow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_takes_no_writes_costs_no_command() -> anyhow::Result<()> {
-    let attack = Attack::begin().await?;
+    // Commands go back to the broker after a second, and not after minutes, and have to stay there.
+    let soon = vec![("FAILPOINT", "hold:1".to_owned())];
+    let attack = Attack::on_worker_with(soon).await?;
     let publisher = attack.stack.publisher().await?;
     let mut owner = PgConnection::connect(&attack.stack.database_url).await?;
     let name = &attack.stack.vhost;

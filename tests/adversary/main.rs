@@ -18,7 +18,7 @@
 //! | messages that no library reads | `messages::messages_with_large_headers_affect_themselves_alone`, `messages::messages_that_are_not_utf_8_affect_themselves_alone`, `messages::messages_with_nested_headers_affect_themselves_alone` |
 //! | looking at what is parked | `parked::who_looks_at_what_is_parked_leaves_all_of_it` |
 //! | replaying what is older than the record | `parked::a_parked_command_undoes_no_later_save_unless_told_to` |
-//! | much to be parked | `parked::a_flood_of_what_has_to_be_parked_does_not_fill_the_worker` |
+//! | much to be parked | `parked::a_flood_of_what_has_to_be_parked_does_not_fill_the_worker`, `parked::what_has_to_be_parked_delays_nobody` |
 //! | `priority` | `parked::a_priority_is_refused_and_overtakes_nothing` |
 //! | `expiration` | `parked::an_expired_command_is_parked_as_such_and_answered` |
 //! | a database that takes no writes | `database::a_database_that_takes_no_writes_costs_no_command` |

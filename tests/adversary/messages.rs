@@ -46,13 +46,16 @@ async fn publish_good(raw: &mut RawAmqp, place: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many of the good commands were applied.
-async fn applied(attack: &Attack) -> anyhow::Result<i64> {
-    let count = "select count(*) from connector_details_changes where catalog_guid = $1";
-    Ok(sqlx::query_scalar(count)
+/// How many commands were applied whose ids are like this.
+async fn applied(attack: &Attack, ids: &str) -> anyhow::Result<u64> {
+    let count = "select count(*) from connector_details_changes
+         where catalog_guid = $1 and command_id like $2";
+    let count: i64 = sqlx::query_scalar(count)
         .bind(SPACE)
+        .bind(ids)
         .fetch_one(&attack.stack.database)
-        .await?)
+        .await?;
+    Ok(count.try_into()?)
 }
 
 /// How many messages are kept for an operator.
@@ -72,9 +75,9 @@ async fn affect_themselves_alone(kind: &str) -> anyhow::Result<()> {
     let mut raw = RawAmqp::connect(&attack.stack.uri()?).await?;
     let hostile = hostile(kind);
     ensure!(!hostile.is_empty(), "no message is meant by {kind}");
-    let good = i64::try_from(2 * GOOD)?;
+    let good = 2 * GOOD as u64;
 
-    publish_good(&mut raw, "in front").await?;
+    publish_good(&mut raw, "good in front").await?;
     for (name, properties) in &hostile {
         let (properties, body) = (properties.encode(), sample_with("processId", *name));
         let body = body.to_string();
@@ -83,11 +86,10 @@ async fn affect_themselves_alone(kind: &str) -> anyhow::Result<()> {
             .await?;
         ensure!(confirm == Confirm::Ack, "{confirm:?}: {name}");
     }
-    publish_good(&mut raw, "behind").await?;
+    publish_good(&mut raw, "good behind").await?;
     let published = Instant::now();
     eventually("the good commands to be applied", async || {
-        let applied = applied(&attack).await?;
-        ensure!(applied <= good, "a hostile message was applied");
+        let applied = applied(&attack, "good %").await?;
         ensure!(
             applied == good || published.elapsed() < APPLIED_WITHIN,
             "{applied} of {good} applied in {APPLIED_WITHIN:?}"
@@ -96,10 +98,14 @@ async fn affect_themselves_alone(kind: &str) -> anyhow::Result<()> {
     })
     .await?;
 
-    eventually("all of them to be kept for an operator", async || {
-        let kept = kept(&attack).await?;
-        Ok((kept == hostile.len() as u64).then_some(()))
-    })
+    // Headers that are only many can be read, where frames are large enough; then it is a command.
+    eventually(
+        "the others to be applied or kept for an operator",
+        async || {
+            let found = kept(&attack).await? + applied(&attack, "hostile").await?;
+            Ok((found == hostile.len() as u64).then_some(()))
+        },
+    )
     .await?;
     let redelivered = counter(attack.worker()?, "connector_details_redeliveries_total").await?;
     ensure!(redelivered < 10.0, "{redelivered} good ones came twice");

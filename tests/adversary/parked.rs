@@ -103,16 +103,22 @@ async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Resul
     attack.harmed_nobody().await
 }
 
+/// A command that is refused, as large as one may be.
+fn large_and_invalid() -> String {
+    let mut body = sample_with("envId", "");
+    let filling = "x".repeat(60 * 1024);
+    body["oauthConnectorDetails"] = json!({ "authParams": { "a": filling } }).to_string().into();
+    body.to_string()
+}
+
+/// A flood delays whoever is behind it in the queue; it must not stop anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::Result<()> {
     const FLOOD: u64 = 300;
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.worker()?)?;
     let publisher = attack.stack.publisher().await?;
-    let mut body = sample_with("envId", "");
-    let filling = "x".repeat(60 * 1024);
-    body["oauthConnectorDetails"] = json!({ "authParams": { "a": filling } }).to_string().into();
-    let body = body.to_string();
+    let body = large_and_invalid();
 
     for number in 0..FLOOD {
         let properties = Publisher::properties(&format!("flood {number}"));
@@ -125,6 +131,25 @@ async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::
 
     let grew = memory.grew_mib()?;
     ensure!(grew < 128, "{grew} MiB more");
+    attack.stopped_nobody_for_good().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_to_be_parked_delays_nobody() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let mut publisher = attack.stack.publisher().await?;
+    let body = large_and_invalid();
+
+    // Not more at once than a debug build deals with in half a second.
+    for round in 0..10 {
+        for number in 0..8 {
+            let properties = Publisher::properties(&format!("{round} {number}"));
+            publisher.publish(&body, properties).await?;
+        }
+        let last = Publisher::properties(&format!("{round} last"));
+        let reply = publisher.ask(&body, last).await?;
+        ensure!(reply["outcome"] == "refused", "{reply}");
+    }
     attack.harmed_nobody().await
 }
 

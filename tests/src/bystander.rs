@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Api, SPACE, sample_with},
     processes::Processes,
-    stack::{Process, Stack},
+    stack::{Process, Stack, Variables},
 };
 
 /// The Space of whoever is not attacked.
@@ -60,6 +60,20 @@ impl Attack {
         let mut stack = Stack::bare().await?;
         stack.start_worker().await?;
         stack.gateway = Some(stack.gate(variables).await?);
+        Self::on(stack, turn).await
+    }
+
+    /// Begins, against a worker with these variables beside the usual ones.
+    ///
+    /// # Errors
+    /// As [`Attack::begin`].
+    pub async fn on_worker_with(variables: Variables) -> anyhow::Result<Self> {
+        let turn = ONE_AT_A_TIME.lock().await;
+        let mut stack = Stack::bare().await?;
+        let worker = stack.worker_with(variables)?;
+        worker.becomes("ready").await?;
+        stack.workers.push(worker);
+        stack.start_gateway().await?;
         Self::on(stack, turn).await
     }
 
