@@ -41,13 +41,7 @@ impl OauthConnectorDetails {
         secret: &ClientSecret,
         client_id: Option<&ClientId>,
     ) -> Result<Self, Vec<Fault>> {
-        let members = check(text).map_err(|broken| {
-            let faults = broken.into_iter().map(|Broken { key, rule }| Fault {
-                key: key.map(ToOwned::to_owned),
-                ..Fault::value(Self::FIELD, rule)
-            });
-            faults.collect::<Vec<_>>()
-        })?;
+        let members = check(text).map_err(faults)?;
         let masked = mask::mask(
             text,
             &members,
@@ -57,6 +51,11 @@ impl OauthConnectorDetails {
         if masked.len() > MAX_BYTES {
             let rule = "must be at most 65536 bytes of UTF-8, its secrets masked";
             return Err(vec![Fault::value(Self::FIELD, rule)]);
+        }
+        if masked != text {
+            // A mask may stand where the host of a URL begins or ends. What is stored has to be what
+            // can be saved again.
+            check(&masked).map_err(faults)?;
         }
         Ok(Self(masked))
     }
@@ -115,6 +114,14 @@ impl fmt::Debug for OauthConnectorDetails {
 struct Broken {
     key: Option<&'static str>,
     rule: &'static str,
+}
+
+fn faults(broken: Vec<Broken>) -> Vec<Fault> {
+    let fault = |Broken { key, rule }: Broken| Fault {
+        key: key.map(ToOwned::to_owned),
+        ..Fault::value(OauthConnectorDetails::FIELD, rule)
+    };
+    broken.into_iter().map(fault).collect()
 }
 
 /// The members of the object that a text is.

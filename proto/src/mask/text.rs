@@ -158,6 +158,8 @@ impl<'a> Scanner<'a> {
     fn ends_authority(&self, byte: u8, at: usize) -> bool {
         match byte {
             b'/' | b'\\' | b'?' | b'#' => true,
+            // A pair's value stood there, perhaps with a `/` in it that ended the authority.
+            b'=' => self.text[at + 1..].starts_with(MASK),
             // `jdbc:sqlserver://host:1433;password=p@ss`
             b';' => self.form == Form::List && self.ends_a_pair(at),
             _ => self.form != Form::Url && is_edge(byte),
