@@ -373,12 +373,10 @@ fn written(secret: &str, form: usize, mut choice: u64) -> String {
             escapes
         };
         match (form, c) {
-            (0, _) => written.push(c),
             (1, '\n') => written += "\r\n",
-            (1, _) => written.push(c),
             (2, ' ') => written.push('+'),
             (2, '\n') => written += "%0D%0A",
-            (2 | 3, 'a'..='z' | 'A'..='Z' | '0'..='9') => written.push(c),
+            (0 | 1, _) | (2 | 3, 'a'..='z' | 'A'..='Z' | '0'..='9') => written.push(c),
             (2 | 3, _) => written += &encoded(form == 2),
             _ if c.is_ascii_alphanumeric() && choice & 1 == 0 => written.push(c),
             _ => written += &encoded(choice & 2 == 0),

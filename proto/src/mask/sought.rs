@@ -11,12 +11,15 @@
 //! into a mask. So what is left between two masks holds no occurrence when it is looked at alone,
 //! and masking twice is masking once.
 
+mod tokens;
+
 use std::ops::Range;
 
 use secrecy::zeroize::Zeroizing;
 
-use super::{PLATFORM_MASKS, percent, steps};
+use super::{PLATFORM_MASKS, steps};
 use crate::secret::MASK;
+use tokens::Tokens;
 
 /// A shorter secret would be found by accident: one of `A` must not eat half of the details.
 pub const SHORTEST_SEARCHED_BYTES: usize = 8;
@@ -173,176 +176,5 @@ impl Needle {
     }
 }
 
-/// A byte that a text stands for, and its place in the text.
-struct Token {
-    byte: u8,
-    start: usize,
-    end: usize,
-}
-
-impl Token {
-    /// A form has `+` for a space.
-    fn folded(&self) -> u8 {
-        if self.byte == b'+' { b' ' } else { self.byte }
-    }
-}
-
-/// The bytes of a text, `\r\n` as `\n`, and escapes resolved where it is percent-encoded.
-#[derive(Clone)]
-struct Tokens<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    encoded: bool,
-}
-
-impl Tokens<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let rest = self.bytes.get(self.at..)?;
-        if self.encoded
-            && let Some(byte) = percent::escape(rest)
-        {
-            self.at += 3;
-            return Some(byte);
-        }
-        let byte = *rest.first()?;
-        self.at += 1;
-        Some(byte)
-    }
-}
-
-impl Iterator for Tokens<'_> {
-    type Item = Token;
-
-    fn next(&mut self) -> Option<Token> {
-        steps::count(1);
-        let start = self.at;
-        let mut byte = self.byte()?;
-        if byte == b'\r' {
-            let end = self.at;
-            if self.byte() == Some(b'\n') {
-                byte = b'\n';
-            } else {
-                self.at = end;
-            }
-        }
-        Some(Token {
-            byte,
-            start,
-            end: self.at,
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found<'a>(secret: &str, text: &'a str) -> Vec<&'a str> {
-        Sought::submitted(secret, "the client").map_or_else(Vec::new, |sought| {
-            let places = sought.places(text).into_iter();
-            places.map(|place| &text[place]).collect()
-        })
-    }
-
-    #[test]
-    fn a_secret_is_found_in_each_of_its_forms() {
-        let pem = "-----BEGIN KEY-----\nab+/=\n-----END KEY-----\n";
-        let table: [(&str, &str, &[&str]); 14] = [
-            (
-                "hunter2-hunter2",
-                "a hunter2-hunter2!",
-                &["hunter2-hunter2"],
-            ),
-            (
-                " hunter2-hunter2\n",
-                "xhunter2-hunter2y",
-                &["hunter2-hunter2"],
-            ),
-            (
-                pem,
-                "<-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY----->",
-                &["-----BEGIN KEY-----\r\nab+/=\r\n-----END KEY-----"],
-            ),
-            (
-                "line one\r\nline two",
-                "line one\nline two",
-                &["line one\nline two"],
-            ),
-            (
-                "p@ss/w&rd",
-                "p%40ss%2fw%26rd p%40ss%2Fw%26rd",
-                &["p%40ss%2fw%26rd", "p%40ss%2Fw%26rd"],
-            ),
-            (
-                "hunter2-hunter2",
-                "%68unter2-hunter%32",
-                &["%68unter2-hunter%32"],
-            ),
-            (
-                "p ss+w rd",
-                "p+ss%2Bw+rd p%20ss%2bw%20rd p%20ss+w%20rd",
-                &["p+ss%2Bw+rd", "p%20ss%2bw%20rd", "p%20ss+w%20rd"],
-            ),
-            (
-                "line one\nline two",
-                "line%20one%0D%0Aline+two",
-                &["line%20one%0D%0Aline+two"],
-            ),
-            (
-                "sécrét-é",
-                "s%C3%A9cr%c3%a9t-%C3%A9 sécrét-é",
-                &["s%C3%A9cr%c3%a9t-%C3%A9", "sécrét-é"],
-            ),
-            (
-                "%41%42%43",
-                "x%41%42%43 and %2541%2542%2543",
-                &["%41%42%43", "%2541%2542%2543"],
-            ),
-            ("abababab", "xabababababy", &["ababababab"]),
-            (
-                "aaaaaaaa",
-                "aaaaaaaaaaaaaaaaaaaa",
-                &["aaaaaaaaaaaaaaaaaaaa"],
-            ),
-            ("abcdefgh", "abcdefghabcdefgh", &["abcdefgh", "abcdefgh"]),
-            ("abcdef12", "100%abcdef12", &["abcdef12"]),
-        ];
-        for (secret, text, expected) in table {
-            assert_eq!(found(secret, text), expected, "{secret} in {text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_secret_is_not_looked_for() {
-        for secret in [
-            "",
-            "short",
-            " short      ",
-            MASK,
-            "the client",
-            " the client ",
-            "[[HIDDEN]]",
-            "[Hidden]",
-        ] {
-            assert!(
-                Sought::submitted(secret, "the client").is_none(),
-                "{secret}"
-            );
-        }
-        assert!(Sought::any_length("short", "the client").is_some());
-        assert!(Sought::any_length(" ", "the client").is_none());
-    }
-
-    #[test]
-    fn no_place_touches_a_mask() {
-        assert_eq!(found("ClientSecret", MASK), Vec::<&str>::new());
-        assert_eq!(
-            found("dummyClient", "dummyClient dummyClientSecret"),
-            ["dummyClient"]
-        );
-        assert_eq!(
-            found("dummyClientSecret-and-more", "dummyClientSecret-and-more"),
-            ["-and-more"]
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,44 @@
+//! The signs that names and values are told by.
+
+use crate::{
+    mask::{is_mask, percent, steps},
+    secret::MASK,
+};
+
+/// What separates the parameters of a URL.
+pub(super) fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'?' | b'#' | b'&' | b';')
+}
+
+/// What ends a word, and a URL in the middle of text.
+pub(super) fn is_edge(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>')
+}
+
+/// The kind of a quote that begins, and the byte that ends it.
+pub(super) fn closes(quote: u8) -> Option<(usize, u8)> {
+    match quote {
+        b'"' => Some((0, b'"')),
+        b'\'' => Some((1, b'\'')),
+        b'{' => Some((2, b'}')),
+        _ => None,
+    }
+}
+
+/// Whether a name and `=` stand at the start of `rest`.
+pub(super) fn begins_a_pair(rest: &[u8]) -> bool {
+    let is_name = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || byte.is_ascii_whitespace()
+            || matches!(byte, b'_' | b'-' | b'.' | b'%' | b'[' | b']')
+    };
+    let name = rest.iter().take_while(|byte| is_name(byte)).count();
+    steps::count(name + 1);
+    name > 0 && rest.get(name) == Some(&b'=')
+}
+
+/// Whether a value is a mask, percent-encoded perhaps.
+pub(super) fn holds_a_mask(value: &str) -> bool {
+    const LONGEST: usize = 3 * MASK.len();
+    value.len() <= LONGEST && is_mask(&percent::decoded(value))
+}
