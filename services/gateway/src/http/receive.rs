@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, HttpBody as _},
+    body::Body,
     http::{HeaderMap, Method, StatusCode, Uri},
 };
 use http_body_util::BodyExt as _;
@@ -70,10 +70,6 @@ async fn read(body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>
 }
 
 async fn collect(mut body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>, Refused> {
-    // A body that says how large it is need not be read to know that it is too large.
-    if body.size_hint().lower() > u64::try_from(most_bytes).unwrap_or(u64::MAX) {
-        return Err(too_large());
-    }
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame.map_err(|_| unread())?.into_data() else {

@@ -7,6 +7,7 @@ use std::{
     any::TypeId,
     future::{Future, ready},
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ use axum::{
     routing::get,
 };
 use futures_util::{
-    FutureExt as _, SinkExt as _, Stream, StreamExt as _,
+    FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
 use proto::envelope::since_epoch;
@@ -101,11 +102,44 @@ async fn websocket(
         .on_upgrade(move |socket| converse(app, headers, socket, stranger))
 }
 
-/// What a socket has once it has shown a token.
+/// What a socket gets once it has shown a token.
 struct Known {
     expires: u64,
-    /// Its place among the sockets.
+    /// Its place among the sockets, kept until it ends.
+    #[expect(dead_code, reason = "it is given back when it is dropped")]
     place: Share,
+}
+
+/// How long a socket may stay: as a stranger, or as long as its token is good.
+struct Stay {
+    stranger: Option<OwnedSemaphorePermit>,
+    known: Option<Known>,
+    until: Instant,
+}
+
+impl Stay {
+    fn as_stranger(place: OwnedSemaphorePermit) -> Self {
+        Self {
+            stranger: Some(place),
+            known: None,
+            until: Instant::now() + INIT_DEADLINE,
+        }
+    }
+
+    fn as_known(&mut self, known: Known) {
+        let left = known.expires.saturating_sub(since_epoch().as_secs());
+        self.until = Instant::now() + Duration::from_secs(left) + AFTER_EXPIRY;
+        self.known = Some(known);
+        self.stranger = None;
+    }
+
+    /// Why it ends.
+    fn end(&self) -> Message {
+        match self.known {
+            Some(_) => close(4403, "The token has expired.".to_owned()),
+            None => close(4408, "Connection initialisation timeout".to_owned()),
+        }
+    }
 }
 
 async fn converse(
@@ -115,7 +149,7 @@ async fn converse(
     stranger: OwnedSemaphorePermit,
 ) {
     let (mut sink, messages) = socket.split();
-    let (known, mut becomes_known) = oneshot::channel();
+    let (known, becomes_known) = oneshot::channel();
     let stopped = app.stop.clone();
     let operations = Operations {
         app: app.clone(),
@@ -133,39 +167,46 @@ async fn converse(
             data.insert(caller);
             Ok(data)
         });
-    let mut answers = Box::pin(answers.take_until(stopped.cancelled_owned()));
-    let (mut stranger, mut _place) = (Some(stranger), None);
-    let mut deadline = Box::pin(sleep_until(Instant::now() + INIT_DEADLINE));
-    let closing = loop {
-        let answer = tokio::select! {
-            answer = answers.next() => answer,
-            Ok(Known { expires, place }) = &mut becomes_known, if stranger.is_some() => {
-                stranger = None;
-                _place = Some(place);
-                let left = Duration::from_secs(expires.saturating_sub(since_epoch().as_secs()));
-                deadline.as_mut().reset(Instant::now() + left + AFTER_EXPIRY);
-                continue;
-            }
-            () = &mut deadline => break Some(match stranger {
-                Some(_) => (4408, "Connection initialisation timeout"),
-                None => (4403, "The token has expired."),
-            }),
-        };
-        let Some(answer) = answer else { break None };
-        match timeout(SEND_DEADLINE, sink.send(message(answer))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
-        }
-    };
-    // Its subscriptions end now, however long the client takes to close its side.
-    drop(answers);
+    let answers = answers.take_until(stopped.cancelled_owned()).map(message);
+    let stay = Stay::as_stranger(stranger);
+    let last = tell(&mut sink, answers, stay, becomes_known).await;
     let close = async {
-        if let Some((code, reason)) = closing {
-            let _ = sink.send(close(code, reason.into())).await;
+        if let Some(last) = last {
+            let _ = sink.send(last).await;
         }
         sink.close().await
     };
     let _ = timeout(SEND_DEADLINE, close).await;
+}
+
+/// Sends what there is to say, until one side ends it. Subscriptions have ended then, however long
+/// the client takes to close its side. Returns the last word, if there is one.
+async fn tell(
+    sink: &mut (impl Sink<Message> + Unpin),
+    answers: impl Stream<Item = Message>,
+    mut stay: Stay,
+    mut becomes_known: oneshot::Receiver<Known>,
+) -> Option<Message> {
+    let mut answers = pin!(answers);
+    let mut is_asked = false;
+    loop {
+        let answer = tokio::select! {
+            answer = answers.next() => answer?,
+            known = &mut becomes_known, if !is_asked => {
+                is_asked = true;
+                // Without one, the next answer says that the token is no good.
+                if let Ok(known) = known {
+                    stay.as_known(known);
+                }
+                continue;
+            }
+            () = sleep_until(stay.until) => return Some(stay.end()),
+        };
+        match timeout(SEND_DEADLINE, sink.send(answer)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return None,
+        }
+    }
 }
 
 fn message(answer: WsMessage) -> Message {

@@ -81,6 +81,9 @@ impl Share {
     /// # Errors
     /// There are not so many left. Nothing more was taken.
     pub fn grow(&mut self, count: usize) -> Result<(), Full> {
+        if count == 0 {
+            return Ok(());
+        }
         let limits = &self.shares.0;
         let mut taken = self.shares.lock();
         let each = taken.each.get(&self.bearer).copied().unwrap_or_default();
@@ -91,9 +94,7 @@ impl Share {
             return Err(Full::All);
         }
         taken.all += count;
-        if count > 0 {
-            taken.each.insert(self.bearer, each + count);
-        }
+        taken.each.insert(self.bearer, each + count);
         drop(taken);
         self.count += count;
         Ok(())
@@ -102,6 +103,9 @@ impl Share {
     /// Gives some of it back.
     pub fn shrink(&mut self, count: usize) {
         let count = count.min(self.count);
+        if count == 0 {
+            return;
+        }
         self.count -= count;
         let mut taken = self.shares.lock();
         taken.all = taken.all.saturating_sub(count);
