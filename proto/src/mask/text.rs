@@ -27,7 +27,7 @@ mod syntax;
 use std::ops::Range;
 
 use super::{names::Named, percent, steps};
-use crate::urls;
+use crate::{secret::MASK, urls};
 use syntax::{begins_a_pair, closes, holds_a_mask, is_edge, is_separator};
 
 /// The places of the secrets in a string, in order.
