@@ -100,6 +100,7 @@ fn a_code_is_written_the_same_everywhere() -> anyhow::Result<()> {
         ErrorCode::BadUserInput,
         ErrorCode::Forbidden,
         ErrorCode::Conflict,
+        ErrorCode::Expired,
         ErrorCode::InternalServerError,
     ] {
         assert_eq!(serde_json::to_value(code)?, code.as_str());

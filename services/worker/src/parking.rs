@@ -55,18 +55,31 @@ mod tests {
 
     #[test]
     fn a_body_that_is_too_large_is_parked_without_it() {
-        let details = "x".repeat(60 * 1024);
-        // Each quotation mark takes two bytes once it is written out again.
-        let body = |text: &str| format!(r#"{{"envId":"1","clientSecret":"{text}"}}"#);
-        let small = ParkedCopy::of(
-            &Envelope::default(),
-            &Fault::forbidden(),
-            body(&details).as_bytes(),
-        );
+        // Each backslash takes two bytes once the details are written out as a text of JSON.
+        let copy = |backslashes: usize| {
+            let padding = "\\".repeat(backslashes);
+            let details = format!(r#"{{"baseURL":"https://base.url","n":"{padding}"}}"#);
+            let body = serde_json::json!({
+                "envId": "e".repeat(255),
+                "processId": "p".repeat(255),
+                "oauthConnectorDetails": details,
+            });
+            let body = body.to_string();
+            ParkedCopy::of(&Envelope::default(), &Fault::forbidden(), body.as_bytes())
+        };
 
-        assert!(!small.body.is_empty());
-        assert!(small.may_be_left_out);
-        assert!(small.body.len() <= PARKED_BODY_BYTES);
+        let (small, large) = (copy(60_000), copy(65_400));
+
+        assert!(small.body.len() > 120_000 && small.body.len() <= PARKED_BODY_BYTES);
+        assert!(large.body.is_empty());
+    }
+
+    #[test]
+    fn a_valid_command_is_never_left_out() {
+        let of = |fault: &Fault| ParkedCopy::of(&Envelope::default(), fault, b"{}");
+
+        assert!(of(&Fault::forbidden()).may_be_left_out);
+        assert!(!of(&Fault::internal()).may_be_left_out);
     }
 
     #[test]
