@@ -16,9 +16,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::lists::{PAGE, PAGE_MOST, is_cursor};
 use self::{changes::Subscriptions, lists::Lists, state::States};
-use crate::{
-    changes::Changes, commands::Commands, decide, failure::Failure, records::Records,
-};
+use crate::{changes::Changes, commands::Commands, decide, failure::Failure, records::Records};
 
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;

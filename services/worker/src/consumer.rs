@@ -22,6 +22,7 @@ use lapin::{
 };
 use proto::{
     broker::{self, BrokerError, window::Window, within_deadline},
+    command,
     topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
@@ -71,7 +72,7 @@ const SAFE_RETRIES: u32 = 50;
 /// Bytes of messages in hand or on their way, however many that are. With 64 KiB each, some hundreds.
 const WINDOW_BYTES: usize = 32 * 1024 * 1024;
 /// The largest body that is taken. A command's is smaller, even if all of it is escaped.
-pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
+pub(crate) const MAX_BODY_BYTES: u64 = command::MAX_BODY_BYTES as u64;
 /// Bytes of bodies in one batch, roughly: a larger statement is not quicker.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often everything is declared again, so that an exchange or queue that somebody deleted comes back.
