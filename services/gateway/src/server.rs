@@ -9,6 +9,7 @@ mod files;
 mod phase;
 mod places;
 mod stream;
+mod table;
 
 use std::{convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, time::Duration};
 
