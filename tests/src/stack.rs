@@ -85,6 +85,19 @@ impl Process {
         Ok(answer.error_for_status()?.text().await?)
     }
 
+    /// The value of one line of its metrics, by all that stands before it.
+    ///
+    /// # Errors
+    /// There is no such line.
+    pub async fn metric(&self, line: &str) -> anyhow::Result<f64> {
+        let metrics = self.metrics().await?;
+        let value = metrics
+            .lines()
+            .find_map(|found| found.strip_prefix(line)?.strip_prefix(' '))
+            .with_context(|| format!("no {line} in {metrics}"))?;
+        Ok(value.parse()?)
+    }
+
     /// What it wrote to its log, one object a line.
     ///
     /// # Errors

@@ -9,8 +9,12 @@ mod files;
 mod phase;
 mod places;
 mod stream;
+mod table;
 
-use std::{convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, time::Duration};
+use std::{
+    convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -25,7 +29,10 @@ use hyper::{
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use proto::settings;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -43,13 +50,19 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Newcomers that wait where every connection has a request in work, which most have for some
+/// milliseconds only; how often they ask for a place, and the pause between.
+const WAITING: usize = 64;
+const ATTEMPTS: usize = 10;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
+
 /// How many connections there may be, and how long they may take. Every setting is described by
 /// what happens when it is too high or too low.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectionArgs {
     /// Connections that are open at once, subscriptions included, so more than MAX_SUBSCRIPTIONS.
     /// One more gets the place of the connection that has been without a complete request for the
-    /// longest time; where each has a request in work, the new one is closed. Higher: each takes a
+    /// longest time; where each has a request in work, the new one is closed after a moment. Higher: each takes a
     /// file descriptor and some 20 KiB. Lower: clients and proxies that keep connections have to
     /// connect again.
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096")]
@@ -89,12 +102,24 @@ pub async fn serve(
     // Once, and not for every request.
     let router = router.with_state(());
     let tasks = TaskTracker::new();
+    let waiting = Arc::new(Semaphore::new(WAITING));
     let mut failures = Seldom::default();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => {
-                if let Some(stream) = admit(stream, peer, &places) {
-                    tasks.spawn(converse(stream, router.clone(), stop.child_token()));
+            Ok((socket, peer)) => {
+                let (router, stop) = (router.clone(), stop.child_token());
+                if let Some(place) = places.take(peer.ip()) {
+                    let stream = prepared(socket, place, &places);
+                    tasks.spawn(converse(stream, router, stop));
+                } else if let Ok(turn) = waiting.clone().try_acquire_owned() {
+                    let places = places.clone();
+                    tasks.spawn(async move {
+                        if let Some(place) = place_soon(&places, peer, turn).await {
+                            converse(prepared(socket, place, &places), router, stop).await;
+                        }
+                    });
+                } else {
+                    metrics::connection_closed("refused");
                 }
             }
             Err(error) if is_of_the_peer(&error) => {}
@@ -114,17 +139,29 @@ pub async fn serve(
     Ok(())
 }
 
-/// The newcomer with a place of its own, if there is one.
-fn admit(stream: TcpStream, peer: SocketAddr, places: &Places) -> Option<Stream> {
-    let Some(place) = places.take(peer.ip()) else {
-        metrics::connection_closed("refused");
-        return None;
-    };
+/// A place for a newcomer that has to wait for one, if there is one soon. Not awaited by the accept
+/// loop: others may get a place at once, where only one address has used up its share.
+async fn place_soon(
+    places: &Places,
+    peer: SocketAddr,
+    _turn: OwnedSemaphorePermit,
+) -> Option<Place> {
+    for _ in 0..ATTEMPTS {
+        tokio::time::sleep(ATTEMPT_PAUSE).await;
+        if let Some(place) = places.take(peer.ip()) {
+            return Some(place);
+        }
+    }
+    metrics::connection_closed("refused");
+    None
+}
+
+fn prepared(socket: TcpStream, place: Place, places: &Places) -> Stream {
     // Events are small, and are wanted at once. A socket that refuses is broken and will say so.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY can't be set");
     }
-    Some(Stream::new(stream, place, places.idle_timeout()))
+    Stream::new(socket, place, places.idle_timeout())
 }
 
 /// Whether only the connection that was about to be accepted is gone.
@@ -169,7 +206,7 @@ async fn converse(stream: Stream, router: Router, stop: CancellationToken) {
 
 async fn answer(
     router: TowerToHyperService<Router>,
-    connection: Phases,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Watched<Body>>, Infallible> {
     if !connection.begin_request() {
@@ -184,5 +221,3 @@ async fn answer(
     }
     Ok(response.map(|body| Watched::new(body, connection, Connection::answered)))
 }
-
-type Phases = std::sync::Arc<Connection>;
