@@ -18,6 +18,9 @@ use tokio::{
 use crate::api::SPACE;
 
 const BYTE_PAUSE: Duration = Duration::from_millis(300);
+/// Between one connection and the next. All at once would overflow the server's backlog: the kernel then
+/// drops a connection that its client takes for open, and that the server never sees.
+const CONNECT_PAUSE: Duration = Duration::from_millis(1);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What each connection of a crowd does.
@@ -50,8 +53,14 @@ impl Crowd {
     pub fn gather(url: &str, count: usize, habit: impl Fn(usize) -> Habit) -> Self {
         let counts = Arc::new(Counts::default());
         let mut connections = JoinSet::new();
+        let mut pause = Duration::ZERO;
         for number in 0..count {
-            connections.spawn(stay(address(url), habit(number), counts.clone()));
+            let stay = stay(address(url), habit(number), counts.clone());
+            connections.spawn(async move {
+                sleep(pause).await;
+                stay.await;
+            });
+            pause += CONNECT_PAUSE;
         }
         Self {
             counts,
