@@ -85,6 +85,7 @@ impl<'a> Reader<'a> {
             let place = self.string();
             let key = decode(&self.text[place]).text;
             let value = self.value();
+            one_first(&mut members);
             members.push(Member { key, value });
         }
         self.at += 1;
@@ -95,7 +96,9 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         self.at += 1;
         while !matches!(self.peek(), b']' | b'}') {
-            items.push(self.value());
+            let item = self.value();
+            one_first(&mut items);
+            items.push(item);
         }
         self.at += 1;
         items
@@ -124,5 +127,13 @@ impl<'a> Reader<'a> {
             .count();
         self.at += length.max(1);
         Value::Other
+    }
+}
+
+/// Makes place for one: a vector makes place for four at once, which is most of the memory of a text
+/// of thousands of nested arrays.
+fn one_first<T>(items: &mut Vec<T>) {
+    if items.is_empty() {
+        items.reserve_exact(1);
     }
 }

@@ -67,7 +67,7 @@ const BASE_URLS: [(&str, &str); 14] = [
 ];
 
 /// Members that an object is filled with.
-const MEMBERS: [(&str, &str); 8] = [
+const MEMBERS: [(&str, &str); 10] = [
     ("members", r#""a":"","#),
     ("secrets", r#""secret":"secrets and more","#),
     (
@@ -81,6 +81,8 @@ const MEMBERS: [(&str, &str); 8] = [
     ("small strings", r#""a":["","","","","",""],"#),
     ("numbers", r#""":[1,2,3,4,5,6],"#),
     ("nesting", r#""":[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]],"#),
+    ("arrays of one", r#""":[[0],[0],[0],[0],[0],[0],[0]],"#),
+    ("objects of one", r#""":[{"":0},{"":0},{"":0},{"":0}],"#),
     ("base urls", r#""baseURL":"https://h","#),
 ];
 
