@@ -30,6 +30,13 @@ use super::{names::Named, percent, steps};
 use crate::{secret::MASK, urls};
 use syntax::{begins_a_pair, closes, holds_a_mask, is_edge, is_separator};
 
+/// Whether the value of a pair that stands here was masked before.
+fn is_masked_value(value: &str) -> bool {
+    let value = value.trim_ascii_start();
+    let value = value.strip_prefix(['"', '\'', '{']).unwrap_or(value);
+    value.starts_with(MASK)
+}
+
 /// The places of the secrets in a string, in order.
 pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
     // Each of them needs one of these.
@@ -162,7 +169,7 @@ impl<'a> Scanner<'a> {
         match byte {
             b'/' | b'\\' | b'?' | b'#' => true,
             // A pair's value stood there, perhaps with a `/` in it that ended the authority.
-            b'=' => self.text[at + 1..].starts_with(MASK),
+            b'=' => is_masked_value(&self.text[at + 1..]),
             // `jdbc:sqlserver://host:1433;password=p@ss`
             b';' => self.form == Form::List && self.ends_a_pair(at),
             _ => self.form != Form::Url && is_edge(byte),
