@@ -3,7 +3,8 @@
 //! One session owns connection, channels and consumer, and drops all of them at the first error.
 //! The connection is closed first: after a cancelled consumer or a closed channel - and lapin does
 //! both when they are dropped - the next worker would overtake the deliveries in hand. After a
-//! closed connection it gets them first, in their old order.
+//! closed connection it gets them first, in their old order; but a worker that takes fewer than were
+//! given back, and gives one back itself, gets that one after the others.
 
 use std::{
     collections::VecDeque,

@@ -88,7 +88,7 @@ pub fn describe() {
     );
     describe_gauge!(
         "connector_details_database_up",
-        "1 while the database answers and has the schema"
+        "1 while the database takes the heartbeat that this worker writes"
     );
     begin_at_zero();
 }
