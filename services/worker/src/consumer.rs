@@ -17,7 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
     uri::AMQPUri,
 };
@@ -78,9 +78,6 @@ pub(crate) const MAX_BODY_BYTES: u64 = command::MAX_BODY_BYTES as u64;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often everything is declared again, so that an exchange or queue that somebody deleted comes back.
 const DECLARE_AGAIN: Duration = Duration::from_secs(2);
-/// The consumer of a session, and the one that follows it. The broker gives back what a connection had in
-/// the order of these names.
-const CONSUMERS: [&str; 2] = ["commands-1", "commands-2"];
 
 /// What the consumer works with.
 #[derive(Debug)]
@@ -224,8 +221,6 @@ struct Session<'s, 'a> {
     parts: &'a Parts,
     channel: Channel,
     consumer: Consumer,
-    /// Follows the consumer of the safe mode, if that one has to keep what it has.
-    successor: Option<Consumer>,
     /// Taken and checked, and not begun yet.
     ahead: VecDeque<Taken>,
     lanes: &'s mut Lanes<'a>,
@@ -252,18 +247,11 @@ impl<'s, 'a> Session<'s, 'a> {
         timeout(broker::DEADLINE, topology::declare(&channel))
             .await
             .map_err(|_| BrokerError::Deadline)??;
-        let consumer = consume(&channel, CONSUMERS[0], prefetch).await?;
-        let successor = if prefetch == SAFE_PREFETCH {
-            // At once, so that no other worker's comes between.
-            Some(consume(&channel, CONSUMERS[1], PREFETCH).await?)
-        } else {
-            None
-        };
+        let consumer = consume(&channel, prefetch).await?;
         Ok(Self {
             parts,
             channel,
             consumer,
-            successor,
             ahead: VecDeque::new(),
             lanes,
             retries: Retries::new(parts),
@@ -312,10 +300,6 @@ impl<'s, 'a> Session<'s, 'a> {
                     let is_new = decided.is_new();
                     self.settle(decided).await?;
                     if self.prefetch == SAFE_PREFETCH {
-                        if self.retries.len() > 0 {
-                            self.take_more().await?;
-                            continue;
-                        }
                         if is_new {
                             return Ok(End::Trusted);
                         }
@@ -362,20 +346,6 @@ impl<'s, 'a> Session<'s, 'a> {
             self.ahead.push_front(taken);
         }
         self.lanes.set_oldest_aside(self.retries.oldest());
-        Ok(())
-    }
-
-    /// Ends the safe mode whose one delivery waits for a locked record, and would keep all others waiting. The
-    /// delivery stays in hand, and in its place: a connection that is closed would put it behind the
-    /// others that were given back before, and those for the same record would overtake it.
-    async fn take_more(&mut self) -> Result<(), SessionError> {
-        let Some(successor) = self.successor.take() else {
-            return Ok(());
-        };
-        let first = std::mem::replace(&mut self.consumer, successor);
-        let options = BasicCancelOptions::default();
-        within_deadline(self.channel.basic_cancel(first.tag(), options)).await?;
-        self.prefetch = PREFETCH;
         Ok(())
     }
 
@@ -497,11 +467,11 @@ async fn declare_again(channel: &Channel) -> Result<Infallible, TopologyError> {
     }
 }
 
-async fn consume(channel: &Channel, name: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
+async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, BrokerError> {
     within_deadline(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
     within_deadline(channel.basic_consume(
         topology::QUEUE.into(),
-        name.into(),
+        "".into(),
         BasicConsumeOptions::default(),
         FieldTable::default(),
     ))
