@@ -1,3 +1,5 @@
+//! What is masked in whole details, by name, pair and form; and that the work is linear.
+
 use super::*;
 use crate::json;
 

@@ -1,3 +1,5 @@
+//! What a parked copy keeps, and that no invalid secret is in it.
+
 use serde_json::json;
 
 use super::*;

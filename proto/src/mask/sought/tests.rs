@@ -1,3 +1,5 @@
+//! Each form in which a submitted secret is found, and what is not looked for.
+
 use super::*;
 
 fn found<'a>(secret: &str, text: &'a str) -> Vec<&'a str> {

@@ -1,3 +1,5 @@
+//! What is a secret by the syntax of URLs, forms, connection strings and text.
+
 use super::*;
 use crate::secret::MASK;
 
