@@ -1,6 +1,6 @@
 //! Settles deliveries. There are three ends: answered and acknowledged; parked and acknowledged;
 //! held, until the connection closes and the broker gives them to the next worker. What waits for a
-//! locked record is given back, and comes again.
+//! locked record is returned to the caller, who sets it aside.
 //!
 //! Batches are acknowledged together, a few milliseconds later and while the next statement runs.
 //! The broker writes an acknowledgement to its disk, too, and the next command of somebody who
@@ -85,7 +85,7 @@ impl Settler {
         self.aside.insert(taken.delivery.delivery_tag);
     }
 
-    /// Hands out the answers, and parks what nobody can apply. Gives back what waits for a locked record.
+    /// Hands out the answers, and parks what nobody can apply. Returns what waits for a locked record.
     pub async fn settle(
         &mut self,
         parts: &Parts,
