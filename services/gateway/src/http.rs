@@ -177,7 +177,7 @@ async fn serve(
         room: _room,
     } = received;
     let _place = app.limits.enter(&caller)?;
-    match prepare(app, &caller, params, serves, observed) {
+    match prepare(app, caller, params, serves, observed) {
         Ok(prepared) => Ok(execute(app, prepared).await),
         Err(Failed::Refused(refused)) => Err(refused),
         Err(Failed::Invalid(error)) => Ok(Answered {

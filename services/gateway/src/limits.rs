@@ -83,7 +83,7 @@ pub struct LimitArgs {
     #[arg(long, env = "MAX_BODIES_BYTES", default_value_t = 128 * 1024 * 1024)]
     pub max_bodies_bytes: usize,
 
-    /// How many bytes of records all answers that are not sent yet may have, beyond 320 KiB each; a
+    /// How many bytes of records all answers that are not sent yet may have, beyond 64 KiB each; a
     /// larger answer more is refused with SERVICE_UNAVAILABLE (503). One subject in one Space may
     /// have a quarter of it. Higher: clients that read slowly keep more memory. Lower than four times
     /// MAX_ANSWER_BYTES: the largest answer is always refused.

@@ -112,7 +112,7 @@ impl Records {
     }
 
     /// So many records of a Space after a position, or from the first. Inside: why there is no space
-    /// for them in the answer; then no more was read than there is space for.
+    /// for them in the answer; then no more was kept than there is space for.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
@@ -175,19 +175,26 @@ impl Records {
     /// Whether the database answers. However many ask, the database is asked once in [`PULSE`], by
     /// one connection: health may be asked for by anyone.
     pub async fn is_up(&self) -> bool {
-        let mut pulse = self.0.pulse.lock().await;
+        let connections = self.0.clone();
+        // A task of its own: who hangs up must not take the connection along.
+        let asking = tokio::spawn(async move { connections.are_up().await });
+        asking.await.unwrap_or(false)
+    }
+}
+
+impl Connections {
+    async fn are_up(self: &Arc<Self>) -> bool {
+        let mut pulse = self.pulse.lock().await;
         if let Some((asked, is_up)) = *pulse
             && asked.elapsed() < PULSE
         {
             return is_up;
         }
-        let is_up = self.0.read(&Ping).await.is_ok();
+        let is_up = self.read(&Ping).await.is_ok();
         *pulse = Some((Instant::now(), is_up));
         is_up
     }
-}
 
-impl Connections {
     /// Reads, within [`DEADLINE`].
     async fn read<S: Statement>(self: &Arc<Self>, what: &S) -> Result<S::Answer, Unreadable> {
         let started = Instant::now();

@@ -24,6 +24,10 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// Whether a JSON text has more values than are read. It is counted without parsing; a text that is
 /// no JSON may count as anything.
 pub(crate) fn has_too_many_values(json: &[u8]) -> bool {
+    // Each but the first has a byte of its own before it.
+    if json.len() < MOST_VALUES {
+        return false;
+    }
     let (mut in_string, mut escaped, mut values) = (false, false, 1_usize);
     for byte in json {
         match byte {
@@ -45,6 +49,9 @@ pub(super) fn are_too_large(
     variables: &Variables,
     executed: &[&Positioned<Field>],
 ) -> bool {
+    if variables.is_empty() && operation.variable_definitions.is_empty() {
+        return false;
+    }
     let mut count = Count {
         operation,
         variables,

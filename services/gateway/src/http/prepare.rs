@@ -1,7 +1,7 @@
 //! From a request's parameters to what can be executed: the one way for `/graphql`,
 //! `/graphql/stream` and `/graphql/ws`.
 
-use async_graphql::{Request, ServerError, parser::types::OperationType};
+use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
 
 use super::{App, observed::Observed, params::Params, refused::Refused};
 use crate::{
@@ -54,26 +54,29 @@ impl<T: Into<Refused>> From<T> for Failed {
 /// read: it was parsed all the same.
 pub(super) fn prepare(
     app: &App,
-    caller: &Caller,
+    caller: Caller,
     params: Params,
     serves: Serves,
     observed: &mut Observed,
 ) -> Result<Prepared, Failed> {
-    let checked = check(app, caller, &params, serves, observed);
+    let checked = check(app, &caller, &params, serves, observed);
     let charge = match &checked {
         Ok(Checked { analysis, .. }) => analysis.map_or(Charge::Reads(1), |it| it.charge),
         Err(_) => Charge::Reads(1),
     };
-    app.limits.charge(caller, charge)?;
+    app.limits.charge(&caller, charge)?;
     let Checked { parsed, analysis } = checked?;
-    let answer = app.limits.answer(caller, app.document.max_answer_bytes);
+    let answer = app.limits.answer(&caller, app.document.max_answer_bytes);
     let known_bytes = analysis.map_or(0, |analysis| analysis.answer_bytes);
     answer.take(known_bytes).map_err(Refused::from)?;
+    // The schema validates before it refuses an operation that is not there, and would copy variables
+    // whose size nobody has looked at.
+    let variables = analysis.map_or_else(Variables::default, |_| params.variables);
     let mut request = Request::new(String::new())
-        .variables(params.variables)
+        .variables(variables)
         .data(observed.place(&app.traces))
         .data(answer.clone())
-        .data(caller.clone());
+        .data(caller);
     request.operation_name = params.operation_name;
     request.set_parsed_query(parsed.document);
     Ok(Prepared {

@@ -119,7 +119,7 @@ pub(super) fn subscribe(
 ) -> Result<BoxStream<'static, GraphqlResponse>, Failed> {
     let Prepared {
         request, streams, ..
-    } = prepare(app, caller, params, Serves::Streams, observed)?;
+    } = prepare(app, caller.clone(), params, Serves::Streams, observed)?;
     let places = app.limits.subscribe(caller, streams);
     let places = places.map_err(|full| Failed::Invalid(too_many(full).error()))?;
     let lifetime = Duration::from_secs(caller.expires.saturating_sub(since_epoch().as_secs()));

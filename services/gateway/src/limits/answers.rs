@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proto::details;
+
 use super::{
     Full,
     shares::{Share, Shares},
 };
 
-/// What each request may have of it without asking: the details of five saves.
-const FREE: usize = 5 * 64 * 1024;
+/// What each request may have of it without asking: the details of one record.
+const FREE: usize = details::MAX_BYTES;
 
 /// Why no more is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -82,12 +82,23 @@ impl Statement for Page<'_> {
         let mut rows = query.build_query_as::<Row>().fetch(connection);
         let mut records = Vec::new();
         let mut reading = self.answer.budget.reading();
+        let mut denied = None;
         while let Some(row) = rows.try_next().await? {
-            let record = Record::from(row);
-            if let Err(denied) = reading.add(self.answer.of(&record)) {
-                return Ok(Err(denied));
+            if denied.is_some() {
+                // The connection is used again, and nothing may be left in it.
+                continue;
             }
-            records.push(record);
+            let record = Record::from(row);
+            match reading.add(self.answer.of(&record)) {
+                Ok(()) => records.push(record),
+                Err(why) => {
+                    denied = Some(why);
+                    records = Vec::new();
+                }
+            }
+        }
+        if let Some(denied) = denied {
+            return Ok(Err(denied));
         }
         reading.end();
         Ok(Ok(records))
