@@ -13,6 +13,7 @@
 //! | slow headers and bodies, idle connections | `connections::headers_that_come_byte_by_byte_are_not_waited_for`, `connections::bodies_of_one_bearer_that_come_byte_by_byte_take_no_place`, `connections::bodies_of_many_bearers_that_come_byte_by_byte_take_no_place`, `connections::silent_connections_are_cheap_and_are_ended` |
 //! | large frames, idle sockets | `sockets::a_large_frame_is_refused_before_it_is_buffered`, `sockets::who_never_introduces_itself_is_sent_away`, `sockets::sockets_are_as_many_as_there_may_be` |
 //! | many aliases of a large page | `requests::an_answer_is_bounded_before_it_is_read` |
+//! | large variables of an operation that is not there | `requests::variables_are_not_copied_for_an_operation_that_is_not_there` |
 //! | many tokens, refusals that nobody charges | `requests::every_request_is_charged_before_it_is_parsed` |
 //! | a large `tracestate` | `requests::a_large_tracestate_is_no_matter_to_the_broker` |
 //! | messages that no library reads | `messages::messages_with_large_headers_affect_themselves_alone`, `messages::messages_that_are_not_utf_8_affect_themselves_alone`, `messages::messages_with_nested_headers_affect_themselves_alone` |

@@ -29,6 +29,32 @@ async fn large_records(attack: &Attack) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn variables_are_not_copied_for_an_operation_that_is_not_there() -> anyhow::Result<()> {
+    let attack = Attack::begin().await?;
+    let attacker = attack.attacker()?;
+    let memory = Memory::of(attack.gateway()?)?;
+    let uses = "$v ".repeat(850);
+    let field = format!("connectorDetails(filter: [{uses}]) {{ edges {{ cursor }} }}");
+    let two = format!("query A($v: ConnectorDetailsFilter) {{ {field} }} query B {{ __typename }}");
+    let variables = json!({ "v": vec![1; 9_000] });
+
+    for name in [Value::Null, json!("C")] {
+        let body = json!({ "query": two, "variables": variables, "operationName": name });
+        let answer = attacker.post(body.to_string()).await?;
+        assert_eq!(
+            answer.code(),
+            "GRAPHQL_VALIDATION_FAILED",
+            "{}",
+            answer.body
+        );
+    }
+
+    let grew = memory.grew_mib()?;
+    ensure!(grew < 64, "{grew} MiB more");
+    attack.harmed_nobody().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_bounded_before_it_is_read() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
