@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Names and arguments are the contract. They are not configurable: a queue with other arguments
-//! would break a promise without a word. Another shape gets another name, `.v2` beside `.v1`.
+//! would break a promise without a word. Another shape of the queue of commands gets another name, `.v2` beside
+//! `.v1`; docs/operating.md, "An upgrade", tells of the others.
 
 use lapin::{
     Channel, ErrorKind, ExchangeKind,
@@ -33,7 +34,7 @@ pub const QUEUE: &str = "ipack.connector-details.v1";
 pub const DEAD_LETTERS: &str = "ipack.dlx";
 /// Routes a dead letter to [`DEAD`].
 pub const DEAD_LETTER: &str = "connector-details.v1";
-/// What was delivered too often. The worker moves it to [`PARKED`].
+/// What was delivered too often, or expired. The worker moves it to [`PARKED`].
 pub const DEAD: &str = "ipack.connector-details.v1.dead";
 /// What could not even be moved from [`DEAD`]: it ended the connection, or the program, of every worker
 /// that tried. No program consumes it.

@@ -19,6 +19,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
+use proto::envelope::MAX_TRACESTATE_BYTES;
 
 pub use opentelemetry::{
     KeyValue,
@@ -31,9 +32,6 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
-/// The longest `tracestate` that is passed on, as the W3C asks for at least. It becomes a header of
-/// the command's message, which the broker takes in one frame.
-const LONGEST_STATE_BYTES: usize = 512;
 /// As many as a batch has commands.
 const MOST_LINKS: u32 = 512;
 
@@ -211,7 +209,7 @@ impl Place {
 pub fn parent(traceparent: Option<&str>, tracestate: Option<&str>) -> SpanContext {
     let headers = Headers {
         traceparent,
-        tracestate: tracestate.filter(|state| state.len() <= LONGEST_STATE_BYTES),
+        tracestate: tracestate.filter(|state| state.len() <= MAX_TRACESTATE_BYTES),
     };
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     context.span().span_context().clone()

@@ -109,7 +109,7 @@ enum SessionError {
     Topology(#[from] TopologyError),
     #[error(transparent)]
     Unsettled(#[from] Unsettled),
-    #[error("the broker ended a consumer")]
+    #[error("the broker ended the consumer of commands")]
     Ended,
 }
 
@@ -325,10 +325,17 @@ impl<'s, 'a> Session<'s, 'a> {
             return Ok(());
         }
         let commands = locked.len();
-        tracing::warn!(
-            commands,
-            "commands wait for records that somebody else's transaction has locked; the others go on"
-        );
+        if self.prefetch == SAFE_PREFETCH {
+            tracing::warn!(
+                "in safe mode a command waits for a record that somebody else's transaction has \
+                 locked; all others wait, unless it is new"
+            );
+        } else {
+            tracing::warn!(
+                commands,
+                "commands wait for records that somebody else's transaction has locked; the others go on"
+            );
+        }
         for taken in locked {
             self.set_aside(taken);
         }

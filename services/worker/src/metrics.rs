@@ -36,7 +36,7 @@ pub fn describe() {
     );
     describe_counter!(
         "connector_details_database_retries_total",
-        "Batches that the database could not decide, and that are held and tried again"
+        "Batches that are held because the database can't decide, and tries in vain for locked records"
     );
     describe_counter!(
         "connector_details_redeliveries_total",

@@ -44,14 +44,13 @@ impl<'a> Retries<'a> {
         }
     }
 
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.aside.len()
+    fn is_empty(&self) -> bool {
+        self.aside.len() == 0
     }
 
     /// Whether a command has to wait behind one of these.
     pub fn share(&self, taken: &Taken) -> bool {
-        self.len() > 0
+        !self.is_empty()
             && self
                 .names(taken)
                 .is_some_and(|names| self.aside.share(names))
@@ -64,7 +63,7 @@ impl<'a> Retries<'a> {
 
     /// Adds one behind all others.
     pub fn push(&mut self, taken: Taken) {
-        if self.len() == 0 {
+        if self.is_empty() {
             self.due = Instant::now() + PAUSE;
         }
         self.aside
@@ -79,7 +78,7 @@ impl<'a> Retries<'a> {
     /// What was tried, as soon as it is known how far it came. None where nothing waits.
     pub async fn next(&mut self) -> Option<Decided> {
         if self.trying.is_none() {
-            if self.len() == 0 {
+            if self.is_empty() {
                 return None;
             }
             sleep_until(self.due.into()).await;

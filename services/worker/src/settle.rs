@@ -57,6 +57,8 @@ pub(crate) enum Unsettled {
     Broker(#[from] BrokerError),
     #[error("a delivery was not ours to acknowledge any more")]
     Stale,
+    #[error("parking a message panicked")]
+    Parking(#[source] tokio::task::JoinError),
     #[error("the database was away for too long")]
     Outage {
         source: StoreError,
@@ -172,7 +174,10 @@ impl Settler {
     /// Acknowledges what was answered: in one go, unless a delivery in between is still being
     /// parked, or waits.
     pub async fn acknowledge(&mut self, channel: &Channel) -> Result<(), Unsettled> {
-        while self.parking.try_join_next().is_some() {}
+        while let Some(parked) = self.parking.try_join_next() {
+            // Its delivery is neither parked nor acknowledged, and must not be acknowledged with others.
+            parked.map_err(Unsettled::Parking)?;
+        }
         self.due = None;
         let answered = std::mem::take(&mut self.answered);
         // The first delivery that none may be acknowledged across.
