@@ -1,13 +1,10 @@
 //! What happens to records, as the worker's events tell it, for whoever listens here.
 //!
-//! One queue for the whole gateway, while anybody listens; without listeners every event would be
-//! carried here for nothing. It lives as long as its connection: what happens while there is none is not
-//! told. Listeners are told that, and read again.
+//! One queue for the whole gateway, while anybody listens, and a few seconds longer; without listeners
+//! every event would be carried here for nothing. It lives as long as its connection: what happens while
+//! there is none is not told. Listeners are told that, and read again.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
 use lapin::{
@@ -28,15 +25,15 @@ use tokio::{
         Notify,
         broadcast::{self, error::RecvError},
     },
-    time::interval,
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Changes that a slow listener may be behind. One more, and it is told that it missed some.
 const BEHIND: usize = 1024;
-/// How often the queue is bound again. An exchange that is deleted takes its bindings along, comes back
-/// without them, and nobody is told.
+/// How often the queue is bound again, if anybody still listens. An exchange that is deleted takes its
+/// bindings along, comes back without them, and nobody is told.
 const BIND_AGAIN: Duration = Duration::from_secs(2);
 /// Both kinds of events.
 const BINDINGS: [&str; 2] = [topology::SAVED, topology::DELETED];
@@ -130,21 +127,26 @@ async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<()
     let (channel, mut consumer, queue) = consumer(&connection).await?;
     // To those who listened before this connection, if any.
     let _ = changes.send(Change::Missed);
-    let mut again = interval(BIND_AGAIN);
+    let mut again = interval_at(Instant::now() + BIND_AGAIN, BIND_AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let delivery = tokio::select! {
-            delivery = consumer.next() => delivery.ok_or(NotTold::Ended)?,
-            _ = again.tick() => {
-                bind(&channel, &queue).await?;
-                continue;
+        tokio::select! {
+            delivery = consumer.next() => {
+                let delivery = delivery.ok_or(NotTold::Ended)?;
+                tell(&delivery.map_err(BrokerError::from)?, changes);
             }
-        };
-        if changes.receiver_count() == 0 {
-            broker::close(&connection).await;
-            return Ok(());
+            _ = again.tick() => {
+                // Not asked more often: whoever subscribes and leaves, again and again, would make a
+                // connection to the broker each time.
+                if changes.receiver_count() == 0 {
+                    break;
+                }
+                bind(&channel, &queue).await?;
+            }
         }
-        tell(&delivery.map_err(BrokerError::from)?, changes);
     }
+    broker::close(&connection).await;
+    Ok(())
 }
 
 fn tell(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
