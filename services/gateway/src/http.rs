@@ -124,28 +124,16 @@ async fn graphql(
         }
         Err(refused) => Err(refused),
     };
-    let id = observed.id.header();
-    let mut response = match served {
+    match served {
         Ok(Answered { answered, share }) => {
             let errors = answered.errors.iter();
             let codes: Vec<String> = errors.filter_map(code).map(ToOwned::to_owned).collect();
             let response = answer(answered, share, media, &observed);
             let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
-            observed.end(response.status(), &codes);
-            response
+            observed.end_with(response, &codes)
         }
-        Err(refused) => {
-            if let Some(delay) = refused.delay() {
-                tokio::time::sleep(delay).await;
-            }
-            let code = refused.code.as_str();
-            let response = refused.respond(media, &observed);
-            observed.end(response.status(), &[code]);
-            response
-        }
-    };
-    response.headers_mut().insert(request_id::HEADER, id);
-    response
+        Err(refused) => refused.answer(media, observed).await,
+    }
 }
 
 /// What GraphQL has to say.

@@ -45,7 +45,8 @@ use crate::{metrics, seldom::Seldom};
 
 /// All headers of a request. More is answered with 431. Tokens have 8 KiB at most.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// What is kept of a connection's bytes in each direction.
+/// What is kept of a connection's bytes that came and were not looked at yet. Of an answer, no further
+/// part is taken while this much waits to be sent; but each part is taken whole, however large it is.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// After an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -3,13 +3,16 @@
 use std::time::Instant;
 
 use async_graphql::ServerError;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::{
+    http::{HeaderMap, Method, StatusCode},
+    response::Response,
+};
 use telemetry::{
     logs::milliseconds,
     traces::{self, KeyValue, Place, Span, SpanKind, Traces},
 };
 
-use super::request_id::RequestId;
+use super::request_id::{self, RequestId};
 use crate::{code::Code, limits::Charge, metrics};
 
 /// A request from its first byte to its answer.
@@ -62,6 +65,14 @@ impl Observed {
             Charge::Saves(_) => "save",
             Charge::Reads(_) => "read",
         };
+    }
+
+    /// Names the request in the headers of its answer, and tells how it was answered.
+    pub fn end_with(self, mut response: Response, codes: &[&str]) -> Response {
+        let headers = response.headers_mut();
+        headers.insert(request_id::HEADER, self.id.header());
+        self.end(response.status(), codes);
+        response
     }
 
     /// Tells how it was answered: with these codes, where something went wrong.

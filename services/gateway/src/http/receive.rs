@@ -1,5 +1,5 @@
-//! From a request's headers to its parameters, in the order in which things cost: first the token,
-//! then one unit of what its bearer may ask for, and only then the body.
+//! From a request's headers to its parameters, in the order in which things cost: first the media type
+//! of a POST, then the token, then one unit of what its bearer may ask for, and only then the body.
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use axum::{
     response::Response,
 };
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{answer::respond, observed::Observed};
 use crate::{
@@ -34,8 +35,7 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// A refused request.
 pub(super) struct Refused {
     status: StatusCode,
-    /// The error's code.
-    pub code: Code,
+    code: Code,
     message: &'static str,
     header: Option<(HeaderName, &'static str)>,
     retry_after: Option<Duration>,
@@ -108,12 +108,13 @@ impl Refused {
         )
     }
 
-    /// How long the answer is to wait.
-    pub fn delay(&self) -> Option<Duration> {
-        let random = || RandomState::new().build_hasher().finish();
-        let spread = DELAYS_MS.end - DELAYS_MS.start;
-        let delay = || Duration::from_millis(DELAYS_MS.start + random() % spread);
-        self.retry_after.map(|_| delay())
+    /// Waits before it is told, if its bearer asks too often.
+    pub async fn wait(&self) {
+        if self.retry_after.is_some() {
+            let random = RandomState::new().build_hasher().finish();
+            let spread = DELAYS_MS.end - DELAYS_MS.start;
+            sleep(Duration::from_millis(DELAYS_MS.start + random % spread)).await;
+        }
     }
 
     /// As GraphQL tells it, without the names of the request.
@@ -130,7 +131,15 @@ impl Refused {
         error
     }
 
-    pub fn respond(self, media: &'static str, observed: &Observed) -> Response {
+    /// Answers the request with it, a moment later if its bearer asks too often.
+    pub async fn answer(self, media: &'static str, observed: Observed) -> Response {
+        self.wait().await;
+        let code = self.code.as_str();
+        let response = self.respond(media, &observed);
+        observed.end_with(response, &[code])
+    }
+
+    fn respond(self, media: &'static str, observed: &Observed) -> Response {
         let mut error = self.error();
         observed.name(&mut error);
         let body = json!({ "errors": [error] });

@@ -10,7 +10,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -69,6 +69,10 @@ const INIT_DEADLINE: Duration = Duration::from_secs(10);
 const SEND_DEADLINE: Duration = Duration::from_secs(30);
 /// After the token has expired: subscriptions say so, and end, before the socket is closed.
 const AFTER_EXPIRY: Duration = Duration::from_secs(5);
+/// How often a client is pinged. Clients answer pings below GraphQL, browsers by themselves.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// A client that has sent nothing at all in so many of these intervals, one after the other, is gone.
+const MOST_SILENT: u32 = 2;
 /// Operations that one socket may have open.
 const MOST_OPEN: usize = 100;
 
@@ -84,11 +88,7 @@ async fn websocket(
 ) -> Response {
     let Some(stranger) = app.limits.stranger() else {
         let observed = Observed::begin(&app.traces, &Method::GET, &headers);
-        let refused = Refused::busy();
-        let code = refused.code.as_str();
-        let response = refused.respond(JSON, &observed);
-        observed.end(response.status(), &[code]);
-        return response;
+        return Refused::busy().answer(JSON, observed).await;
     };
     // Each operation gets an id of its own.
     headers.remove(request_id::HEADER);
@@ -142,6 +142,38 @@ impl Stay {
     }
 }
 
+/// Whether anything still comes from the client: one that vanished without closing its connection
+/// would keep its place until its token expires. async-graphql's own timeout does not fit: it knows
+/// nothing of pongs, and a client that only listens sends nothing else.
+struct Pulse {
+    every: Duration,
+    /// The end of this interval.
+    next: Instant,
+    /// Set by whatever comes from the client, since the interval began.
+    heard: Arc<AtomicBool>,
+    /// How many intervals before this one were silent, one after the other.
+    silent: u32,
+}
+
+impl Pulse {
+    fn new(every: Duration) -> Self {
+        Self {
+            every,
+            next: Instant::now() + every,
+            heard: Arc::default(),
+            silent: 0,
+        }
+    }
+
+    /// Begins the next interval. False: the client is gone.
+    fn beat(&mut self) -> bool {
+        let heard = self.heard.swap(false, Ordering::Relaxed);
+        self.silent = if heard { 0 } else { self.silent + 1 };
+        self.next = Instant::now() + self.every;
+        self.silent < MOST_SILENT
+    }
+}
+
 async fn converse(
     app: App,
     headers: HeaderMap,
@@ -156,7 +188,8 @@ async fn converse(
         headers: headers.clone(),
         open: Arc::default(),
     };
-    let messages = readable(messages, operations.open.clone());
+    let pulse = Pulse::new(PING_EVERY);
+    let messages = readable(messages, operations.open.clone(), pulse.heard.clone());
     let answers = WebSocket::new(operations, messages, WebSocketProtocols::GraphQLWS)
         .on_connection_init(async move |payload: serde_json::Value| {
             let headers = with_payload(headers, &payload);
@@ -169,7 +202,7 @@ async fn converse(
         });
     let answers = answers.take_until(stopped.cancelled_owned()).map(message);
     let stay = Stay::as_stranger(stranger);
-    let last = tell(&mut sink, answers, stay, becomes_known).await;
+    let last = tell(&mut sink, answers, stay, pulse, becomes_known).await;
     let close = async {
         if let Some(last) = last {
             let _ = sink.send(last).await;
@@ -179,19 +212,22 @@ async fn converse(
     let _ = timeout(SEND_DEADLINE, close).await;
 }
 
-/// Sends what there is to say, until one side ends it. Subscriptions have ended then, however long
-/// the client takes to close its side. Returns the last word, if there is one.
+/// Sends what there is to say, and pings, until one side ends it or the client is gone. Subscriptions
+/// have ended then, however long the client takes to close its side. Returns the last word, if there
+/// is one.
 async fn tell(
     sink: &mut (impl Sink<Message> + Unpin),
     answers: impl Stream<Item = Message>,
     mut stay: Stay,
+    mut pulse: Pulse,
     mut becomes_known: oneshot::Receiver<Known>,
 ) -> Option<Message> {
     let mut answers = pin!(answers);
     let mut is_asked = false;
     loop {
-        let answer = tokio::select! {
-            answer = answers.next() => answer?,
+        let message = tokio::select! {
+            biased;
+            () = sleep_until(stay.until) => return Some(stay.end()),
             known = &mut becomes_known, if !is_asked => {
                 is_asked = true;
                 // Without one, the next answer says that the token is no good.
@@ -200,9 +236,17 @@ async fn tell(
                 }
                 continue;
             }
-            () = sleep_until(stay.until) => return Some(stay.end()),
+            // Before the pulse: messages are read while answers are awaited. So the client is not
+            // given up for what has come already, while something else was being sent.
+            answer = answers.next() => answer?,
+            () = sleep_until(pulse.next) => {
+                if !pulse.beat() {
+                    return Some(gone());
+                }
+                Message::Ping(Bytes::new())
+            }
         };
-        match timeout(SEND_DEADLINE, sink.send(answer)).await {
+        match timeout(SEND_DEADLINE, sink.send(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return None,
         }
@@ -216,6 +260,11 @@ fn message(answer: WsMessage) -> Message {
     }
 }
 
+/// The last word to a client that is gone. One that is there, but does not answer pings, gets to see it.
+fn gone() -> Message {
+    close(3008, "Pings are not answered.".to_owned())
+}
+
 fn close(code: u16, reason: String) -> Message {
     Message::Close(Some(CloseFrame {
         code,
@@ -224,12 +273,14 @@ fn close(code: u16, reason: String) -> Message {
 }
 
 /// The messages that are read: until one can't be, has too many values, or comes from a client that
-/// has too many operations open.
+/// has too many operations open. Each sets `heard`, pongs too.
 fn readable(
     messages: impl Stream<Item = Result<Message, axum::Error>> + Send,
     open: Arc<AtomicUsize>,
+    heard: Arc<AtomicBool>,
 ) -> impl Stream<Item = Bytes> + Send {
     messages
+        .inspect(move |_| heard.store(true, Ordering::Relaxed))
         .take_while(move |_| ready(open.load(Ordering::Relaxed) <= MOST_OPEN))
         .take_while(|message| ready(message.is_ok()))
         .filter_map(|message| {
@@ -350,5 +401,49 @@ async fn operate(
             answers
         }
         Err(failed) => stream::once(refusal(failed, observed)).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::sink;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Tells nothing to a client that answers so many pings and then falls silent. Returns how many
+    /// pings it was sent, and the last word.
+    async fn tell_one_that_answers(pings: usize) -> (usize, Option<Message>) {
+        let pulse = Pulse::new(Duration::from_millis(5));
+        let (answer, mut received) = mpsc::unbounded_channel();
+        let received = stream::poll_fn(move |context| received.poll_recv(context));
+        let messages = readable(received, Arc::default(), pulse.heard.clone());
+        let sent = AtomicUsize::new(0);
+        let client = sink::unfold((), |(), message: Message| {
+            assert_eq!(message, Message::Ping(Bytes::new()));
+            if sent.fetch_add(1, Ordering::Relaxed) < pings {
+                let _ = answer.send(Ok(Message::Pong(Bytes::new())));
+            }
+            ready(Ok::<_, Infallible>(()))
+        });
+        let mut client = pin!(client);
+        let stay = Stay {
+            stranger: None,
+            known: None,
+            until: Instant::now() + INIT_DEADLINE,
+        };
+        let (_known, becomes_known) = oneshot::channel();
+        let answers = messages.map(Message::Binary);
+        let last = tell(&mut client, answers, stay, pulse, becomes_known).await;
+        (sent.load(Ordering::Relaxed), last)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_silent_for_two_intervals_is_given_up() {
+        assert_eq!(tell_one_that_answers(0).await, (1, Some(gone())));
+        // Three are answered, the fourth is not, and the fifth follows the first silent interval.
+        assert_eq!(tell_one_that_answers(3).await, (5, Some(gone())));
     }
 }

@@ -31,14 +31,13 @@ use proto::envelope::since_epoch;
 use tokio::time::sleep;
 
 use super::{
-    App,
+    App, JSON,
     answer::in_our_words,
     observed::Observed,
     params::Params,
     prepare::{Failed, Prepared, Serves, prepare},
     receive::{Received, receive},
     refused::Refused,
-    request_id,
 };
 use crate::{code::Code, limits::Full, schema::Caller};
 
@@ -52,27 +51,12 @@ pub(super) fn router() -> Router<App> {
 
 async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
     let mut observed = Observed::begin(&app.traces, &Method::POST, &headers);
-    let id = observed.id.header();
     let served = serve(&app, &uri, &headers, body, &mut observed);
     let served = AssertUnwindSafe(served).catch_unwind().await;
-    let mut response = match served.unwrap_or_else(|_| Err(Refused::failed())) {
-        Ok(answers) => {
-            let response = as_events(answers);
-            observed.end(response.status(), &[]);
-            response
-        }
-        Err(refused) => {
-            if let Some(delay) = refused.delay() {
-                sleep(delay).await;
-            }
-            let code = refused.code.as_str();
-            let response = refused.respond(super::JSON, &observed);
-            observed.end(response.status(), &[code]);
-            response
-        }
-    };
-    response.headers_mut().insert(request_id::HEADER, id);
-    response
+    match served.unwrap_or_else(|_| Err(Refused::failed())) {
+        Ok(answers) => observed.end_with(as_events(answers), &[]),
+        Err(refused) => refused.answer(JSON, observed).await,
+    }
 }
 
 fn as_events(answers: BoxStream<'static, GraphqlResponse>) -> Response {
@@ -183,9 +167,7 @@ fn expired() -> Refused {
 pub(super) async fn refusal(failed: Failed, observed: Observed) -> GraphqlResponse {
     let (mut error, status) = match failed {
         Failed::Refused(refused) => {
-            if let Some(delay) = refused.delay() {
-                sleep(delay).await;
-            }
+            refused.wait().await;
             (refused.error(), refused.status())
         }
         Failed::Invalid(error) => (error, StatusCode::OK),

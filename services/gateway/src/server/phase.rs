@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! accepted ─▶ Headers ─▶ Body ─▶ Working ─▶ Answering ─▶ Idle ─▶ Headers ...
-//!                                   └─▶ Upgraded
-//! Headers, Body, Idle ─▶ Closing
+//!
+//! Body ─▶ Answering                    answered before the whole body was there
+//! Answering, Idle ─▶ Body              the next request's headers had come already
+//! Body, Working ─▶ Upgraded            a WebSocket
+//! Headers, Body, Idle ─▶ Closing       makes room for a newcomer
+//! Headers, Answering, Idle ─▶ Closing  took too long
 //! ```
 
 use std::{
