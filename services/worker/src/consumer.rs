@@ -221,7 +221,7 @@ struct Session<'s, 'a> {
     parts: &'a Parts,
     channel: Channel,
     consumer: Consumer,
-    /// Taken and checked, and not begun yet.
+    /// Taken and checked, and not begun yet; in the order of delivery.
     ahead: VecDeque<Taken>,
     lanes: &'s mut Lanes<'a>,
     /// What waits for locked records.
@@ -337,7 +337,7 @@ impl<'s, 'a> Session<'s, 'a> {
             );
         }
         for taken in locked {
-            self.set_aside(taken);
+            self.set_aside(taken, true);
         }
         for taken in std::mem::take(&mut self.ahead) {
             self.queue(taken);
@@ -349,8 +349,10 @@ impl<'s, 'a> Session<'s, 'a> {
     /// As [`Session::settle`], for what was tried again.
     async fn settle_retry(&mut self, decided: Decided) -> Result<(), Unsettled> {
         let locked = self.settler.settle(self.parts, decided).await?;
-        for taken in self.retries.end(locked).into_iter().rev() {
-            self.ahead.push_front(taken);
+        for taken in self.retries.end(locked) {
+            let before = |other: &Taken| other.tag() < taken.tag();
+            let place = self.ahead.partition_point(before);
+            self.ahead.insert(place, taken);
         }
         self.lanes.set_oldest_aside(self.retries.oldest());
         Ok(())
@@ -358,15 +360,16 @@ impl<'s, 'a> Session<'s, 'a> {
 
     fn queue(&mut self, taken: Taken) {
         if self.retries.share(&taken) {
-            self.set_aside(taken);
+            self.set_aside(taken, false);
         } else {
             self.ahead.push_back(taken);
         }
     }
 
-    fn set_aside(&mut self, taken: Taken) {
+    /// `locked`: see [`Retries::push`].
+    fn set_aside(&mut self, taken: Taken, locked: bool) {
         self.settler.set_aside(&taken);
-        self.retries.push(taken);
+        self.retries.push(taken, locked);
     }
 
     /// Takes a delivery, and every other one that is ready, as far as there is room.

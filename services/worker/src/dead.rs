@@ -47,7 +47,7 @@ enum NotMoved {
 
 /// Why the broker gave a message up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+pub(crate) enum Reason {
     /// Its `expiration` was over.
     Expired,
     /// It was delivered too often.
@@ -59,16 +59,23 @@ enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Expired,
+        Self::DeliveryLimit,
+        Self::Rejected,
+        Self::Unknown,
+    ];
+
     fn of(properties: &BasicProperties) -> Self {
-        match latest_death(properties).as_deref() {
-            Some("expired") => Self::Expired,
-            Some("delivery_limit") => Self::DeliveryLimit,
-            Some("rejected") => Self::Rejected,
-            _ => Self::Unknown,
-        }
+        let latest = latest_death(properties);
+        let is_latest = |reason: &Self| latest.as_deref() == Some(reason.as_str());
+        let known = Self::ALL.into_iter().find(is_latest);
+        known.unwrap_or(Self::Unknown)
     }
 
-    fn as_str(self) -> &'static str {
+    /// Its name in `x-death` and in metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::DeliveryLimit => "delivery_limit",
@@ -168,7 +175,7 @@ async fn move_one(delivery: &Delivery, answers: &Answers) -> Result<(), NotMoved
         ..ParkedCopy::of(&envelope, &fault, &delivery.data)
     };
     answers.park_surely(copy).await;
-    metrics::dead_letter(reason.as_str());
+    metrics::dead_letter(reason);
     tell(&envelope, reason);
     if reason == Reason::Expired {
         // What was delivered too often may have been applied all the same; its publisher finds that in

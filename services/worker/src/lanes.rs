@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{BuildHasher as _, RandomState},
+    hash::RandomState,
 };
 
 use futures_util::{
@@ -16,9 +16,9 @@ use futures_util::{
 
 use crate::{
     consumer::Parts,
-    set_aside::Names,
+    set_aside::hashes,
     settle::{self, Decided, Taken},
-    store::{Change, Lane},
+    store::Lane,
 };
 
 const LANES: usize = 2;
@@ -39,7 +39,7 @@ pub(crate) struct Lanes<'a> {
 /// What has to be known of a batch while the database has it.
 struct Begun {
     /// Hashes of its records and ids. Two names with the same hash cost a wait.
-    names: HashSet<u64>,
+    hashes: HashSet<u64>,
     /// Whether nothing may be begun beside it.
     alone: bool,
     /// When its oldest command was published, in seconds since 1970.
@@ -68,17 +68,17 @@ impl<'a> Lanes<'a> {
 
     /// Whether a batch with this command would share something with one that was begun.
     pub fn share(&self, taken: &Taken) -> bool {
-        let names = taken.change().map(|change| names(&self.hasher, change));
-        let mut names = names.into_iter().flatten();
-        names.any(|name| self.begun.iter().any(|batch| batch.names.contains(&name)))
+        let hashes = taken.change().map(|change| hashes(&self.hasher, change));
+        let mut hashes = hashes.into_iter().flatten();
+        hashes.any(|hash| self.begun.iter().any(|batch| batch.hashes.contains(&hash)))
     }
 
     /// Begins a batch, for which there is room and which shares nothing with another.
     pub fn begin(&mut self, batch: Vec<Taken>) {
         let changes = batch.iter().filter_map(Taken::change);
         self.begun.push_back(Begun {
-            names: changes
-                .flat_map(|change| names(&self.hasher, change))
+            hashes: changes
+                .flat_map(|change| hashes(&self.hasher, change))
                 .collect(),
             alone: batch.iter().any(Taken::is_redelivered),
             oldest: batch.iter().map(Taken::published).min(),
@@ -112,11 +112,4 @@ impl<'a> Lanes<'a> {
         let begun = self.begun.iter().filter_map(|batch| batch.oldest);
         self.parts.oldest.tell(begun.chain(self.oldest_aside).min());
     }
-}
-
-/// Hashes of the record and of the id that a change names.
-pub(crate) fn names(hasher: &RandomState, change: &Change) -> Names {
-    let key = change.command.key();
-    let id = (&key.catalog_guid, &change.command_id);
-    [hasher.hash_one(key), hasher.hash_one(id)]
 }

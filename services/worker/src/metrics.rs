@@ -13,10 +13,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use proto::envelope::since_epoch;
 use telemetry::{metrics::Look, queues};
 
-use crate::health::Needs;
-
-/// Why the broker gives a command up.
-pub(crate) const DEATHS: [&str; 4] = ["delivery_limit", "expired", "rejected", "unknown"];
+use crate::{dead::Reason, health::Needs};
 
 /// Says what the metrics mean.
 pub fn describe() {
@@ -95,8 +92,8 @@ pub fn describe() {
 
 /// Counts nothing yet. An alert on an increase sees none where a counter appears with its first count.
 fn begin_at_zero() {
-    for reason in DEATHS {
-        counter!("connector_details_dead_letters_total", "reason" => reason).increment(0);
+    for reason in Reason::ALL {
+        counter!("connector_details_dead_letters_total", "reason" => reason.as_str()).increment(0);
     }
     counter!("connector_details_not_parked_total").increment(0);
     counter!("connector_details_broken_sessions_total").increment(0);
@@ -174,8 +171,8 @@ pub(crate) fn pruned(decisions: u64) {
     counter!("connector_details_pruned_total").increment(decisions);
 }
 
-pub(crate) fn dead_letter(reason: &'static str) {
-    counter!("connector_details_dead_letters_total", "reason" => reason).increment(1);
+pub(crate) fn dead_letter(reason: Reason) {
+    counter!("connector_details_dead_letters_total", "reason" => reason.as_str()).increment(1);
 }
 
 pub(crate) fn not_parked() {

@@ -10,8 +10,7 @@ use tokio::time::sleep_until;
 
 use crate::{
     consumer::Parts,
-    lanes::names,
-    set_aside::{Names, SetAside},
+    set_aside::{Hashes, SetAside, hashes},
     settle::{self, Decided, Taken},
     store::Lane,
 };
@@ -27,6 +26,8 @@ pub(crate) struct Retries<'a> {
     aside: SetAside<Taken>,
     lane: Option<Lane>,
     trying: Option<LocalBoxFuture<'a, (Lane, Decided)>>,
+    /// When the oldest command of the try was published, until [`Retries::end`].
+    tried_oldest: Option<u64>,
     /// When the next try may begin.
     due: Instant,
     hasher: RandomState,
@@ -39,6 +40,7 @@ impl<'a> Retries<'a> {
             aside: SetAside::default(),
             lane: None,
             trying: None,
+            tried_oldest: None,
             due: Instant::now(),
             hasher: RandomState::new(),
         }
@@ -52,27 +54,28 @@ impl<'a> Retries<'a> {
     pub fn share(&self, taken: &Taken) -> bool {
         !self.is_empty()
             && self
-                .names(taken)
-                .is_some_and(|names| self.aside.share(names))
+                .hashes(taken)
+                .is_some_and(|hashes| self.aside.share(hashes))
     }
 
     /// None of what is refused anyway.
-    fn names(&self, taken: &Taken) -> Option<Names> {
-        Some(names(&self.hasher, taken.change()?))
+    fn hashes(&self, taken: &Taken) -> Option<Hashes> {
+        Some(hashes(&self.hasher, taken.change()?))
     }
 
-    /// Adds one behind all others.
-    pub fn push(&mut self, taken: Taken) {
+    /// Adds one, as [`SetAside::push`].
+    pub fn push(&mut self, taken: Taken, locked: bool) {
         if self.is_empty() {
             self.due = Instant::now() + PAUSE;
         }
-        self.aside
-            .push(self.names(&taken).unwrap_or_default(), taken);
+        let hashes = self.hashes(&taken).unwrap_or_default();
+        self.aside.push(taken.tag(), hashes, taken, locked);
     }
 
-    /// When the oldest of those that are not being tried was published, in seconds since 1970.
+    /// When the oldest of all these was published, in seconds since 1970.
     pub fn oldest(&self) -> Option<u64> {
-        self.aside.waiting().map(Taken::published).min()
+        let waiting = self.aside.waiting().map(Taken::published);
+        waiting.chain(self.tried_oldest).min()
     }
 
     /// What was tried, as soon as it is known how far it came. None where nothing waits.
@@ -90,6 +93,7 @@ impl<'a> Retries<'a> {
     fn begin(&mut self) {
         let parts = self.parts;
         let batch = self.aside.begin(MOST);
+        self.tried_oldest = batch.iter().map(Taken::published).min();
         let mut lane = self.lane.take().unwrap_or_else(|| parts.store.lane());
         let trying = async move {
             let decided = settle::decide(parts, &mut lane, batch).await;
@@ -107,10 +111,14 @@ impl<'a> Retries<'a> {
         Some(decided)
     }
 
-    /// Takes back what was tried in vain. Gives out what waits no longer, in its order.
+    /// Takes back what was tried in vain. Gives out what waits no longer, in the order of delivery.
     pub fn end(&mut self, in_vain: Vec<Taken>) -> Vec<Taken> {
-        let name = |taken| (self.names(&taken).unwrap_or_default(), taken);
-        let in_vain = in_vain.into_iter().map(name).collect();
+        let entry = |taken: Taken| {
+            let hashes = self.hashes(&taken).unwrap_or_default();
+            (taken.tag(), hashes, taken)
+        };
+        let in_vain = in_vain.into_iter().map(entry).collect();
+        self.tried_oldest = None;
         self.aside.end(in_vain)
     }
 }

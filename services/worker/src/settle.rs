@@ -84,7 +84,7 @@ pub(crate) struct Settler {
 impl Settler {
     /// A delivery has to wait, for longer than those behind it.
     pub fn set_aside(&mut self, taken: &Taken) {
-        self.aside.insert(taken.delivery.delivery_tag);
+        self.aside.insert(taken.tag());
     }
 
     /// Hands out the answers, and parks what nobody can apply. Returns what waits for a locked record.
@@ -100,16 +100,19 @@ impl Settler {
             statements,
             spans,
         } = decided;
+        let verdicts = verdicts?;
+        let is_decided = |place: usize| matches!(verdicts.get(place), Some(Progress::Decided(_)));
+        let spans = spans.and_then(|spans| spans.only(is_decided));
         let mut redelivered = 0;
         let mut counts = Counts::default();
         let mut locked = Vec::new();
-        for (taken, progress) in batch.into_iter().zip(verdicts?) {
+        for (taken, progress) in batch.into_iter().zip(verdicts) {
             let Progress::Decided(verdict) = progress else {
                 locked.push(taken);
                 continue;
             };
             redelivered += usize::from(taken.is_redelivered());
-            self.aside.remove(&taken.delivery.delivery_tag);
+            self.aside.remove(&taken.tag());
             counts.add(verdict.kind);
             let envelope = &taken.message.envelope;
             parts.answers.reply(envelope, verdict.outcome);
@@ -281,6 +284,11 @@ impl Taken {
             checked,
             held,
         }
+    }
+
+    /// The tag of its delivery. In one session, tags grow in the order of delivery.
+    pub fn tag(&self) -> u64 {
+        self.delivery.delivery_tag
     }
 
     /// What stands around its body.

@@ -22,7 +22,15 @@ pub(crate) struct Statement {
 /// The commands of a batch whose publishers record a trace, each with its outcome.
 pub(crate) struct BatchSpans {
     started: SystemTime,
-    commands: Vec<(SpanContext, Option<String>)>,
+    commands: Vec<Recorded>,
+}
+
+/// A command whose publisher records a trace.
+struct Recorded {
+    /// Its place in the batch.
+    place: usize,
+    context: SpanContext,
+    id: Option<String>,
 }
 
 impl BatchSpans {
@@ -35,11 +43,14 @@ impl BatchSpans {
             return None;
         }
         let commands: Vec<_> = envelopes
-            .filter_map(|envelope| {
+            .enumerate()
+            .filter_map(|(place, envelope)| {
                 let traceparent = envelope.traceparent.as_deref()?;
                 let context = traces::parent(Some(traceparent), envelope.tracestate.as_deref());
                 let id = envelope.command_id.clone().map(String::from);
-                context.is_sampled().then_some((context, id))
+                context
+                    .is_sampled()
+                    .then_some(Recorded { place, context, id })
             })
             .collect();
         (!commands.is_empty()).then(|| Self {
@@ -48,10 +59,18 @@ impl BatchSpans {
         })
     }
 
+    /// Those of some commands only, by their places in the batch. None where nobody records one of them.
+    pub fn only(mut self, is_wanted: impl Fn(usize) -> bool) -> Option<Self> {
+        self.commands.retain(|command| is_wanted(command.place));
+        (!self.commands.is_empty()).then_some(self)
+    }
+
     /// Hands over all spans.
     pub fn end(self, traces: &Traces, statements: &[Statement]) {
         let Self { started, commands } = self;
-        let links = commands.iter().map(|(context, _)| traces::link(context));
+        let links = commands
+            .iter()
+            .map(|command| traces::link(&command.context));
         let count = i64::try_from(commands.len()).unwrap_or(i64::MAX);
         let batch = span("process a batch", SpanKind::Consumer, started)
             .with_links(links.collect())
@@ -59,7 +78,7 @@ impl BatchSpans {
         // A new trace: a batch has no one parent.
         let batch = traces.build(batch, &SpanContext::NONE);
         below(traces, batch.context(), statements);
-        for (parent, id) in commands {
+        for Recorded { context, id, .. } in commands {
             let mut process = span(
                 "process ipack.connector-details.v1",
                 SpanKind::Consumer,
@@ -69,7 +88,7 @@ impl BatchSpans {
             if let Some(id) = id {
                 process = process.with_attributes([KeyValue::new("messaging.message.id", id)]);
             }
-            let process = traces.build(process, &parent);
+            let process = traces.build(process, &context);
             below(traces, process.context(), statements);
         }
     }

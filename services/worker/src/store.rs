@@ -132,7 +132,8 @@ impl From<sqlx::Error> for StoreError {
 pub struct Store {
     options: Arc<PgConnectOptions>,
     heartbeat: Arc<Slot>,
-    rehearsal: Arc<Slot>,
+    /// For what changes nothing: rehearsals, and what a record's last change was.
+    checks: Arc<Slot>,
     /// It holds the lock of whoever announces.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
@@ -171,7 +172,7 @@ impl Store {
         let store = Self {
             options: Arc::new(options),
             heartbeat: Arc::default(),
-            rehearsal: Arc::default(),
+            checks: Arc::default(),
             outbox: Arc::default(),
             pruning: Arc::default(),
             identity: Arc::new(Identity::of_process()),
@@ -216,7 +217,7 @@ impl Store {
         }
         let rehearse =
             async |connection: &mut PgConnection| rehearsal::rehearse(connection, changes).await;
-        self.run(&self.rehearsal, DEADLINE, rehearse).await
+        self.run(&self.checks, DEADLINE, rehearse).await
     }
 
     /// When a record was last changed, and whether a command for it was decided before.
@@ -231,7 +232,7 @@ impl Store {
         let select = async |connection: &mut PgConnection| {
             last_change::last_change(connection, key, command_id).await
         };
-        self.run(&self.rehearsal, DEADLINE, select).await
+        self.run(&self.checks, DEADLINE, select).await
     }
 
     /// Takes the lock of whoever announces, if nobody else has it.
