@@ -19,6 +19,9 @@ use uuid::{Builder, Uuid};
 /// Of a command's id: made of Space, subject and key, where it is not random.
 const HEAD_BYTES: usize = 10;
 const FORGING: Duration = Duration::from_secs(6);
+/// Replies to somebody who waits for another command.
+const IGNORED: &str =
+    r#"connector_details_replies_ignored_total{service="gateway",reason="another command"}"#;
 
 /// The command id as everybody can compute it who knows Space, subject and `Idempotency-Key`, without
 /// any secret of the service.
@@ -118,6 +121,9 @@ async fn a_forged_reply_answers_nobody() -> anyhow::Result<()> {
         }
         sleep(Duration::from_millis(5)).await;
     }
+    // Otherwise none of them met a save that waited, and nothing was proved.
+    let ignored = attack.gateway()?.metric(IGNORED).await?;
+    ensure!(ignored > 0.0, "no forged reply came while somebody waited");
     attack.harmed_nobody().await
 }
 

@@ -4,6 +4,13 @@
 //! with: a client with another subject, Space and record saves all the time and is answered within two
 //! seconds, and no process is restarted ([`tests::bystander`]). They run one after the other.
 //!
+//! Three attacks concern everybody, and have another bound for that client:
+//!
+//! - `database::a_locked_record_delays_its_own_commands_alone`: it is answered within five seconds.
+//! - `database::a_database_that_takes_no_writes_costs_no_command` and
+//!   `parked::a_flood_of_what_has_to_be_parked_does_not_fill_the_worker`: its saves may be late or fail
+//!   during the attack; after it they are answered within two seconds again.
+//!
 //! | attack | test |
 //! |---|---|
 //! | fragments that spread fragments | `documents::a_fragment_bomb_is_refused_at_once`, `documents::a_fragment_bomb_is_refused_by_both_endpoints_of_subscriptions` |

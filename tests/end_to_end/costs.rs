@@ -192,7 +192,12 @@ async fn one_bearer_cannot_hold_all_places() -> anyhow::Result<()> {
         ))
     }));
     let bens = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Anna has both of the places that she may have.
+        eventually("two saves to wait for the worker", async || {
+            let waiting = "connector_details_waiting_requests{service=\"gateway\"}";
+            Ok((gateway.metric(waiting).await? >= 2.0).then_some(()))
+        })
+        .await?;
         ben.find(&sample()).await
     };
     let (annas, bens) = tokio::join!(annas, bens);
@@ -420,6 +425,9 @@ async fn idle_sockets_are_counted_and_small() -> anyhow::Result<()> {
         anyhow::ensure!(strangers.len() <= 128, "there is no end of them");
     };
     assert_eq!(refused, 503);
+    let answer = tests::websocket::Socket::open(&gateway.url).await.err();
+    let answer = answer.map(|answer| answer.to_string()).unwrap_or_default();
+    assert!(answer.contains("\r\nx-request-id: "), "{answer}");
     // Those who have shown a token are not among them.
     let answer = known[0].execute("1", "{ __typename }").await?;
     assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_REQUEST");

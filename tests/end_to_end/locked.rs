@@ -7,12 +7,14 @@ use nix::sys::signal::Signal;
 use proto::topology;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use tests::{api::sample_with, eventually, publisher::Publisher, stack::Stack};
+use tests::{api::sample_with, eventually, processes::counter, publisher::Publisher, stack::Stack};
 use tokio::time::sleep;
 
 /// The others are answered within this time.
 const SOON: Duration = Duration::from_secs(5);
 const LOCKED: &str = "locked";
+/// 1 while the worker takes one command at a time.
+const SAFE_MODE: &str = "connector_details_safe_mode{service=\"worker\"}";
 
 /// A save of a record. The client id tells which.
 fn save(process_id: &str, client_id: &str) -> String {
@@ -190,9 +192,12 @@ async fn a_worker_that_starts_while_a_record_is_locked_waits_and_keeps_the_order
     stack.workers.clear();
     publish_others(&publisher, "after", 20).await?;
     stack.start_worker().await?;
-    // Time for a few tries in vain.
-    sleep(Duration::from_secs(2)).await;
-    assert_eq!(decided(&stack, LOCKED).await?, 1);
+    eventually("three tries in vain", async || {
+        let name = "connector_details_database_retries_total";
+        let retries = counter(&stack.workers[0], name).await?;
+        Ok((retries >= 3.0).then_some(()))
+    })
+    .await?;
     owner.execute("rollback").await?;
 
     others_are_answered(&mut publisher, "after", 20, Instant::now()).await?;
@@ -200,6 +205,41 @@ async fn a_worker_that_starts_while_a_record_is_locked_waits_and_keeps_the_order
         let reply = publisher.reply(&format!("locked {number}")).await?;
         assert_eq!(reply["record"]["revision"], number + 1);
     }
+    nothing_is_left(&stack, &publisher).await
+}
+
+/// A command that was never delivered before ends safe mode, also where its record is locked: it is given
+/// back once, and the next session takes it together with the others.
+#[tokio::test]
+async fn a_new_command_for_a_locked_record_delays_no_others_in_safe_mode() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let failpoint = vec![("FAILPOINT", "break-session:poison".to_owned())];
+    let worker = stack.worker_with(failpoint)?;
+    worker.becomes("ready").await?;
+    let mut publisher = stack.publisher().await?;
+    publisher
+        .ask(save(LOCKED, "0"), properties("locked 0"))
+        .await?;
+    // It breaks each session that it is delivered to, until the broker gives it up.
+    publisher
+        .publish(save("poison", "x"), properties("poison"))
+        .await?;
+    publisher.take(topology::PARKED).await?;
+    anyhow::ensure!(worker.metric(SAFE_MODE).await? > 0.0, "not in safe mode");
+    let mut owner = open_transaction(&stack, LOCK).await?;
+
+    let since = Instant::now();
+    publisher
+        .publish(save(LOCKED, "1"), properties("locked 1"))
+        .await?;
+    publish_others(&publisher, "other", 20).await?;
+    others_are_answered(&mut publisher, "other", 20, since).await?;
+    assert_eq!(decided(&stack, LOCKED).await?, 1);
+    anyhow::ensure!(worker.metric(SAFE_MODE).await? < 1.0, "still in safe mode");
+    owner.execute("rollback").await?;
+
+    let reply = publisher.reply("locked 1").await?;
+    assert_eq!(reply["record"]["revision"], 2);
     nothing_is_left(&stack, &publisher).await
 }
 

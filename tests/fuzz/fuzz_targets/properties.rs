@@ -1,10 +1,20 @@
 //! The properties of a message, as the payload of a content header frame. What passes the guard,
-//! lapin's parser takes, to its last byte, and the envelope that is read from it is bounded.
+//! lapin's parser takes, to its last byte; the values of the envelope that is read from it are bounded;
+//! and a parked copy of a command is a command still, with the same id.
 #![no_main]
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use libfuzzer_sys::fuzz_target;
-use proto::{Envelope, Fault, broker::header::check_content_header, parked};
+use proto::{
+    CommandId, Envelope, Fault, broker::header::check_content_header,
+    envelope::MAX_TRACESTATE_BYTES, parked,
+};
+
+/// The longest value of an envelope.
+const LONGEST_BYTES: usize = 1024;
+/// The most bytes of all values together: with 256 bytes for the names of the headers, lengths and
+/// numbers they fit into the smallest frame that AMQP allows.
+const ALL_BYTES: usize = 4096 - 256;
 
 fuzz_target!(|payload: &[u8]| {
     if check_content_header(payload).is_err() {
@@ -24,9 +34,51 @@ fuzz_target!(|payload: &[u8]| {
         panic!("a content header was sent");
     };
     let envelope = Envelope::read(&header.properties);
+    check_bounds(&envelope);
     let accepted = envelope.check().is_ok();
     let copy = Envelope::read(&parked::properties(&envelope, &Fault::internal(), 0));
     // A copy can be sent again: what was a command is one still, and the id is the same.
     assert_eq!(copy.command_id, envelope.command_id);
     assert!(!accepted || copy.check().is_ok());
 });
+
+fn check_bounds(envelope: &Envelope) {
+    // Every field by its name: a new one has to be looked at here.
+    let Envelope {
+        command_id,
+        correlation_id,
+        reply_to,
+        pack_replies: _,
+        subject,
+        user_id,
+        app_id,
+        traceparent,
+        tracestate,
+        timestamp: _,
+        kind,
+        content_type,
+        content_encoding,
+        priority: _,
+    } = envelope;
+    let values = [
+        command_id.as_ref().map(CommandId::as_str),
+        correlation_id.as_deref(),
+        reply_to.as_deref(),
+        subject.as_deref(),
+        user_id.as_deref(),
+        app_id.as_deref(),
+        traceparent.as_deref(),
+        tracestate.as_deref(),
+        kind.as_deref(),
+        content_type.as_deref(),
+        content_encoding.as_deref(),
+    ];
+    let lengths = values.map(|value| value.map_or(0, str::len));
+    assert!(lengths.iter().all(|bytes| *bytes <= LONGEST_BYTES));
+    assert!(lengths.iter().sum::<usize>() <= ALL_BYTES);
+    assert!(
+        tracestate
+            .as_ref()
+            .is_none_or(|state| state.len() <= MAX_TRACESTATE_BYTES)
+    );
+}
