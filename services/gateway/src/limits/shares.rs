@@ -94,7 +94,7 @@ impl Share {
             return Err(Full::All);
         }
         taken.all += count;
-        taken.each.insert(self.bearer, each + count);
+        *taken.each.entry(self.bearer).or_default() += count;
         drop(taken);
         self.count += count;
         Ok(())

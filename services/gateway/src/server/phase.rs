@@ -40,6 +40,14 @@ pub(super) enum Phase {
     Closing,
 }
 
+impl Phase {
+    /// Whether the server closes a connection that is in this phase for too long. The other phases
+    /// keep the start time of the phase before, which saves two clock reads for each request.
+    fn has_deadline(self) -> bool {
+        matches!(self, Self::Headers | Self::Answering | Self::Idle)
+    }
+}
+
 /// A phase, and when it began, in one number: what began earlier is smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct State(u64);
@@ -60,6 +68,11 @@ impl State {
             5 => Phase::Upgraded,
             _ => Phase::Closing,
         }
+    }
+
+    /// Another phase, with the start time of this one.
+    fn continued_as(self, phase: Phase) -> Self {
+        Self(self.0 >> PHASE_BITS << PHASE_BITS | phase as u64)
     }
 
     /// Counted from when the server began.
@@ -152,11 +165,15 @@ impl Connection {
         if !leads_there(self.state().phase()) {
             return false;
         }
-        let next = State::new(to, self.epoch.elapsed());
+        let now = to.has_deadline().then(|| self.epoch.elapsed());
+        let next = |state: State| match now {
+            Some(now) => State::new(to, now),
+            None => state.continued_as(to),
+        };
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         self.state
             .fetch_update(success, failure, |state| {
-                leads_there(State(state).phase()).then_some(next.0)
+                leads_there(State(state).phase()).then(|| next(State(state)).0)
             })
             .is_ok()
     }
