@@ -4,6 +4,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,13 +34,13 @@ pub async fn ask(mut listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// The endpoints.
-pub(crate) fn router() -> Router<App> {
+pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
 }
 
-async fn ready(State(app): State<App>) -> impl IntoResponse {
+async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
     let broker = app.commands.is_open();
     let keys = app.auth.keys.is_ready();
     let database = app.records.is_up().await;

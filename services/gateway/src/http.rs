@@ -55,8 +55,7 @@ use crate::{
     schema::Schemas,
 };
 
-/// What requests are served with. Cheap to clone.
-#[derive(Clone)]
+/// What requests are served with.
 pub struct App {
     /// The API.
     pub schemas: Schemas,
@@ -94,7 +93,7 @@ pub(crate) fn query_of_uri(query: &str) -> Option<String> {
 }
 
 /// All of the gateway's routes: for scripts of these origins, too, and with pages for people.
-pub fn router(app: App, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {
+pub fn router(app: Arc<App>, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {
     let api = Router::new()
         .route("/graphql", any(graphql))
         .merge(streams::router())
@@ -107,7 +106,7 @@ pub fn router(app: App, origins: &[Origin], pages: impl IntoIterator<Item = Page
 }
 
 async fn graphql(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,

@@ -109,7 +109,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         args.jwt_audience,
         args.jwt_spaces_claim,
     );
-    let app = App {
+    let app = Arc::new(App {
         schemas: Schemas::new(&commands, &records, &changes, args.dev),
         auth: Arc::new(auth),
         commands,
@@ -119,7 +119,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         documents: Arc::new(Documents::default()),
         traces: traces.clone(),
         stop: stopping.told,
-    };
+    });
     if let Some(listener) = metrics_listener {
         let metrics = telemetry::metrics::router(metrics_handle, metrics::look(app.clone()));
         tokio::spawn(async move { axum::serve(listener, metrics).await });

@@ -92,7 +92,7 @@ pub fn describe() {
 
 /// Looks at what is not counted as it happens.
 #[must_use]
-pub fn look(app: App) -> Look {
+pub fn look(app: Arc<App>) -> Look {
     Arc::new(move || {
         let app = app.clone();
         async move {

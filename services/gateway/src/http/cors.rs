@@ -1,6 +1,6 @@
 //! Which other pages' scripts may ask: none, unless configured, and then exactly those.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -37,7 +37,7 @@ impl FromStr for Origin {
 }
 
 /// The routes, and the answers to browsers that ask for these origins' scripts.
-pub(super) fn allow(routes: Router<App>, origins: &[Origin]) -> Router<App> {
+pub(super) fn allow(routes: Router<Arc<App>>, origins: &[Origin]) -> Router<Arc<App>> {
     if origins.is_empty() {
         return routes;
     }

@@ -77,12 +77,12 @@ const MOST_SILENT: u32 = 2;
 const MOST_OPEN: usize = 100;
 
 /// The endpoint.
-pub(super) fn router() -> Router<App> {
+pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/graphql/ws", get(websocket))
 }
 
 async fn websocket(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     mut headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -175,7 +175,7 @@ impl Pulse {
 }
 
 async fn converse(
-    app: App,
+    app: Arc<App>,
     headers: HeaderMap,
     socket: ws::WebSocket,
     stranger: OwnedSemaphorePermit,
@@ -337,7 +337,7 @@ fn with_payload(mut headers: HeaderMap, payload: &serde_json::Value) -> HeaderMa
 /// Executes what one socket asks for.
 #[derive(Clone)]
 struct Operations {
-    app: App,
+    app: Arc<App>,
     headers: HeaderMap,
     /// How many are open.
     open: Arc<AtomicUsize>,
@@ -378,7 +378,7 @@ impl Executor for Operations {
 }
 
 async fn operate(
-    app: App,
+    app: Arc<App>,
     headers: HeaderMap,
     caller: Option<Caller>,
     request: Request,

@@ -45,11 +45,11 @@ use crate::{code::Code, limits::Full, schema::Caller};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The endpoint.
-pub(super) fn router() -> Router<App> {
+pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/graphql/stream", post(events))
 }
 
-async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+async fn events(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
     let mut observed = Observed::begin(&app.traces, &Method::POST, &headers);
     let served = serve(&app, &uri, &headers, body, &mut observed);
     let served = AssertUnwindSafe(served).catch_unwind().await;
