@@ -64,10 +64,11 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Refused> {
 
 fn refuses(wish: &str) -> bool {
     wish.split(';').skip(1).any(|parameter| {
+        // Names of parameters have no case: RFC 9110, 5.6.6.
         parameter
-            .trim()
-            .strip_prefix("q=")
-            .and_then(|q| q.trim().parse::<f32>().ok())
+            .split_once('=')
+            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+            .and_then(|(_, q)| q.trim().parse::<f32>().ok())
             .is_some_and(|q| q <= 0.0)
     })
 }
@@ -77,4 +78,29 @@ fn accepts_anything(headers: &HeaderMap) -> bool {
         .get_all(ACCEPT)
         .iter()
         .all(|value| value.as_bytes().trim_ascii().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_of_zero_refuses_a_type_however_it_is_spelled() {
+        let chosen = |accept| {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            negotiate(&headers).ok()
+        };
+        for weight in [";q=0", ";Q=0", "; q=0.000", "; charset=utf-8; q=0"] {
+            let accept = format!("{GRAPHQL_JSON}{weight}, {JSON}");
+            let headers =
+                HeaderValue::try_from(accept).map(|it| HeaderMap::from_iter([(ACCEPT, it)]));
+            let chosen = headers.map(|headers| negotiate(&headers).ok());
+            assert_eq!(chosen.ok(), Some(Some(JSON)), "{weight}");
+        }
+        assert_eq!(chosen("application/json;Q=0"), None);
+        assert_eq!(
+            chosen("application/graphql-response+json;q=0.5"),
+            Some(GRAPHQL_JSON)
+        );
+    }
 }
