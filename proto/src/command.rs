@@ -1,6 +1,9 @@
 //! The commands about connector details, and what both have in common.
 
 mod delete;
+mod input;
+mod kind;
+pub(crate) mod raw;
 mod revision;
 mod save;
 
@@ -8,51 +11,18 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Envelope, error::Fault, fields::CommandId, record::RecordKey, topology};
+use crate::{Envelope, error::Fault, fields::CommandId, record::RecordKey};
 
 pub use delete::DeleteConnectorDetails;
+pub use input::SaveInput;
+pub use kind::Kind;
 pub use revision::ExpectedRevision;
 pub(crate) use revision::exact_number;
-pub use save::{SaveConnectorDetails, SaveInput};
+pub use save::SaveConnectorDetails;
 
 /// The largest body that is read. Every valid command fits, even if it writes each of its bytes as
 /// an escape of six.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-
-/// What a message asks for, as its `type` property says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `SaveConnectorDetails.v1`.
-    Save,
-    /// `DeleteConnectorDetails.v1`.
-    Delete,
-}
-
-impl Kind {
-    /// The `type` property.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Save => "SaveConnectorDetails.v1",
-            Self::Delete => "DeleteConnectorDetails.v1",
-        }
-    }
-
-    /// The routing key at the commands' exchange.
-    #[must_use]
-    pub const fn routing_key(self) -> &'static str {
-        match self {
-            Self::Save => topology::SAVE,
-            Self::Delete => topology::DELETE,
-        }
-    }
-
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Save, Self::Delete]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-    }
-}
 
 /// A command that is valid and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,16 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
-    command::Kind,
-    envelope,
+    amqp::{
+        envelope,
+        topology::{self, COMMANDS, QUEUE},
+    },
+    command::{
+        Kind,
+        raw::{DeleteWire, Wire},
+    },
     event::{self, ConnectorDetailsDeleted, ConnectorDetailsSaved},
     reply::{self, Packed, Reply},
-    topology::{self, COMMANDS, QUEUE},
-    wire::{DeleteWire, Wire},
 };
 
 const SAVE: &str = Kind::Save.as_str();

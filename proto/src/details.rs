@@ -9,8 +9,10 @@ use url::Url;
 use crate::{
     error::Fault,
     fields::ClientId,
-    json::{self, Member, Value},
-    mask,
+    masking::{
+        self,
+        json::{self, Member, Value},
+    },
     secret::ClientSecret,
 };
 
@@ -42,7 +44,7 @@ impl OauthConnectorDetails {
         client_id: Option<&ClientId>,
     ) -> Result<Self, Vec<Fault>> {
         let members = check(text).map_err(faults)?;
-        let masked = mask::mask(
+        let masked = masking::mask(
             text,
             &members,
             secret,

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::command::ExpectedRevision;
+/// The name of the field that holds the expected revision, in the API and on the wire.
+pub(crate) const EXPECTED_REVISION: &str = "expectedRevision";
 
 /// The error codes of the gateway that a reply can carry too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -138,7 +139,7 @@ impl Fault {
     pub fn stale(current: Current) -> Self {
         Self {
             code: ErrorCode::Conflict,
-            field: Some(ExpectedRevision::FIELD.to_owned()),
+            field: Some(EXPECTED_REVISION.to_owned()),
             message: "expectedRevision is not the record's revision: it was changed meanwhile. \
                       Nothing was changed now. Read it again, and send what is still wanted under a \
                       new id."

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{record::Record, topology};
+use crate::{amqp::topology, record::Record};
 
 /// The `type` of the event that follows a save.
 pub const SAVED_TYPE: &str = "ConnectorDetailsSaved.v1";

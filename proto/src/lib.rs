@@ -4,35 +4,27 @@
 //! Both processes decode through this crate, so a [`SaveConnectorDetails`] that exists is valid
 //! and holds no secret, whoever published it. It knows nothing of HTTP, GraphQL or SQL.
 
+pub mod amqp;
 pub mod broker;
 pub mod command;
 pub mod contract;
 pub mod details;
-pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod fields;
 pub mod ledger;
-pub mod mask;
-pub mod parked;
+pub mod masking;
 pub mod record;
 pub mod reply;
 pub mod secret;
 pub mod settings;
-pub mod topology;
-pub mod unreadable;
 
-mod json;
-mod properties;
-mod urls;
-mod wire;
-
+pub use amqp::envelope::Envelope;
 pub use command::{
     Command, DeleteConnectorDetails, ExpectedRevision, Fingerprint, Kind, SaveConnectorDetails,
     SaveInput,
 };
 pub use details::OauthConnectorDetails;
-pub use envelope::Envelope;
 pub use error::{Current, ErrorCode, Fault};
 pub use event::Event;
 pub use fields::{

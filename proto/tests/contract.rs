@@ -10,7 +10,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use proto::{Command, Envelope, contract, parked};
+use proto::{Command, Envelope, amqp::parked, contract};
 use serde_json::{Value, json};
 
 fn proto() -> &'static Path {

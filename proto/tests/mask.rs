@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use proptest::{collection::vec, prelude::*, sample::select};
 use proto::{
     ClientId, ClientSecret, MASK, OauthConnectorDetails,
-    mask::{PAIR_NAME_KEYS, PAIR_VALUE_KEYS, PLATFORM_MASKS, SECRET_NAMES},
+    masking::{PAIR_NAME_KEYS, PAIR_VALUE_KEYS, PLATFORM_MASKS, SECRET_NAMES},
 };
 use serde_json::{Value, json};
 

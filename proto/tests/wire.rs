@@ -176,7 +176,7 @@ fn a_body_that_is_too_large_is_refused_by_name_and_not_read() {
             assert_eq!(faults[0].code, ErrorCode::BadRequest);
             assert_eq!(faults[0].field.as_deref(), Some("body"));
         }
-        assert!(proto::parked::redacted(body.as_bytes()).is_empty());
+        assert!(proto::amqp::parked::redacted(body.as_bytes()).is_empty());
     }
 }
 
@@ -283,7 +283,7 @@ fn a_parked_copy_has_no_expiration_priority_encoding_or_reply_address() {
             .with_reply_to("ipack.reply.mine".into()),
     );
 
-    let parked = proto::parked::properties(&envelope, &proto::Fault::internal(), 0);
+    let parked = proto::amqp::parked::properties(&envelope, &proto::Fault::internal(), 0);
 
     assert_eq!(
         (envelope.priority, envelope.content_encoding.as_deref()),
@@ -317,7 +317,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_door_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = SaveConnectorDetails::decode(&bytes);
-        let _ = proto::parked::redacted(&bytes);
+        let _ = proto::amqp::parked::redacted(&bytes);
     }
 
     #[test]

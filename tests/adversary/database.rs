@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use proto::topology::{DEAD, PARKED};
+use proto::amqp::topology::{DEAD, PARKED};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, error::DatabaseError};
 use tests::{
     api::{SPACE, sample_with},

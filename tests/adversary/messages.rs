@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use proto::topology::{COMMANDS, DEAD, PARKED, SAVE};
+use proto::amqp::topology::{COMMANDS, DEAD, PARKED, SAVE};
 use tests::{
     api::{SPACE, sample_with},
     bystander::Attack,

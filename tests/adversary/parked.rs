@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
-use proto::topology::{PARKED, QUEUE};
+use proto::amqp::topology::{PARKED, QUEUE};
 use serde_json::{Value, json};
 use tests::{
     api::{sample, sample_with},
@@ -66,7 +66,7 @@ async fn parked_long_ago(stack: &Stack) -> anyhow::Result<()> {
     let nobody = stack.worker_with(vec![("PUBLISHERS", "{}".to_owned())])?;
     nobody.becomes("ready").await?;
     let mut publisher = stack.publisher().await?;
-    let an_hour_ago = proto::envelope::since_epoch().as_secs() - 60 * 60;
+    let an_hour_ago = proto::amqp::envelope::since_epoch().as_secs() - 60 * 60;
     let properties = Publisher::properties("old").with_timestamp(an_hour_ago);
     let old = sample_with("clientId", "the old one").to_string();
     let reply = publisher.ask(old, properties).await?;

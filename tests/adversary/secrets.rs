@@ -1,7 +1,7 @@
 //! Secrets that are written in another way than they were submitted.
 
 use anyhow::{Context as _, ensure};
-use proto::{MASK, topology::PARKED};
+use proto::{MASK, amqp::topology::PARKED};
 use serde_json::{Value, json};
 use tests::{
     api::{SPACE, sample, sample_with},

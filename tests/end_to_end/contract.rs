@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs};
 use anyhow::{Context as _, ensure};
 use dev::paths;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use proto::topology;
+use proto::amqp::topology;
 use serde_json::{Value, json};
 use tests::{
     foreign::{node, output},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use proto::topology;
+use proto::amqp::topology;
 use serde_json::{Value, json};
 use tests::{
     api::{Api, SPACE, key, sample, sample_with},

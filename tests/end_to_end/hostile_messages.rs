@@ -8,7 +8,7 @@ use lapin::{
     options::{BasicGetOptions, BasicPublishOptions},
     types::{AMQPValue, FieldArray, FieldTable},
 };
-use proto::{broker, topology};
+use proto::{amqp::topology, broker};
 use serde_json::json;
 use tests::{
     api::{SPACE, sample, sample_with},

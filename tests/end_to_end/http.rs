@@ -182,7 +182,7 @@ async fn a_queue_of_another_shape_stops_the_services() -> anyhow::Result<()> {
         .create_channel()
         .await?
         .queue_declare(
-            proto::topology::QUEUE.into(),
+            proto::amqp::topology::QUEUE.into(),
             lapin::options::QueueDeclareOptions::default(),
             lapin::types::FieldTable::default(),
         )

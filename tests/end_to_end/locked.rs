@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lapin::BasicProperties;
 use nix::sys::signal::Signal;
-use proto::topology;
+use proto::amqp::topology;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tests::{api::sample_with, eventually, processes::counter, publisher::Publisher, stack::Stack};

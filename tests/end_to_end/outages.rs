@@ -9,7 +9,7 @@ use lapin::{
     options::BasicConsumeOptions,
     types::{AMQPValue, FieldTable},
 };
-use proto::topology;
+use proto::amqp::topology;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tests::{
     api::sample_with,

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 use lapin::options::BasicPublishOptions;
-use proto::topology;
+use proto::amqp::topology;
 use serde_json::{Value, json};
 use tests::{
     api::{Api, SECRET, SPACE, sample, sample_with},

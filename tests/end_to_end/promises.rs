@@ -1,7 +1,7 @@
 //! The promises of ARCHITECTURE.md, by their names.
 
 use futures_util::future::try_join_all;
-use proto::{MASK, topology};
+use proto::{MASK, amqp::topology};
 use serde_json::{Value, json};
 use tests::{
     api::{SPACE, sample, sample_with},

@@ -7,7 +7,7 @@ use lapin::{
     options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
-use proto::{parked, topology};
+use proto::amqp::{parked, topology};
 use serde_json::Value;
 use tests::{
     api::{key, sample_with},

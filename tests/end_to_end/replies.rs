@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use nix::sys::signal::Signal;
-use proto::envelope::REPLY_QUEUES;
+use proto::amqp::envelope::REPLY_QUEUES;
 use serde_json::{Value, json};
 use tests::{
     api::{SPACE, sample},

@@ -6,7 +6,7 @@ use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use proto::topology;
+use proto::amqp::topology;
 use tests::{
     api::{SPACE, sample},
     eventually,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::types::{AMQPValue, FieldTable};
-use proto::{MASK, topology};
+use proto::{MASK, amqp::topology};
 use serde_json::{Value, json};
 use tests::{
     api::{SPACE, sample, sample_with},

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
 use nix::sys::signal::Signal;
-use proto::topology;
+use proto::amqp::topology;
 use serde_json::json;
 use tests::{
     api::{sample, sample_with},

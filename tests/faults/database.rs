@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use proto::topology;
+use proto::amqp::topology;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tests::{eventually, load::Load, publisher::Publisher, report::Report, rig::Rig};
 

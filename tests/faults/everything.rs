@@ -1,6 +1,6 @@
 //! All of it killed at once; and then everything that was left over sent again, twice.
 
-use proto::topology;
+use proto::amqp::topology;
 use tests::{eventually, publisher::Publisher, rig::Rig};
 
 use crate::{CLIENTS, command, seconds};

@@ -14,7 +14,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
     uri::AMQPUri,
 };
-use proto::{broker, topology};
+use proto::{amqp::topology, broker};
 use serde_json::Value;
 use uuid::Uuid;
 

@@ -17,7 +17,7 @@ use dev::{
     state::State,
 };
 use nix::sys::signal::Signal;
-use proto::topology;
+use proto::amqp::topology;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     process::Command,

@@ -3,11 +3,13 @@
 
 use serde::Serialize;
 
-use super::{ExpectedRevision, Fingerprint, key_fields};
 use crate::{
+    command::{
+        ExpectedRevision, Fingerprint, key_fields,
+        raw::{DeleteWire, all_faults, in_published_order},
+    },
     error::Fault,
     record::{RecordKey, ok},
-    wire::{DeleteWire, all_faults, in_published_order},
 };
 
 /// A deletion that is valid. Written out, it is the five ids as JSON, and the expected revision.

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Value, value::RawValue};
 
-use crate::error::Fault;
+use crate::error::{EXPECTED_REVISION, Fault};
 
 /// The revision that a record must have for a command to take effect; 0 where there must be none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -14,7 +14,7 @@ pub struct ExpectedRevision(i64);
 
 impl ExpectedRevision {
     /// The field's name in the API and on the wire.
-    pub const FIELD: &'static str = "expectedRevision";
+    pub const FIELD: &'static str = EXPECTED_REVISION;
 
     /// The largest one, 2^53 - 1: every program that reads JSON knows it from the next.
     pub const MAX: i64 = 9_007_199_254_740_991;

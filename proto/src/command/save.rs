@@ -1,43 +1,19 @@
 //! `SaveConnectorDetails.v1`: the one door through which a save is decoded, checked and masked,
 //! by the gateway, the worker and everyone else alike.
 
-use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{ExpectedRevision, Fingerprint, key_fields};
 use crate::{
+    command::{
+        ExpectedRevision, Fingerprint, SaveInput, key_fields,
+        raw::{Wire, all_faults, in_published_order},
+    },
     details::OauthConnectorDetails,
     error::Fault,
     fields::ClientId,
     record::{RecordKey, ok},
     secret::ClientSecret,
-    wire::{Wire, all_faults, in_published_order},
 };
-
-/// The nine fields as they were submitted, and the revision that was expected, of the right type and otherwise unchecked.
-#[derive(Default)]
-pub struct SaveInput {
-    /// The Integration Pack instance.
-    pub integration_pack_instance_id: String,
-    /// Whether the access token has been generated.
-    pub is_token_generated: bool,
-    /// The JSON text of the details.
-    pub oauth_connector_details: String,
-    /// The process in the Integration Pack.
-    pub process_id: String,
-    /// The environment of the configuration.
-    pub env_id: String,
-    /// The connection in the process.
-    pub connection_id: String,
-    /// The Space.
-    pub catalog_guid: String,
-    /// The key from the identity provider.
-    pub client_id: String,
-    /// The secret as the user entered it, or the mask.
-    pub client_secret: SecretString,
-    /// The revision that the record has to have, where that matters.
-    pub expected_revision: Option<i64>,
-}
 
 /// A save that is valid and masked. Written out, it is the mutation's input as JSON, with
 /// `dummyClientSecret` for a secret.

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{DELETE, SAVE};
 use crate::{
-    envelope::{self, MAX_TRACESTATE_BYTES, PACK_REPLIES, SUBJECT},
-    event, parked, reply,
+    amqp::{
+        envelope::{self, MAX_TRACESTATE_BYTES, PACK_REPLIES, SUBJECT},
+        parked,
+    },
+    contract::{DELETE, SAVE},
+    event, reply,
 };
 
 /// All of them, by name.

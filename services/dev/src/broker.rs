@@ -4,8 +4,8 @@
 use anyhow::{Context as _, ensure};
 use lapin::{Connection, options::QueueDeleteOptions, uri::AMQPUri};
 use proto::{
+    amqp::topology::{self, TopologyError},
     broker,
-    topology::{self, TopologyError},
 };
 
 /// More than there are queues.

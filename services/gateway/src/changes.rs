@@ -16,9 +16,8 @@ use lapin::{
 };
 use proto::{
     CatalogGuid, Event,
+    amqp::{envelope::REPLY_QUEUES, topology},
     broker::{self, BrokerError, within_deadline},
-    envelope::REPLY_QUEUES,
-    topology,
 };
 use tokio::{
     sync::{

@@ -110,7 +110,10 @@ impl Commands {
         uri: AMQPUri,
         ids: CommandIds,
         stop: CancellationToken,
-    ) -> (Self, JoinHandle<Result<(), proto::topology::TopologyError>>) {
+    ) -> (
+        Self,
+        JoinHandle<Result<(), proto::amqp::topology::TopologyError>>,
+    ) {
         let waiters = Waiters::default();
         let user = Arc::from(uri.authority.userinfo.username.as_str());
         let (sender, link) = watch::channel(None);

@@ -3,7 +3,7 @@
 //! Plain modules, served as they stand; the page works without the internet. What it has to know of
 //! the service comes as a module too, so that it is written down once.
 
-use proto::{MASK, mask};
+use proto::{MASK, masking};
 use serde_json::json;
 
 use crate::pages::{ASKED_AGAIN, CSS, File, HTML, JAVASCRIPT, Page};
@@ -47,12 +47,12 @@ pub fn page(spaces_claim: &str) -> Page {
     let settings = json!({
         "spacesClaim": spaces_claim,
         "mask": MASK,
-        "platformMasks": mask::PLATFORM_MASKS,
-        "secretNames": mask::SECRET_NAMES,
-        "pairNames": mask::PAIR_NAME_KEYS,
-        "pairValues": mask::PAIR_VALUE_KEYS,
-        "authorization": mask::AUTHORIZATION,
-        "shortestSearched": mask::SHORTEST_SEARCHED_BYTES,
+        "platformMasks": masking::PLATFORM_MASKS,
+        "secretNames": masking::SECRET_NAMES,
+        "pairNames": masking::PAIR_NAME_KEYS,
+        "pairValues": masking::PAIR_VALUE_KEYS,
+        "authorization": masking::AUTHORIZATION,
+        "shortestSearched": masking::SHORTEST_SEARCHED_BYTES,
     });
     let settings = format!("export const settings = {settings};\n");
     let html = include_str!("console/index.html");

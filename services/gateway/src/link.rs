@@ -22,10 +22,12 @@ use lapin::{
 };
 use proto::{
     Kind, Reply,
+    amqp::{
+        envelope::REPLY_QUEUES,
+        topology::{self, TopologyError},
+    },
     broker::{self, BrokerError, within_deadline},
-    envelope::REPLY_QUEUES,
     reply::{self, Packed},
-    topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Span};
 use tokio::{

@@ -5,8 +5,8 @@ use std::time::Duration;
 use lapin::{Channel, Connection};
 use metrics::{describe_gauge, gauge};
 use proto::{
+    amqp::topology::{self, TopologyError},
     broker::{BrokerError, within_deadline},
-    topology::{self, TopologyError},
 };
 use tokio::{task::JoinSet, time::timeout};
 

@@ -19,7 +19,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
-use proto::envelope::MAX_TRACESTATE_BYTES;
+use proto::amqp::envelope::MAX_TRACESTATE_BYTES;
 
 pub use opentelemetry::{
     KeyValue,

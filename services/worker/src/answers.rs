@@ -19,10 +19,9 @@ use lapin::{
 };
 use proto::{
     Envelope, Outcome, Reply,
+    amqp::{envelope::CONTENT_TYPE, topology},
     broker::{self, BrokerError, within_deadline},
-    envelope::CONTENT_TYPE,
     reply::{self, Packed},
-    topology,
 };
 use serde::Serialize;
 use tokio::{

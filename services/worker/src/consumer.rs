@@ -22,9 +22,9 @@ use lapin::{
     uri::AMQPUri,
 };
 use proto::{
+    amqp::topology::{self, TopologyError},
     broker::{self, BrokerError, window::Window, within_deadline},
     command,
-    topology::{self, TopologyError},
 };
 use telemetry::{queues, traces::Traces};
 use tokio::{

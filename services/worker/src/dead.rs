@@ -17,8 +17,8 @@ use lapin::{
 };
 use proto::{
     Envelope, Fault, Outcome,
+    amqp::topology::{self, TopologyError},
     broker::{self, BrokerError, within_deadline},
-    topology::{self, TopologyError},
 };
 use telemetry::traces::trace_id;
 use tokio_util::sync::CancellationToken;

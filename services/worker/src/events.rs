@@ -17,9 +17,11 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use proto::{
+    amqp::{
+        envelope::{CONTENT_TYPE, since_epoch},
+        topology,
+    },
     broker::{self, BrokerError, within_deadline},
-    envelope::{CONTENT_TYPE, since_epoch},
-    topology,
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;

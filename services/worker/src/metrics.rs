@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use proto::envelope::since_epoch;
+use proto::amqp::envelope::since_epoch;
 use telemetry::{metrics::Look, queues};
 
 use crate::{dead::Reason, health::Needs};

@@ -5,7 +5,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lapin::BasicProperties;
-use proto::{Envelope, Fault, parked, topology::PARKED_BODY_BYTES};
+use proto::{
+    Envelope, Fault,
+    amqp::{parked, topology::PARKED_BODY_BYTES},
+};
 
 use crate::failpoint;
 

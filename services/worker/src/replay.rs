@@ -15,8 +15,8 @@ use lapin::{
 };
 use proto::{
     Command, Envelope, Kind,
+    amqp::{parked, topology},
     broker::{self, within_deadline},
-    parked, topology,
 };
 use time::{Duration, OffsetDateTime};
 

@@ -16,9 +16,8 @@ use futures_util::FutureExt as _;
 use lapin::{Channel, message::Delivery, options::BasicAckOptions};
 use proto::{
     CommandId, Envelope, Fault,
+    amqp::{envelope::since_epoch, unreadable},
     broker::{self, BrokerError, window::Held, within_deadline},
-    envelope::since_epoch,
-    unreadable,
 };
 use telemetry::{logs::milliseconds, traces::trace_id};
 use tokio::{

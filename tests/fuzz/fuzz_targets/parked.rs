@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proto::parked;
+use proto::amqp::parked;
 use serde_json::Value;
 
 fuzz_target!(|body: &[u8]| {

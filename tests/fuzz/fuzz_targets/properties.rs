@@ -5,10 +5,7 @@
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use libfuzzer_sys::fuzz_target;
-use proto::{
-    CommandId, Envelope, Fault, broker::header::check_content_header,
-    envelope::MAX_TRACESTATE_BYTES, parked,
-};
+use proto::{amqp::{envelope::MAX_TRACESTATE_BYTES, parked}, broker::header::check_content_header, CommandId, Envelope, Fault};
 
 /// The longest value of an envelope.
 const LONGEST_BYTES: usize = 1024;

@@ -34,7 +34,7 @@ use futures_util::{
     FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
-use proto::envelope::since_epoch;
+use proto::amqp::envelope::since_epoch;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, sleep_until, timeout},

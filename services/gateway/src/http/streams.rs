@@ -27,7 +27,7 @@ use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
-use proto::envelope::since_epoch;
+use proto::amqp::envelope::since_epoch;
 use tokio::time::sleep;
 
 use super::{

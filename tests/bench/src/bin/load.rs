@@ -19,7 +19,7 @@ use lapin::{
     },
     types::FieldTable,
 };
-use proto::{MASK, broker, topology};
+use proto::{MASK, amqp::topology, broker};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use tokio::{

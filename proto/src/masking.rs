@@ -22,11 +22,13 @@
 //! is JSON, or percent-encoded as a whole, but for the submitted secret; secrets in arrays, objects
 //! or numbers under a secret's name; keys.
 
+pub(crate) mod json;
 mod names;
 mod percent;
 mod sought;
 mod steps;
 mod text;
+mod urls;
 
 use std::ops::Range;
 
@@ -37,7 +39,7 @@ use names::Named;
 pub(crate) use sought::Sought;
 
 use crate::{
-    json::{self, Member, Value},
+    masking::json::{Member, Value},
     secret::{ClientSecret, MASK},
 };
 

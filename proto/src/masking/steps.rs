@@ -14,12 +14,12 @@ mod counted {
         static STEPS: Cell<usize> = const { Cell::new(0) };
     }
 
-    pub(in crate::mask) fn count(steps: usize) {
+    pub(in crate::masking) fn count(steps: usize) {
         STEPS.set(STEPS.get() + steps);
     }
 
     /// The steps of this thread since it was asked last.
-    pub(in crate::mask) fn taken() -> usize {
+    pub(in crate::masking) fn taken() -> usize {
         STEPS.take()
     }
 }

@@ -1,7 +1,7 @@
 //! The signs that names and values are told by.
 
 use crate::{
-    mask::{is_mask, percent, steps},
+    masking::{is_mask, percent, steps},
     secret::MASK,
 };
 

@@ -1,6 +1,6 @@
 //! A text as the bytes that it stands for.
 
-use crate::mask::{percent, steps};
+use crate::masking::{percent, steps};
 
 /// A byte that a text stands for, and its place in the text.
 pub(super) struct Token {

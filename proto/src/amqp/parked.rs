@@ -10,14 +10,13 @@ use lapin::{
 use serde_json::{Map, Value};
 
 use crate::{
-    command::ExpectedRevision,
+    amqp::envelope::{Envelope, since_epoch},
+    command::{ExpectedRevision, raw::Wire},
     details::OauthConnectorDetails,
-    envelope::{Envelope, since_epoch},
     error::Fault,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
-    mask,
+    masking,
     secret::{ClientSecret, MASK},
-    wire::Wire,
 };
 
 /// The error code of the refusal.
@@ -91,8 +90,8 @@ fn details(details: &str, secret: Option<&Value>, client_id: Option<&ClientId>) 
         let mut sought = pieces
             .iter()
             .filter(|piece| piece.len() <= 2 * masked.len())
-            .filter_map(|piece| mask::Sought::any_length(piece, client_id));
-        if sought.any(|piece| mask::holds(masked, &piece)) {
+            .filter_map(|piece| masking::Sought::any_length(piece, client_id));
+        if sought.any(|piece| masking::holds(masked, &piece)) {
             return None;
         }
     }

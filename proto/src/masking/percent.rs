@@ -46,7 +46,7 @@ mod tests {
             ("%C3%A9", "é"),
             ("%ff", "\u{fffd}"),
         ] {
-            assert_eq!(super::decoded(text), expected);
+            assert_eq!(crate::masking::percent::decoded(text), expected);
         }
     }
 }

@@ -8,14 +8,14 @@ use lapin::{
 };
 
 use crate::{
+    amqp::properties::{is_json, is_traceparent, is_unencoded},
     command::Kind,
     error::Fault,
     fields::CommandId,
-    properties::{is_json, is_traceparent, is_unencoded},
     record::ok,
 };
 
-pub use crate::properties::{CONTENT_TYPE, MAX_TRACESTATE_BYTES};
+pub use crate::amqp::properties::{CONTENT_TYPE, MAX_TRACESTATE_BYTES};
 
 /// How the names of exclusive reply queues begin.
 pub const REPLY_QUEUES: &str = "ipack.reply.";
