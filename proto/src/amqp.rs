@@ -5,4 +5,3 @@ pub mod envelope;
 pub mod parked;
 mod properties;
 pub mod topology;
-pub mod unreadable;

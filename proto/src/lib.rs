@@ -5,7 +5,6 @@
 //! and holds no secret, whoever published it. It knows nothing of HTTP, GraphQL or SQL.
 
 pub mod amqp;
-pub mod broker;
 pub mod command;
 pub mod contract;
 pub mod details;
@@ -17,7 +16,6 @@ pub mod masking;
 pub mod record;
 pub mod reply;
 pub mod secret;
-pub mod settings;
 
 pub use amqp::envelope::Envelope;
 pub use command::{

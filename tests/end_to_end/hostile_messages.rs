@@ -8,7 +8,8 @@ use lapin::{
     options::{BasicGetOptions, BasicPublishOptions},
     types::{AMQPValue, FieldArray, FieldTable},
 };
-use proto::{amqp::topology, broker};
+use proto::amqp::topology;
+use runtime::{broker, queue_depth};
 use serde_json::json;
 use tests::{
     api::{SPACE, sample, sample_with},
@@ -291,7 +292,7 @@ async fn a_command_that_expires_is_parked_as_expired_and_answered() -> anyhow::R
     let properties = Publisher::properties("late").with_expiration("50".into());
     publisher.publish(sample().to_string(), properties).await?;
     eventually("it to expire", async || {
-        let dead = topology::depth(&publisher.channel, topology::DEAD).await?;
+        let dead = queue_depth::depth(&publisher.channel, topology::DEAD).await?;
         Ok((dead.messages == 1).then_some(()))
     })
     .await?;

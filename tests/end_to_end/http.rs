@@ -177,7 +177,7 @@ async fn a_container_can_ask_whether_its_service_is_ready() -> anyhow::Result<()
 #[tokio::test]
 async fn a_queue_of_another_shape_stops_the_services() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let connection = proto::broker::connect(&stack.uri()?, "test").await?;
+    let connection = runtime::broker::connect(&stack.uri()?, "test").await?;
     connection
         .create_channel()
         .await?

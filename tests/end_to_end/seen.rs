@@ -255,8 +255,8 @@ fn names(text: &str) -> BTreeSet<&str> {
 #[test]
 fn every_metric_is_explained_drawn_and_real() -> anyhow::Result<()> {
     let code = [
-        "services/telemetry/src/metrics.rs",
-        "services/telemetry/src/queues.rs",
+        "services/runtime/src/metrics.rs",
+        "services/runtime/src/queues.rs",
         "services/gateway/src/metrics.rs",
         "services/worker/src/metrics.rs",
     ]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lapin::types::{AMQPValue, FieldTable};
 use proto::{MASK, amqp::topology};
+use runtime::queue_depth;
 use serde_json::{Value, json};
 use tests::{
     api::{SPACE, sample, sample_with},
@@ -527,7 +528,7 @@ async fn the_topology_is_the_contract() -> anyhow::Result<()> {
 async fn the_dev_stack_replaces_empty_queues_of_an_older_version_and_no_others()
 -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let connection = proto::broker::connect(&stack.uri()?, "an older version").await?;
+    let connection = runtime::broker::connect(&stack.uri()?, "an older version").await?;
     let channel = connection.create_channel().await?;
     let mut quorum = FieldTable::default();
     quorum.insert(
@@ -551,7 +552,7 @@ async fn the_dev_stack_replaces_empty_queues_of_an_older_version_and_no_others()
     );
     publish.await?.await?;
     eventually("the dead letter", async || {
-        let depth = topology::depth(&channel, topology::DEAD).await?;
+        let depth = queue_depth::depth(&channel, topology::DEAD).await?;
         Ok((depth.messages == 1).then_some(()))
     })
     .await?;

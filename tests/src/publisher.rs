@@ -14,7 +14,8 @@ use lapin::{
     types::{AMQPValue, FieldTable},
     uri::AMQPUri,
 };
-use proto::{amqp::topology, broker};
+use proto::amqp::topology;
+use runtime::broker;
 use serde_json::Value;
 use uuid::Uuid;
 

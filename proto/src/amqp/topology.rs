@@ -159,34 +159,6 @@ pub async fn check(channel: &Channel) -> Result<(), TopologyError> {
         .map_err(failed(COMMANDS))
 }
 
-/// What waits in a queue, and for how many consumers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depth {
-    /// Messages that nobody has in hand.
-    pub messages: u32,
-    /// Consumers; of the queue of commands, one of them is the active one.
-    pub consumers: u32,
-}
-
-/// Looks at a queue. It takes no permission.
-///
-/// # Errors
-/// There is no such queue; the channel is closed then.
-pub async fn depth(channel: &Channel, queue: &'static str) -> Result<Depth, TopologyError> {
-    let options = QueueDeclareOptions {
-        passive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let queue = channel
-        .queue_declare(queue.into(), options, FieldTable::default())
-        .await
-        .map_err(failed(queue))?;
-    Ok(Depth {
-        messages: queue.message_count(),
-        consumers: queue.consumer_count(),
-    })
-}
-
 fn failed(object: &'static str) -> impl FnOnce(lapin::Error) -> TopologyError {
     move |source| TopologyError { object, source }
 }

@@ -27,8 +27,8 @@ use dev::{
 };
 use gateway::token;
 use nix::sys::signal::Signal;
-use proto::settings;
 use reqwest::Url;
+use runtime::settings;
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{process::Command, time::sleep};

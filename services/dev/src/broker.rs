@@ -3,10 +3,8 @@
 
 use anyhow::{Context as _, ensure};
 use lapin::{Connection, options::QueueDeleteOptions, uri::AMQPUri};
-use proto::{
-    amqp::topology::{self, TopologyError},
-    broker,
-};
+use proto::amqp::topology::{self, TopologyError};
+use runtime::{broker, queue_depth};
 
 /// More than there are queues.
 const ATTEMPTS: usize = 10;
@@ -35,7 +33,7 @@ async fn replace(connection: &Connection, error: &TopologyError) -> anyhow::Resu
     let queue = error.object;
     // The refusal has closed the other.
     let channel = connection.create_channel().await?;
-    let depth = topology::depth(&channel, queue).await;
+    let depth = queue_depth::depth(&channel, queue).await;
     let depth = depth.with_context(|| format!("{queue} is not as this version declares it"))?;
     ensure!(
         depth.messages == 0,

@@ -19,7 +19,7 @@ use dev::{
     up::{self, UpArgs},
 };
 use gateway::token;
-use proto::settings;
+use runtime::settings;
 use tokio::{process::Command, sync::oneshot};
 
 /// Starts Postgres, RabbitMQ, gateway and worker, and keeps them running until Ctrl-C.

@@ -252,8 +252,8 @@ impl Servers {
         .await?;
         ready("RabbitMQ", async || {
             let uri = self.amqp_url.parse().map_err(anyhow::Error::msg)?;
-            let connection = proto::broker::connect(&uri, "cargo dev").await?;
-            proto::broker::close(&connection).await;
+            let connection = runtime::broker::connect(&uri, "cargo dev").await?;
+            runtime::broker::close(&connection).await;
             Ok(())
         })
         .await?;

@@ -17,8 +17,8 @@ use lapin::{
 use proto::{
     CatalogGuid, Event,
     amqp::{envelope::REPLY_QUEUES, topology},
-    broker::{self, BrokerError, within_deadline},
 };
+use runtime::broker::{self, BrokerError, within_deadline};
 use tokio::{
     sync::{
         Notify,

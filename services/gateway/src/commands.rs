@@ -13,7 +13,7 @@ use std::{
 
 use lapin::uri::AMQPUri;
 use proto::{Command, CommandId, Envelope, Reply};
-use telemetry::traces::{self, Place as TracePlace, SpanKind};
+use runtime::traces::{self, Place as TracePlace, SpanKind};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,

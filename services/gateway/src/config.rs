@@ -6,11 +6,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context as _, ensure};
 use clap::{ArgGroup, Parser, Subcommand};
 use lapin::uri::AMQPUri;
-use proto::settings;
 use reqwest::Url;
+use runtime::logs::LogFormat;
+use runtime::settings;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
-use telemetry::logs::LogFormat;
 
 use crate::{
     auth::{Fetching, KeySource},

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proto::{Command, CommandId, Envelope, Fault, Outcome, Record, ledger::Decision};
-use telemetry::traces::Place;
+use runtime::traces::Place;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{

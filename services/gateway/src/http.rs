@@ -29,7 +29,7 @@ use axum::{
     routing::any,
 };
 use futures_util::FutureExt as _;
-use telemetry::traces::Traces;
+use runtime::traces::Traces;
 use tokio_util::sync::CancellationToken;
 
 pub use self::cors::Origin;

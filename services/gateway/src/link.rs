@@ -26,10 +26,13 @@ use proto::{
         envelope::REPLY_QUEUES,
         topology::{self, TopologyError},
     },
-    broker::{self, BrokerError, within_deadline},
     reply::{self, Packed},
 };
-use telemetry::{queues, traces::Span};
+use runtime::broker::{self, BrokerError, within_deadline};
+use runtime::{
+    queue_depth::{self, Labelled},
+    traces::Span,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -44,6 +47,11 @@ use crate::{
     seldom::Seldom,
 };
 
+/// What is passed on is never more than the contract allows.
+const _: () =
+    assert!(runtime::traces::MAX_TRACESTATE_BYTES <= proto::amqp::envelope::MAX_TRACESTATE_BYTES);
+/// The queue whose depth is a metric. Without it no command can be published.
+const QUEUES: &[Labelled] = &[("commands", topology::QUEUE)];
 /// Commands that may wait for the socket. One more is refused at once: what can't be written now
 /// would only be answered later.
 const JOBS: usize = 4096;
@@ -141,7 +149,7 @@ async fn session(
     let connection = broker::connect(uri, "connector-details-gateway").await?;
     let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
     let (channel, replies) = open(&connection, &reply_to).await?;
-    let _watch = queues::Watch::start(&connection, queues::COMMANDS).await?;
+    let _watch = queue_depth::Watch::start(&connection, QUEUES).await?;
     let (jobs, waiting) = mpsc::channel(JOBS);
     let (blocked, is_blocked) = watch::channel(false);
     link.send_replace(Some(Link {

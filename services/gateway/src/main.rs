@@ -20,7 +20,7 @@ use gateway::{
     server,
 };
 use mimalloc::MiMalloc;
-use telemetry::{
+use runtime::{
     logs::{self, LogFormat},
     traces::Traces,
 };
@@ -88,7 +88,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         ),
         None => None,
     };
-    let metrics_handle = telemetry::metrics::install("gateway", VERSION)?;
+    let metrics_handle = runtime::metrics::install("gateway", VERSION)?;
     metrics::describe();
     let traces = Traces::start("connector-details-gateway", VERSION)?;
     let stopping = stop_on_signal(args.shutdown_delay)?;
@@ -121,7 +121,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         stop: stopping.told,
     });
     if let Some(listener) = metrics_listener {
-        let metrics = telemetry::metrics::router(metrics_handle, metrics::look(app.clone()));
+        let metrics = runtime::metrics::router(metrics_handle, metrics::look(app.clone()));
         tokio::spawn(async move { axum::serve(listener, metrics).await });
     }
     tracing::info!(listen = %listener.local_addr()?, "serving");

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use telemetry::{metrics::Look, queues};
+use runtime::{metrics::Look, queue_depth};
 
 use crate::http::App;
 
 /// Says what the metrics mean.
 pub fn describe() {
-    queues::describe();
+    queue_depth::describe();
     describe_counter!(
         "connector_details_requests_total",
         "Answered requests, by kind (save, read, none) and code: OK, or that of the first error"

@@ -12,8 +12,8 @@ use std::{
 };
 
 use proto::{CatalogGuid, CommandId, Record, RecordKey, ledger::Decision};
+use runtime::traces::{Place, SpanKind};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions, types::Uuid};
-use telemetry::traces::{Place, SpanKind};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},

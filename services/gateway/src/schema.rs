@@ -11,7 +11,7 @@ use proto::{
     CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, RecordKey,
     SaveConnectorDetails, SaveInput,
 };
-use telemetry::traces::Place;
+use runtime::traces::Place;
 use time::OffsetDateTime;
 
 pub(crate) use self::lists::{PAGE, PAGE_MOST, is_cursor};

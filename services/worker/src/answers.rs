@@ -20,8 +20,11 @@ use lapin::{
 use proto::{
     Envelope, Outcome, Reply,
     amqp::{envelope::CONTENT_TYPE, topology},
-    broker::{self, BrokerError, within_deadline},
     reply::{self, Packed},
+};
+use runtime::{
+    broker::{self, BrokerError, within_deadline},
+    queue_depth,
 };
 use serde::Serialize;
 use tokio::{
@@ -280,7 +283,7 @@ async fn watch_channels(connection: &Connection, all: &[Channel], parked: &Atomi
             None => within_deadline(connection.create_channel()).await,
         };
         if let Ok(channel) = channel {
-            let depth = topology::depth(&channel, topology::PARKED);
+            let depth = queue_depth::depth(&channel, topology::PARKED);
             // A broker under an alarm answers later.
             if let Ok(Ok(depth)) = timeout(broker::DEADLINE, depth).await {
                 parked.store(depth.messages, Ordering::Relaxed);

@@ -168,7 +168,7 @@ fn refused(part: &[(usize, &Change)], error: &sqlx::Error) -> Vec<(usize, Progre
     let refuse = |(index, change): &(usize, &Change)| {
         tracing::error!(
             command.id = change.command_id.as_str(),
-            trace.id = telemetry::traces::trace_id(change.traceparent.as_deref()),
+            trace.id = runtime::traces::trace_id(change.traceparent.as_deref()),
             sql_state = sql_state(error),
             "the database refuses the content of a valid command; it is parked"
         );

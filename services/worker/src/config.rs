@@ -7,10 +7,10 @@ use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use lapin::uri::AMQPUri;
 use percent_encoding::percent_decode_str;
-use proto::settings::{self, SettingError};
+use runtime::logs::LogFormat;
+use runtime::settings::{self, SettingError};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
-use telemetry::logs::LogFormat;
 use url::Url;
 
 use crate::{publishers::Publishers, replay::ReplayArgs, schema::Role};

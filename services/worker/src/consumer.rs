@@ -23,10 +23,13 @@ use lapin::{
 };
 use proto::{
     amqp::topology::{self, TopologyError},
-    broker::{self, BrokerError, window::Window, within_deadline},
     command,
 };
-use telemetry::{queues, traces::Traces};
+use runtime::broker::{self, BrokerError, window::Window, within_deadline};
+use runtime::{
+    queue_depth::{self, Labelled},
+    traces::Traces,
+};
 use tokio::{
     sync::watch,
     time::{sleep, sleep_until, timeout},
@@ -78,6 +81,14 @@ pub(crate) const MAX_BODY_BYTES: u64 = command::MAX_BODY_BYTES as u64;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often everything is declared again, so that an exchange or queue that somebody deleted comes back.
 const DECLARE_AGAIN: Duration = Duration::from_secs(2);
+
+/// The queues whose depth is a metric, with their labels.
+const QUEUES: &[Labelled] = &[
+    ("commands", topology::QUEUE),
+    ("dead", topology::DEAD),
+    ("parked", topology::PARKED),
+    ("unreadable", topology::UNREADABLE),
+];
 
 /// What the consumer works with.
 #[derive(Debug)]
@@ -490,7 +501,7 @@ async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, BrokerErr
 
 async fn watch_queues(connection: &Connection) -> Infallible {
     loop {
-        if let Ok(mut watch) = queues::Watch::start(connection, queues::ALL).await {
+        if let Ok(mut watch) = queue_depth::Watch::start(connection, QUEUES).await {
             // With a queue that is missing, until it comes back.
             watch.ended().await;
         }

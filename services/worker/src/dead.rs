@@ -18,9 +18,9 @@ use lapin::{
 use proto::{
     Envelope, Fault, Outcome,
     amqp::topology::{self, TopologyError},
-    broker::{self, BrokerError, within_deadline},
 };
-use telemetry::traces::trace_id;
+use runtime::broker::{self, BrokerError, within_deadline};
+use runtime::traces::trace_id;
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -16,13 +16,11 @@ use lapin::{
     options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
-use proto::{
-    amqp::{
-        envelope::{CONTENT_TYPE, since_epoch},
-        topology,
-    },
-    broker::{self, BrokerError, within_deadline},
+use proto::amqp::{
+    envelope::{CONTENT_TYPE, since_epoch},
+    topology,
 };
+use runtime::broker::{self, BrokerError, within_deadline};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 

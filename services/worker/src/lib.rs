@@ -35,3 +35,4 @@ mod set_aside;
 mod settle;
 mod spans;
 pub mod store;
+mod unreadable;

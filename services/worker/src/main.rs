@@ -5,12 +5,12 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
-use secrecy::ExposeSecret as _;
-use sqlx::postgres::PgConnectOptions;
-use telemetry::{
+use runtime::{
     logs::{self, LogFormat},
     traces::Traces,
 };
+use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -99,7 +99,7 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
-    let metrics_handle = telemetry::metrics::install("worker", VERSION)?;
+    let metrics_handle = runtime::metrics::install("worker", VERSION)?;
     metrics::describe();
     let traces = Traces::start("connector-details-worker", VERSION)?;
     let stop = stop_on_signal()?;
@@ -116,7 +116,7 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         oldest: oldest.clone(),
     });
     let look = metrics::look(needs.clone());
-    let endpoints = health::router(needs).merge(telemetry::metrics::router(metrics_handle, look));
+    let endpoints = health::router(needs).merge(runtime::metrics::router(metrics_handle, look));
     tokio::spawn(async move { axum::serve(listener, endpoints).await });
 
     tokio::spawn(retention::keep(

@@ -11,13 +11,13 @@ use std::{
 use futures_util::FutureExt as _;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use proto::amqp::envelope::since_epoch;
-use telemetry::{metrics::Look, queues};
+use runtime::{metrics::Look, queue_depth};
 
 use crate::{dead::Reason, health::Needs};
 
 /// Says what the metrics mean.
 pub fn describe() {
-    queues::describe();
+    queue_depth::describe();
     describe_counter!(
         "connector_details_commands_total",
         "Decided commands, by outcome: saved, deleted, repeated, conflict, refused"

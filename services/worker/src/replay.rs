@@ -16,8 +16,8 @@ use lapin::{
 use proto::{
     Command, Envelope, Kind,
     amqp::{parked, topology},
-    broker::{self, within_deadline},
 };
+use runtime::broker::{self, within_deadline};
 use time::{Duration, OffsetDateTime};
 
 use crate::store::Store;

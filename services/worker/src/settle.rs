@@ -14,12 +14,9 @@ use std::{
 
 use futures_util::FutureExt as _;
 use lapin::{Channel, message::Delivery, options::BasicAckOptions};
-use proto::{
-    CommandId, Envelope, Fault,
-    amqp::{envelope::since_epoch, unreadable},
-    broker::{self, BrokerError, window::Held, within_deadline},
-};
-use telemetry::{logs::milliseconds, traces::trace_id};
+use proto::{CommandId, Envelope, Fault, amqp::envelope::since_epoch};
+use runtime::broker::{self, BrokerError, window::Held, within_deadline};
+use runtime::{logs::milliseconds, traces::trace_id};
 use tokio::{
     task::{JoinSet, yield_now},
     time::{sleep_until, timeout},
@@ -36,6 +33,7 @@ use crate::{
     publishers::Publishers,
     spans::{BatchSpans, Statement},
     store::{Change, Lane, StoreError},
+    unreadable,
 };
 
 /// How long a database that is away is waited for with deliveries in hand. After that they go

@@ -8,7 +8,7 @@
 use std::time::SystemTime;
 
 use proto::Envelope;
-use telemetry::traces::{self, KeyValue, SpanBuilder, SpanContext, SpanKind, Traces};
+use runtime::traces::{self, KeyValue, SpanBuilder, SpanContext, SpanKind, Traces};
 
 /// A statement, as it was run.
 #[derive(Debug, Clone, Copy)]

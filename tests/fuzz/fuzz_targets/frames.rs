@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proto::broker::guard::{Broken, Guard};
+use runtime::broker::guard::{Broken, Guard};
 
 /// The type of a frame with a content header.
 const HEADER: u8 = 2;

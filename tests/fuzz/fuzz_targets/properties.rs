@@ -5,7 +5,8 @@
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use libfuzzer_sys::fuzz_target;
-use proto::{amqp::{envelope::MAX_TRACESTATE_BYTES, parked}, broker::header::check_content_header, CommandId, Envelope, Fault};
+use proto::{amqp::{envelope::MAX_TRACESTATE_BYTES, parked}, CommandId, Envelope, Fault};
+use runtime::broker::header::check_content_header;
 
 /// The longest value of an envelope.
 const LONGEST_BYTES: usize = 1024;

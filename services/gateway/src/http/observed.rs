@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode},
     response::Response,
 };
-use telemetry::{
+use runtime::{
     logs::milliseconds,
     traces::{self, KeyValue, Place, Span, SpanKind, Traces},
 };

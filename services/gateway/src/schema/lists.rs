@@ -3,7 +3,7 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::PageInfo};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proto::{ConnectionId, EnvId, Fault, IntegrationPackInstanceId, ProcessId};
-use telemetry::traces::Place;
+use runtime::traces::Place;
 use time::OffsetDateTime;
 use uuid::Uuid;
 

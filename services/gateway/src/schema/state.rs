@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use proto::{CommandId, Fault, Outcome};
-use telemetry::traces::Place;
+use runtime::traces::Place;
 
 use super::{Caller, ConnectorDetails};
 use crate::{failure::Failure, records::Records};

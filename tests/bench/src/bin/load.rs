@@ -19,7 +19,8 @@ use lapin::{
     },
     types::FieldTable,
 };
-use proto::{MASK, amqp::topology, broker};
+use proto::{MASK, amqp::topology};
+use runtime::broker;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use tokio::{

@@ -2,10 +2,8 @@
 
 use lapin::BasicProperties;
 
-use crate::{
-    broker::guard::{UNREADABLE_BODY, UNREADABLE_PROPERTIES},
-    error::Fault,
-};
+use proto::Fault;
+use runtime::broker::guard::{UNREADABLE_BODY, UNREADABLE_PROPERTIES};
 
 /// The fault of a message whose properties or body were left out; none where all of it is there.
 #[must_use]

@@ -2,30 +2,45 @@
 
 use std::time::Duration;
 
-use lapin::{Channel, Connection};
+use lapin::{Channel, Connection, options::QueueDeclareOptions, types::FieldTable};
 use metrics::{describe_gauge, gauge};
-use proto::{
-    amqp::topology::{self, TopologyError},
-    broker::{BrokerError, within_deadline},
-};
 use tokio::{task::JoinSet, time::timeout};
+
+use crate::broker::{BrokerError, within_deadline};
 
 /// Between two looks. A queue is asked, and not its history: what grows and shrinks in between is
 /// not seen.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A queue, and what its label says.
-type Labelled = (&'static str, &'static str);
+/// The value of the metrics' label `queue`, and the queue's name.
+pub type Labelled = (&'static str, &'static str);
 
-/// The queue of commands. Whoever publishes to it can't do without it.
-pub const COMMANDS: &[Labelled] = &[("commands", topology::QUEUE)];
-/// All queues.
-pub const ALL: &[Labelled] = &[
-    ("commands", topology::QUEUE),
-    ("dead", topology::DEAD),
-    ("parked", topology::PARKED),
-    ("unreadable", topology::UNREADABLE),
-];
+/// What waits in a queue, and for how many consumers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that are ready for delivery.
+    pub messages: u32,
+    /// Consumers; of a queue with a single active consumer, the standby ones, too.
+    pub consumers: u32,
+}
+
+/// Asks for a queue's depth. It needs no permission.
+///
+/// # Errors
+/// There is no such queue; the channel is closed then.
+pub async fn depth(channel: &Channel, queue: &'static str) -> lapin::Result<Depth> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await?;
+    Ok(Depth {
+        messages: queue.message_count(),
+        consumers: queue.consumer_count(),
+    })
+}
 
 /// A channel that looks at the queues; dropped, it stops.
 #[derive(Debug)]
@@ -37,11 +52,11 @@ pub struct Watch {
 pub fn describe() {
     describe_gauge!(
         "connector_details_queue_messages",
-        "Messages that nobody has in hand, by queue: commands, dead, parked, unreadable"
+        "Messages that are ready for delivery, by queue"
     );
     describe_gauge!(
         "connector_details_queue_consumers",
-        "Consumers, by queue; of the commands' queue one is active and the others stand by"
+        "Consumers, by queue; one of the commands' queue is active, the others stand by"
     );
 }
 
@@ -71,11 +86,11 @@ impl Watch {
     }
 }
 
-async fn look(channel: &Channel, queues: &[Labelled]) -> Result<(), TopologyError> {
+async fn look(channel: &Channel, queues: &[Labelled]) -> lapin::Result<()> {
     loop {
         for (label, queue) in queues.iter().copied() {
             // A broker under an alarm answers later.
-            let Ok(depth) = timeout(PAUSE, topology::depth(channel, queue)).await else {
+            let Ok(depth) = timeout(PAUSE, depth(channel, queue)).await else {
                 continue;
             };
             let depth = depth?;

@@ -19,7 +19,9 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
-use proto::amqp::envelope::MAX_TRACESTATE_BYTES;
+
+/// A longer `tracestate` is left out. W3C Trace Context asks to pass on at least 512 characters.
+pub const MAX_TRACESTATE_BYTES: usize = 512;
 
 pub use opentelemetry::{
     KeyValue,

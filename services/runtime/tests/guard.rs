@@ -7,7 +7,7 @@ use amq_protocol::{
     types::{AMQPValue, FieldTable},
 };
 use proptest::prelude::*;
-use proto::broker::{
+use runtime::broker::{
     guard::{Guard, UNREADABLE_BODY, UNREADABLE_PROPERTIES},
     header::{MAX_DEPTH, MAX_HEADER_BYTES, MAX_VALUES, Unreadable, check_content_header},
     window::Window,
