@@ -42,7 +42,7 @@ impl Process {
     /// # Errors
     /// The process is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        dev::kept::signal(self.pid, signal)
+        dev::process::signal(self.pid, signal)
     }
 
     /// Asks the process to stop, and waits until it has. Returns whether it went in good order.

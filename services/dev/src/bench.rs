@@ -34,8 +34,8 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{process::Command, time::sleep};
 
 use self::{
-    processes::{Cpu, Processes},
-    report::{Backlog, Report, Sample},
+    processes::Processes,
+    report::{Backlog, FEW_RECORDS, Report, Sample, Subject},
 };
 
 /// How much to measure.
@@ -64,7 +64,6 @@ struct Plan {
 }
 
 const PROGRAMS: [&str; 4] = ["gateway", "worker", "direct", "load"];
-const FEW_RECORDS: usize = 1000;
 const QUICK: Plan = Plan {
     connections: &[1, 64, 256],
     repetitions: 1,
@@ -79,13 +78,6 @@ const FULL: Plan = Plan {
     backlog: 200_000,
     records: 1_000_000,
 };
-
-/// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Product,
-    Direct,
-}
 
 struct Bench<'a> {
     plan: Plan,

@@ -18,10 +18,8 @@ use tokio::process::Command;
 use crate::{
     kept::{Program, Stop},
     paths,
+    state::OWNER,
 };
-
-/// The user that owns the private databases.
-pub const OWNER: &str = "connector_details";
 
 /// The broker's own name, unique in its name server, which is ours alone.
 const NODE: &str = "connector-details@localhost";

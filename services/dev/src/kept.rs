@@ -9,10 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use tokio::{
     process::{Child, Command},
     sync::watch,
@@ -21,7 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::leftovers;
+use crate::{
+    container,
+    process::{signal, started},
+};
 
 /// A program that does not stop in good order within this time is killed.
 const GRACE: Duration = Duration::from_secs(20);
@@ -69,7 +69,7 @@ impl Kept {
     pub async fn signal(&self, how: Signal) -> anyhow::Result<()> {
         let pid = *self.pid.borrow();
         match (&self.stop, pid) {
-            (Stop::Container(name), _) => crate::docker::signal(name, how).await,
+            (Stop::Container(name), _) => container::signal(name, how).await,
             (Stop::Signal(_), Some(pid)) => signal(pid, how),
             (Stop::Signal(_), None) => anyhow::bail!("{} does not run", self.name),
         }
@@ -95,7 +95,7 @@ impl Kept {
     async fn signal_all(&self, how: Signal) -> anyhow::Result<()> {
         if let Stop::Container(name) = &self.stop {
             let paused = how == Signal::SIGSTOP;
-            return crate::docker::pause(name, paused).await;
+            return container::pause(name, paused).await;
         }
         // A parent that runs starts and ends children; the kernel's list of them is whole only
         // while it stands still. So it is stopped first, and goes on last.
@@ -205,7 +205,7 @@ impl Program {
     ) {
         loop {
             let server = self.server_pid(&mut child).await;
-            let born = server.and_then(leftovers::started);
+            let born = server.and_then(started);
             sender.send_replace(match self.stop {
                 Stop::Signal(_) => server,
                 Stop::Container(_) => None,
@@ -222,7 +222,7 @@ impl Program {
             // pid may be another's by now, and only the time of its start tells.
             if let Some(server) = server
                 && born.is_some()
-                && leftovers::started(server) == born
+                && started(server) == born
             {
                 let _ = signal(server, Signal::SIGKILL);
             }
@@ -259,7 +259,7 @@ impl Program {
                     let _ = signal(server, *how);
                 }
             }
-            Stop::Container(name) => crate::docker::stop(name).await,
+            Stop::Container(name) => container::stop(name).await,
         }
         if timeout(GRACE, child.wait()).await.is_err() {
             if let Some(server) = server {
@@ -272,13 +272,4 @@ impl Program {
 
 fn read_pid(path: &Path) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// Sends a signal to a process.
-///
-/// # Errors
-/// It is gone, or not ours.
-pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
-    let pid = Pid::from_raw(i32::try_from(pid)?);
-    Ok(kill(pid, signal)?)
 }

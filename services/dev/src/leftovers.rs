@@ -5,7 +5,10 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::{kept, state};
+use crate::{
+    process::{self, started},
+    state,
+};
 
 const FILE: &str = "pids";
 
@@ -43,7 +46,7 @@ pub fn stop(folder: &Path) {
         .collect();
     for pid in &ours {
         eprintln!("stopping process {pid}, left by a stack that was killed");
-        let _ = kept::signal(*pid, Signal::SIGTERM);
+        let _ = process::signal(*pid, Signal::SIGTERM);
     }
     for _ in 0..100 {
         if ours.iter().all(|pid| started(*pid).is_none()) {
@@ -52,16 +55,6 @@ pub fn stop(folder: &Path) {
         std::thread::sleep(Duration::from_millis(100));
     }
     for pid in &ours {
-        let _ = kept::signal(*pid, Signal::SIGKILL);
+        let _ = process::signal(*pid, Signal::SIGKILL);
     }
-}
-
-/// When a process was started, in the kernel's own count; none if it does not run (any more).
-pub(crate) fn started(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the command's name, which may hold anything but is in parentheses.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    let state = fields.next()?;
-    (state != "Z").then(|| fields.nth(18).map(ToOwned::to_owned))?
 }

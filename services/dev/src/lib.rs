@@ -11,6 +11,7 @@
 #![expect(clippy::print_stderr, reason = "a program for a terminal")]
 
 pub mod broker;
+mod container;
 pub mod database;
 pub mod docker;
 pub mod graphiql;
@@ -19,6 +20,7 @@ pub mod installed;
 pub mod kept;
 pub mod leftovers;
 pub mod paths;
+pub mod process;
 pub mod servers;
 pub mod services;
 pub mod stack_env;

@@ -14,9 +14,10 @@ use tokio::{
 
 use crate::{
     docker, install,
-    installed::{BrokerPorts, Installed, OWNER},
+    installed::{BrokerPorts, Installed},
     kept::{Keeper, Kept},
     paths::free_port,
+    state::OWNER,
     state::State,
 };
 

@@ -11,6 +11,9 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// The user that owns the private databases.
+pub const OWNER: &str = "connector_details";
+
 /// Made up at the first start, and kept with the data that they open.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {

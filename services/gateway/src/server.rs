@@ -4,6 +4,7 @@
 //! complete request for the longest time. So slow clients, however many, lock nobody out. A
 //! connection with a request in work is never closed for another.
 
+mod args;
 mod body;
 mod files;
 mod phase;
@@ -11,33 +12,29 @@ mod places;
 mod stream;
 mod table;
 
-use std::{
-    convert::Infallible, io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
     http::{Request, Response, StatusCode},
 };
-use clap::Args;
 use hyper::{
     body::Incoming,
     server::conn::http1,
     service::{Service as _, service_fn},
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use runtime::settings;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::args::ConnectionArgs;
 use self::{
     body::Watched,
-    phase::{Connection, Phase},
+    phase::Connection,
     places::{Place, Places},
     stream::Stream,
 };
@@ -56,37 +53,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const WAITING: usize = 64;
 const ATTEMPTS: usize = 10;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
-
-/// How many connections there may be, and how long they may take. Every setting is described by
-/// what happens when it is too high or too low.
-#[derive(Debug, Clone, Args)]
-pub struct ConnectionArgs {
-    /// Connections that are open at once, subscriptions included, so more than MAX_SUBSCRIPTIONS.
-    /// One more gets the place of the connection that has been without a complete request for the
-    /// longest time; where each has a request in work, the new one is closed after a moment. Higher: each takes a
-    /// file descriptor and some 20 KiB. Lower: clients and proxies that keep connections have to
-    /// connect again.
-    #[arg(long, env = "MAX_CONNECTIONS", default_value = "4096")]
-    pub max_connections: NonZeroUsize,
-
-    /// How many of them one address may have, or one /64 of IPv6; 0: all. One more gets the place
-    /// of another connection of the same address. Higher: one address can make all others connect
-    /// again. Lower: a proxy has one address for all of its clients, and they are closed.
-    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 2048)]
-    pub max_connections_per_address: usize,
-
-    /// How long a request's headers may take, such as 10s; a connection that never sent any is
-    /// closed then, too. Longer: slow clients keep their places for longer. Shorter: clients on
-    /// slow networks are cut off.
-    #[arg(long, env = "HEADER_TIMEOUT", default_value = "10s", value_parser = settings::duration)]
-    pub header_timeout: Duration,
-
-    /// How long a connection is kept for the next request, and how long a client may take nothing of
-    /// its answer. Longer than the proxy in front keeps connections, or requests are lost that it
-    /// sends at the moment when they are closed.
-    #[arg(long, env = "IDLE_TIMEOUT", default_value = "75s", value_parser = settings::duration)]
-    pub idle_timeout: Duration,
-}
 
 /// Serves until told to stop, and then until the requests in work are answered.
 ///

@@ -2,7 +2,16 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Cpu, FEW_RECORDS, Subject};
+use super::processes::Cpu;
+
+pub(super) const FEW_RECORDS: usize = 1000;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Product,
+    Direct,
+}
 
 /// What one run of the load showed. Latencies in milliseconds.
 #[derive(Debug)]

@@ -8,7 +8,11 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Connection, ConnectionArgs, Phase, phase::State, table::Table};
+use super::{
+    args::ConnectionArgs,
+    phase::{Connection, Phase, State},
+    table::Table,
+};
 
 /// How long an answer's last bytes may take, however slowly the client reads.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);

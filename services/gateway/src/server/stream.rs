@@ -14,7 +14,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Connection, Place};
+use super::{phase::Connection, places::Place};
 use crate::metrics;
 
 /// A socket. It outlives an upgrade, and so does its place.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, phase::State};
+use super::phase::{Connection, State};
 use crate::{metrics, seldom::Seldom};
 
 /// Where no connection may be closed, that is not found out for every newcomer anew.

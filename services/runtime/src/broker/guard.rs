@@ -13,7 +13,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::broker::{
+use super::{
     header::{self, FIXED_BYTES, MAX_HEADER_BYTES, check_content_header},
     names,
     window::Window,
