@@ -3,6 +3,7 @@
 //! The token is the authority. The `SPACE_GUID` header only says which of the token's Spaces is
 //! meant, and can't add one.
 
+pub mod caller;
 mod keys;
 mod verified;
 
@@ -15,8 +16,8 @@ use serde_json::{Map, Value};
 
 pub use keys::{Fetching, KeySource, Keys};
 
+use self::caller::Caller;
 use self::verified::{Bearer, Verified};
-use crate::schema::Caller;
 
 /// Proxies drop headers with underscores unless told otherwise, hence the second name.
 const SPACE_HEADERS: [&str; 2] = ["space_guid", "space-guid"];

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 
-use crate::http::App;
+use crate::app::App;
 
 /// Longer than the database is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);

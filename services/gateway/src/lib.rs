@@ -11,6 +11,7 @@
 //! `changes` know AMQP, only `server`, `http`, `health` and `pages` know HTTP. `console` is the page for people, `graphiql` the one for
 //! developers. `metrics` names what is counted.
 
+pub mod app;
 pub mod auth;
 pub mod changes;
 pub mod code;

@@ -22,7 +22,7 @@ pub use self::{
     answers::{AnswerBudget, Denied},
     shares::{Full, Share, Shares},
 };
-use crate::schema::Caller;
+use crate::auth::caller::Caller;
 
 /// Between two looks for bearers who have not asked for so long that they are as good as new.
 const FORGET: Duration = Duration::from_mins(1);

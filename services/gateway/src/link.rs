@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    commands::{Progress, Teller, Waiters},
+    commands::pending::{Progress, Teller, Waiters},
     frame::content_header_bytes,
     metrics,
     seldom::Seldom,

@@ -5,14 +5,14 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::Parser as _;
 use gateway::{
+    app::{self, App},
     auth::{Auth, Keys},
     changes::Changes,
     commands::Commands,
     config::{Command, Config, ServeArgs, Settings},
     console,
     document::Documents,
-    graphiql, health,
-    http::{self, App},
+    graphiql, health, http,
     limits::Limits,
     metrics,
     records::Records,
@@ -121,7 +121,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         stop: stopping.told,
     });
     if let Some(listener) = metrics_listener {
-        let metrics = runtime::metrics::router(metrics_handle, metrics::look(app.clone()));
+        let metrics = runtime::metrics::router(metrics_handle, app::look(app.clone()));
         tokio::spawn(async move { axum::serve(listener, metrics).await });
     }
     tracing::info!(listen = %listener.local_addr()?, "serving");

@@ -1,12 +1,9 @@
 //! Every metric of the gateway, by name. What each is good for: docs/operating.md.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use runtime::{metrics::Look, queue_depth};
-
-use crate::http::App;
+use runtime::queue_depth;
 
 /// Says what the metrics mean.
 pub fn describe() {
@@ -90,43 +87,6 @@ pub fn describe() {
     );
 }
 
-/// Looks at what is not counted as it happens.
-#[must_use]
-pub fn look(app: Arc<App>) -> Look {
-    Arc::new(move || {
-        let app = app.clone();
-        async move {
-            set("connector_details_waiting_requests", app.commands.waiting());
-            set(
-                "connector_details_requests_in_flight",
-                app.limits.in_flight(),
-            );
-            set(
-                "connector_details_subscriptions",
-                app.limits.subscriptions(),
-            );
-            let database = app.records.is_up().await;
-            let (busy, idle) = app.records.connections();
-            for (state, count) in [("busy", busy), ("idle", idle)] {
-                gauge!("connector_details_database_connections", "state" => state)
-                    .set(float(count));
-            }
-            let keys = &app.auth.keys;
-            for (name, up) in [
-                ("connector_details_broker_up", app.commands.is_open()),
-                ("connector_details_database_up", database),
-                ("connector_details_keys_up", keys.is_ready()),
-            ] {
-                set(name, usize::from(up));
-            }
-            if let Some(age) = keys.age() {
-                gauge!("connector_details_keys_age_seconds").set(age);
-            }
-        }
-        .boxed()
-    })
-}
-
 pub(crate) fn answered(kind: &'static str, code: &'static str, took: Duration) {
     counter!("connector_details_requests_total", "kind" => kind, "code" => code).increment(1);
     histogram!("connector_details_request_duration_seconds", "kind" => kind).record(took);
@@ -162,10 +122,10 @@ pub(crate) fn connection_closed(reason: &'static str) {
     counter!("connector_details_connections_closed_total", "reason" => reason).increment(1);
 }
 
-fn set(name: &'static str, count: usize) {
+pub(crate) fn set(name: &'static str, count: usize) {
     gauge!(name).set(float(count));
 }
 
-fn float(count: usize) -> f64 {
+pub(crate) fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

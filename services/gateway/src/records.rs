@@ -31,7 +31,7 @@ use crate::{limits::Denied, metrics};
 
 pub use self::{
     history::Happened,
-    page::{AnswerSpace, Filter, Position, position},
+    page::{AnswerSpace, Filter, PAGE, PAGE_MOST, Position, position},
 };
 
 /// Reads that run at once; further ones wait for [`DEADLINE`] at most.

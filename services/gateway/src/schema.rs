@@ -3,36 +3,27 @@
 mod changes;
 mod lists;
 mod state;
+mod types;
 
-use async_graphql::{
-    Context, InputObject, MergedObject, Object, Schema, SchemaBuilder, SimpleObject, ValidationMode,
-};
+use async_graphql::{Context, MergedObject, Object, Schema, SchemaBuilder, ValidationMode};
 use proto::{
-    CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, RecordKey,
-    SaveConnectorDetails, SaveInput,
+    CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, SaveConnectorDetails,
+    SaveInput,
 };
 use runtime::traces::Place;
-use time::OffsetDateTime;
 
-pub(crate) use self::lists::{PAGE, PAGE_MOST, is_cursor};
-use self::{changes::Subscriptions, lists::Lists, state::States};
+pub(crate) use self::lists::is_cursor;
+use self::{
+    changes::Subscriptions,
+    lists::Lists,
+    state::States,
+    types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
+};
+use crate::auth::caller::Caller;
 use crate::{changes::Changes, commands::Commands, decide, failure::Failure, records::Records};
 
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
-
-/// Who asks, as the request's headers proved.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The Space of the `SPACE_GUID` header, which the token lists too.
-    pub space: CatalogGuid,
-    /// The token's subject.
-    pub subject: String,
-    /// When the token expires, in seconds since 1970 UTC.
-    pub expires: u64,
-    /// The `Idempotency-Key`, if the client named its save.
-    pub idempotency_key: Option<Vec<u8>>,
-}
 
 /// The schema, with what its resolvers work with.
 #[derive(Clone)]
@@ -78,102 +69,6 @@ pub fn sdl() -> String {
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
     Schema::build(Query::default(), Mutation, Subscriptions)
-}
-
-/// What is saved for the connector of a process in an Integration Pack instance.
-#[derive(InputObject)]
-#[graphql(name = "SaveIPackInstanceOauthConnectorDetailsInput")]
-pub struct SaveDetailsInput {
-    /// The Integration Pack instance: opaque, 1 to 255 bytes, no control characters.
-    integration_pack_instance_id: String,
-    /// Whether the access token has been generated.
-    is_token_generated: bool,
-    /// A JSON object with what is needed to generate the access token at the identity provider:
-    /// baseURL, companyId, clientId (strings), authParams, accessTokenParams (objects); other
-    /// keys are kept. At most 64 KiB, nested at most 32 deep. Secrets in it are masked.
-    #[graphql(secret)]
-    oauth_connector_details: String,
-    /// The process in the Integration Pack: opaque, 1 to 255 bytes, no control characters.
-    process_id: String,
-    /// The environment of the configuration: opaque, 1 to 255 bytes, no control characters.
-    env_id: String,
-    /// The connection in the process: opaque, 1 to 255 bytes, no control characters.
-    connection_id: String,
-    /// The Space's guid, the same as in the SPACE_GUID header.
-    catalog_guid: String,
-    /// The key from the identity provider: 1 to 1,024 bytes, no control characters.
-    client_id: String,
-    /// The client secret, at most 16 KiB. It is not kept: dummyClientSecret is stored, and may be
-    /// sent, in its place.
-    #[graphql(secret)]
-    client_secret: String,
-}
-
-/// What identifies a record.
-#[derive(InputObject)]
-#[graphql(name = "IPackInstanceOAuthConnectorDetailsInput")]
-pub struct FindDetailsInput {
-    /// The Integration Pack instance.
-    integration_pack_instance_id: String,
-    /// The environment of the configuration.
-    env_id: String,
-    /// The process in the Integration Pack.
-    process_id: String,
-    /// The connection in the process.
-    connection_id: String,
-    /// The Space's guid, the same as in the SPACE_GUID header.
-    catalog_guid: String,
-}
-
-/// The stored connector details. The client secret is never part of them.
-#[derive(SimpleObject)]
-#[expect(clippy::struct_field_names, reason = "the published names")]
-#[graphql(name = "IPackInstanceOauthConnectorDetails")]
-pub struct ConnectorDetails {
-    /// A UUID that the first save gave the record; it never changes.
-    id: String,
-    /// The Integration Pack instance.
-    integration_pack_instance_id: String,
-    /// Whether the access token has been generated.
-    is_token_generated: bool,
-    /// The JSON object as it was saved, byte for byte, but for the secrets in it, each of which is
-    /// dummyClientSecret.
-    oauth_connector_details: String,
-    /// The process in the Integration Pack.
-    process_id: String,
-    /// The environment of the configuration.
-    env_id: String,
-    /// The connection in the process.
-    connection_id: String,
-    /// The Space's guid.
-    catalog_guid: String,
-    /// The key from the identity provider.
-    client_id: String,
-    /// 1 at the first save and one more with each that took effect.
-    revision: i64,
-    /// When the last save took effect.
-    updated_at: OffsetDateTime,
-    /// Who made the last save: a token's subject, or the service that published it.
-    updated_by: Option<String>,
-}
-
-impl From<Record> for ConnectorDetails {
-    fn from(record: Record) -> Self {
-        Self {
-            id: record.id,
-            integration_pack_instance_id: record.integration_pack_instance_id,
-            is_token_generated: record.is_token_generated,
-            oauth_connector_details: record.oauth_connector_details,
-            process_id: record.process_id,
-            env_id: record.env_id,
-            connection_id: record.connection_id,
-            catalog_guid: record.catalog_guid,
-            client_id: record.client_id,
-            revision: record.revision,
-            updated_at: record.updated_at,
-            updated_by: record.updated_by,
-        }
-    }
 }
 
 /// Reads, straight from the database.
@@ -264,18 +159,6 @@ fn answered(
             failure.report(context);
             None
         }
-    }
-}
-
-impl FindDetailsInput {
-    fn key(self) -> Result<RecordKey, Vec<Fault>> {
-        RecordKey::new(
-            self.catalog_guid,
-            self.integration_pack_instance_id,
-            self.process_id,
-            self.env_id,
-            self.connection_id,
-        )
     }
 }
 

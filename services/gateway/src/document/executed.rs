@@ -14,7 +14,7 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Name, Value};
 
-use crate::schema::{PAGE, PAGE_MOST};
+use crate::records::{PAGE, PAGE_MOST};
 
 /// The fields of the query root that answer with a page of `first` edges.
 const PAGES: [&str; 2] = ["connectorDetails", "connectorDetailsHistory"];

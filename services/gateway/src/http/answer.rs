@@ -14,7 +14,7 @@ use axum::{
 use futures_util::stream;
 
 use super::{
-    negotiation::{GRAPHQL_JSON, JSON},
+    media::{GRAPHQL_JSON, JSON},
     observed::Observed,
 };
 use crate::{failure::code, limits::Share, validation};

@@ -5,10 +5,10 @@ use axum::http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 
-use super::refused::Refused;
-
-pub(super) const JSON: &str = "application/json";
-pub(super) const GRAPHQL_JSON: &str = "application/graphql-response+json";
+use super::{
+    media::{GRAPHQL_JSON, JSON},
+    refused::Refused,
+};
 
 /// Whether the body says that it is JSON. It is not only about parsing: a web page can make a
 /// browser send any other type to us, and this one only with our leave.

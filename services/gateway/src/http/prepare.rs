@@ -3,13 +3,14 @@
 
 use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
 
-use super::{App, observed::Observed, params::Params, refused::Refused};
+use super::{observed::Observed, params::Params, refused::Refused};
 use crate::{
+    app::App,
+    auth::caller::Caller,
     code::Code,
     document::{self, Analysis, Parsed},
     failure,
     limits::{AnswerBudget, Charge, Denied},
-    schema::Caller,
 };
 
 /// Which operations are served.

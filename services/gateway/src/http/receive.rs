@@ -10,11 +10,12 @@ use axum::{
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::{App, negotiation::is_json, params::Params, refused::Refused};
+use super::{negotiation::is_json, params::Params, refused::Refused};
 use crate::{
+    app::App,
+    auth::caller::Caller,
     code::Code,
     limits::{Charge, Share},
-    schema::Caller,
 };
 
 /// For a whole body. Whoever sends it byte by byte keeps a connection, and no place.

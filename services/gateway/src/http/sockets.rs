@@ -41,7 +41,7 @@ use tokio::{
 };
 
 use super::{
-    App, JSON,
+    media::JSON,
     observed::Observed,
     params::Params,
     prepare::only_subscriptions,
@@ -50,10 +50,11 @@ use super::{
     streams::{refusal, subscribe},
 };
 use crate::{
+    app::App,
     auth::Refusal,
+    auth::caller::Caller,
     document::has_too_many_values,
     limits::{Full, Share},
-    schema::Caller,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";

@@ -31,15 +31,15 @@ use proto::amqp::envelope::since_epoch;
 use tokio::time::sleep;
 
 use super::{
-    App, JSON,
     answer::in_our_words,
+    media::JSON,
     observed::Observed,
     params::Params,
     prepare::{Failed, Prepared, Serves, prepare},
     receive::{Received, receive},
     refused::Refused,
 };
-use crate::{code::Code, limits::Full, schema::Caller};
+use crate::{app::App, auth::caller::Caller, code::Code, limits::Full};
 
 /// An idle stream shows that it lives; proxies close what is silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

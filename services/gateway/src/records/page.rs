@@ -7,6 +7,11 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use super::{find::Row, statement::Statement};
 use crate::limits::{AnswerBudget, Denied};
 
+/// Records in one page where no number is asked for.
+pub const PAGE: u32 = 20;
+/// Records in one page at most.
+pub const PAGE_MOST: u32 = 100;
+
 /// The columns of the order, which are those that can be filtered by, too.
 const ORDER: [&str; 4] = [
     "integration_pack_instance_id",

@@ -4,7 +4,8 @@ use async_graphql::{Context, Enum, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt as _};
 use proto::Event;
 
-use super::{Caller, ConnectorDetails};
+use super::types::ConnectorDetails;
+use crate::auth::caller::Caller;
 use crate::changes::{Change, Changes};
 
 /// What happened.

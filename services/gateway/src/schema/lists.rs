@@ -7,17 +7,13 @@ use runtime::traces::Place;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Caller, ConnectorDetails};
+use super::types::ConnectorDetails;
+use crate::auth::caller::Caller;
 use crate::{
     failure::Failure,
     limits::Denied,
-    records::{AnswerSpace, Filter, Happened, Position, Records, position},
+    records::{AnswerSpace, Filter, Happened, PAGE, PAGE_MOST, Position, Records, position},
 };
-
-/// Records in one page where no number is asked for.
-pub(crate) const PAGE: u32 = 20;
-/// Records in one page at most.
-pub(crate) const PAGE_MOST: u32 = 100;
 
 /// Which records are meant: those that agree in all that is given.
 #[derive(Default, InputObject)]

@@ -4,7 +4,8 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use proto::{CommandId, Fault, Outcome};
 use runtime::traces::Place;
 
-use super::{Caller, ConnectorDetails};
+use super::types::ConnectorDetails;
+use crate::auth::caller::Caller;
 use crate::{failure::Failure, records::Records};
 
 /// What became of a command.
