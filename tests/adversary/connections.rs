@@ -19,7 +19,7 @@ const CROWD: usize = 1100;
 const SIEGE: Duration = Duration::from_secs(8);
 
 fn token(subject: &str) -> anyhow::Result<String> {
-    gateway::token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
+    gateway::auth::dev_token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
 }
 
 /// Until nearly all of the crowd has connected.

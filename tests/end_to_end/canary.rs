@@ -45,7 +45,7 @@ fn search(folder: &Path, needles: &[&str]) -> anyhow::Result<Vec<(PathBuf, Strin
 
 /// Every way in which a secret can reach the gateway, and what the gateway answers.
 async fn through_every_door(api: &Api, canary: &str) -> anyhow::Result<Vec<Answer>> {
-    let inline = gateway::graphiql::SAMPLE.replace("dummyValue", canary);
+    let inline = gateway::http::pages::graphiql::SAMPLE.replace("dummyValue", canary);
     let details = json!({
         "baseURL": format!("https://user:{canary}@host/?client_secret={canary}"),
         "clientSecret": canary,

@@ -17,7 +17,7 @@ fn program(name: &str) -> PathBuf {
 
 /// Tells a program where the gateway is, and what to save.
 fn configured(mut command: Command, gateway: &Process) -> anyhow::Result<Command> {
-    let token = gateway::token::sign(SECRET, SPACE, "a client", Duration::from_mins(10))?;
+    let token = gateway::auth::dev_token::sign(SECRET, SPACE, "a client", Duration::from_mins(10))?;
     command
         .env("GRAPHQL_URL", format!("{}/graphql", gateway.url))
         .env("SPACE_GUID", SPACE)
@@ -113,7 +113,7 @@ async fn gql_saves_and_reads() -> anyhow::Result<()> {
 async fn a_fuzzer_of_the_schema_finds_nothing() -> anyhow::Result<()> {
     let (_stack, gateway) = stack(true).await?;
     let packages = packages_of_python(&program("schemathesis"), &["schemathesis==4.32.5"]).await?;
-    let token = gateway::token::sign(SECRET, SPACE, "a fuzzer", Duration::from_mins(30))?;
+    let token = gateway::auth::dev_token::sign(SECRET, SPACE, "a fuzzer", Duration::from_mins(30))?;
     let mut fuzzer = Command::new("python3");
     fuzzer
         // It leaves files where it stands.

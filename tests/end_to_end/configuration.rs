@@ -192,7 +192,7 @@ fn every_error_code_is_explained() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .collect();
-    let mut known: Vec<&str> = gateway::code::Code::ALL
+    let mut known: Vec<&str> = gateway::error_code::Code::ALL
         .iter()
         .map(|code| code.as_str())
         .collect();
@@ -215,7 +215,10 @@ async fn the_other_commands_need_no_configuration() -> anyhow::Result<()> {
             .output()
             .await?;
         assert!(output.status.success());
-        assert_eq!(String::from_utf8(output.stdout)?, gateway::schema::sdl());
+        assert_eq!(
+            String::from_utf8(output.stdout)?,
+            gateway::graphql::schema::sdl()
+        );
     }
     Ok(())
 }

@@ -300,7 +300,7 @@ async fn a_websocket_is_no_idle_connection_and_makes_room_for_nobody() -> anyhow
             ("IDLE_TIMEOUT", "1s"),
         ])
         .await?;
-    let token = gateway::token::sign(SECRET, SPACE, "a page", Duration::from_mins(5))?;
+    let token = gateway::auth::dev_token::sign(SECRET, SPACE, "a page", Duration::from_mins(5))?;
     let mut socket = connect(&gateway).await?;
     let upgrade = format!(
         "GET /graphql/ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
-use gateway::token;
+use gateway::auth::dev_token;
 use nix::sys::signal::Signal;
 use tests::{
     api::{SECRET, SPACE},
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(4);
 
 async fn person(scenario: &str, gateway_url: &str) -> anyhow::Result<Command> {
     let program = dev::paths::repository().join("tests/clients/console.mjs");
-    let token = |subject, expires_in| token::sign(SECRET, SPACE, subject, expires_in);
+    let token = |subject, expires_in| dev_token::sign(SECRET, SPACE, subject, expires_in);
     let installing = PROGRAM.get_or_try_init(|| foreign::beside_packages(&program, &PACKAGES));
     let mut command = Command::new("node");
     command

@@ -23,7 +23,7 @@ const PAGE: &str = "query page($first: Int) { connectorDetails(first: $first) {
 } }";
 
 fn token(subject: &str) -> anyhow::Result<String> {
-    gateway::token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
+    gateway::auth::dev_token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
 }
 
 /// Fragments that spread the next one three times, thirty levels of them.

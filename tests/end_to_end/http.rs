@@ -250,7 +250,7 @@ async fn every_type_and_field_is_described() -> anyhow::Result<()> {
 fn the_committed_schema_is_the_one_that_is_served() {
     let committed = include_str!("../../services/gateway/schema.graphql");
 
-    let served = gateway::schema::sdl();
+    let served = gateway::graphql::schema::sdl();
 
     assert_eq!(
         committed.trim(),

@@ -209,7 +209,7 @@ async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
 async fn a_body_that_never_ends_is_not_waited_for() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.gate(&[]).await?;
-    let token = gateway::token::sign(SECRET, SPACE, "slow", Duration::from_mins(5))?;
+    let token = gateway::auth::dev_token::sign(SECRET, SPACE, "slow", Duration::from_mins(5))?;
     let head = format!(
         "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          space_guid: {SPACE}\r\nauthorization: Bearer {token}\r\ncontent-length: 1000\r\n\r\n{{"

@@ -15,7 +15,7 @@ async fn the_published_sample_is_saved_and_read_back() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
 
-    let document = gateway::graphiql::SAMPLE;
+    let document = gateway::http::pages::graphiql::SAMPLE;
     let saved = api.execute(document, Value::Null).await?.record()?;
     let again = api.execute(document, Value::Null).await?.record()?;
     let read = api.find(&sample()).await?.record()?;

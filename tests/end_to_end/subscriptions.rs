@@ -60,7 +60,7 @@ async fn a_subscription_tells_of_its_space_and_of_no_other() -> anyhow::Result<(
 async fn a_subscription_ends_with_its_token() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
-    let token = gateway::token::sign(SECRET, SPACE, "somebody", Duration::from_secs(2))?;
+    let token = gateway::auth::dev_token::sign(SECRET, SPACE, "somebody", Duration::from_secs(2))?;
     let short = api.with("authorization", format!("Bearer {token}"));
 
     let mut subscription = Subscription::of(&short, CHANGED).await?;
@@ -151,7 +151,7 @@ async fn clients_that_others_wrote_subscribe() -> anyhow::Result<()> {
         .env("SPACE_GUID", SPACE)
         .env(
             "TOKEN",
-            gateway::token::sign(SECRET, SPACE, "a page", Duration::from_mins(5))?,
+            gateway::auth::dev_token::sign(SECRET, SPACE, "a page", Duration::from_mins(5))?,
         )
         .env("INPUT", sample().to_string());
 

@@ -140,7 +140,7 @@ impl Api {
     /// # Errors
     /// No token can be made.
     pub fn of(url: &str, space: &str, subject: &str) -> anyhow::Result<Self> {
-        let token = gateway::token::sign(SECRET, space, subject, Duration::from_mins(5))?;
+        let token = gateway::auth::dev_token::sign(SECRET, space, subject, Duration::from_mins(5))?;
         Ok(Self {
             client: reqwest::Client::new(),
             url: format!("{url}/graphql"),

@@ -71,7 +71,7 @@ impl Socket {
     /// As [`Socket::open`]; or the token is not taken.
     pub async fn introduced(gateway_url: &str, subject: &str) -> anyhow::Result<Self> {
         let mut socket = Self::open(gateway_url).await?;
-        let token = gateway::token::sign(SECRET, SPACE, subject, Duration::from_mins(5))?;
+        let token = gateway::auth::dev_token::sign(SECRET, SPACE, subject, Duration::from_mins(5))?;
         let init = json!({ "authorization": format!("Bearer {token}"), "space_guid": SPACE });
         socket
             .say(&json!({ "type": "connection_init", "payload": init }))

@@ -25,7 +25,7 @@ use dev::{
     test_servers::TestServers,
     up::SPACE,
 };
-use gateway::token;
+use gateway::auth::dev_token;
 use nix::sys::signal::Signal;
 use reqwest::Url;
 use runtime::settings;
@@ -146,7 +146,7 @@ impl<'a> Bench<'a> {
             programs,
             wiring,
             direct_url: direct_url.into(),
-            token: token::sign(&secret, SPACE, "bench", Duration::from_hours(12))?,
+            token: dev_token::sign(&secret, SPACE, "bench", Duration::from_hours(12))?,
             processes,
             product: format!("127.0.0.1:{}", free_port(None)?),
             direct: format!("127.0.0.1:{}", free_port(None)?),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use gateway::graphiql::PACKAGES;
+use gateway::http::pages::graphiql::PACKAGES;
 use tokio::{process::Command, time::timeout};
 
 /// A registry that does not answer is not waited for: the files are a convenience.

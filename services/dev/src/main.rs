@@ -18,7 +18,7 @@ use dev::{
     test_servers::TestServers,
     up::{self, UpArgs},
 };
-use gateway::token;
+use gateway::auth::dev_token;
 use runtime::settings;
 use tokio::{process::Command, sync::oneshot};
 
@@ -112,7 +112,7 @@ fn print_token(space: &str, subject: &str, expires_in: Duration) -> anyhow::Resu
         .context("no stack was ever started here; start one with cargo dev")?;
     println!(
         "{}",
-        token::sign(&state.jwt_secret, space, subject, expires_in)?
+        dev_token::sign(&state.jwt_secret, space, subject, expires_in)?
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-pub use gateway::graphiql::SPACE;
-use gateway::{graphiql::SAMPLE, token};
+pub use gateway::http::pages::graphiql::SPACE;
+use gateway::{auth::dev_token, http::pages::graphiql::SAMPLE};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
@@ -269,7 +269,7 @@ impl Stack {
                 ("SPACE_GUID", SPACE.to_owned()),
                 (
                     "TOKEN",
-                    token::sign(&self.state.jwt_secret, SPACE, "developer", A_DAY)?,
+                    dev_token::sign(&self.state.jwt_secret, SPACE, "developer", A_DAY)?,
                 ),
                 ("LOG_DIR", path(&self.folder.join("logs"))),
                 (
@@ -307,7 +307,7 @@ impl Stack {
             .first()
             .map_or(GATEWAY_PORT, |(port, _)| *port);
         let gateway = url(port);
-        let token = token::sign(&self.state.jwt_secret, SPACE, "developer", A_DAY)?;
+        let token = dev_token::sign(&self.state.jwt_secret, SPACE, "developer", A_DAY)?;
         println!(
             "\nConnector Details is ready.\n\n  \
                GraphQL  {gateway}/graphql\n  \

@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Auth,
-    commands::Commands,
-    document::{DocumentArgs, Documents},
+    commands::client::Commands,
+    graphql::{
+        document::{DocumentArgs, Documents},
+        schema::Schemas,
+    },
     limits::Limits,
     metrics::{float, set},
     records::Records,
-    schema::Schemas,
 };
 
 /// What requests are served with.

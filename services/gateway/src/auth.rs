@@ -4,8 +4,9 @@
 //! meant, and can't add one.
 
 pub mod caller;
+pub mod dev_token;
 mod keys;
-mod verified;
+mod token_cache;
 
 use std::sync::Arc;
 
@@ -16,8 +17,10 @@ use serde_json::{Map, Value};
 
 pub use keys::{Fetching, KeySource, Keys};
 
-use self::caller::Caller;
-use self::verified::{Bearer, Verified};
+use crate::auth::{
+    caller::Caller,
+    token_cache::{Bearer, Verified},
+};
 
 /// Proxies drop headers with underscores unless told otherwise, hence the second name.
 const SPACE_HEADERS: [&str; 2] = ["space_guid", "space-guid"];

@@ -13,13 +13,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    auth::{Fetching, KeySource},
-    command_id::CommandIds,
-    document::DocumentArgs,
+    auth::{Fetching, KeySource, dev_token},
+    commands::idempotency::CommandIds,
+    graphql::document::DocumentArgs,
     http::Origin,
     limits::LimitArgs,
     server::ConnectionArgs,
-    token,
 };
 
 /// A shared secret that is shorter can be guessed from a single token.
@@ -258,7 +257,7 @@ impl TokenArgs {
         let secret = settings::find("JWT_SECRET")?.context("JWT_SECRET is not set")?;
         let secret = long_enough("JWT_SECRET", secret)?;
         let secret = secret.expose_secret();
-        token::sign(secret, &self.space, &self.subject, self.expires_in)
+        dev_token::sign(secret, &self.space, &self.subject, self.expires_in)
     }
 }
 

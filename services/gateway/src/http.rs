@@ -1,30 +1,30 @@
 //! GraphQL over HTTP, strictly: what is negotiated, refused and answered before and after the
 //! schema has its turn.
 
-mod answer;
+mod access_log;
 mod cors;
 mod graphql;
+pub mod health;
 mod media;
 mod negotiation;
-mod observed;
+pub mod pages;
 mod params;
 mod prepare;
 mod receive;
-mod refused;
+mod rejection;
 mod request_id;
-mod sockets;
-mod streams;
+mod response;
+mod sse;
+mod websocket;
 
 use std::sync::Arc;
 
 use axum::{Router, http::HeaderMap};
 
 pub use self::cors::Origin;
-use self::{negotiation::negotiate, params::Params};
 use crate::{
     app::App,
-    health,
-    pages::{self, Page},
+    http::{negotiation::negotiate, pages::Page, params::Params},
 };
 
 /// The media type that a request is answered with; none where it is refused.
@@ -45,8 +45,8 @@ pub(crate) fn query_of_uri(query: &str) -> Option<String> {
 /// All of the gateway's routes: for scripts of these origins, too, and with pages for people.
 pub fn router(app: Arc<App>, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {
     let api = graphql::router()
-        .merge(streams::router())
-        .merge(sockets::router());
+        .merge(sse::router())
+        .merge(websocket::router());
     let routes = cors::allow(api, origins)
         .merge(health::router())
         .with_state(app);

@@ -7,16 +7,20 @@ use clap::Parser as _;
 use gateway::{
     app::{self, App},
     auth::{Auth, Keys},
-    changes::Changes,
-    commands::Commands,
+    commands::client::Commands,
     config::{Command, Config, ServeArgs, Settings},
-    console,
-    document::Documents,
-    graphiql, health, http,
+    events::Changes,
+    graphql::{
+        document::Documents,
+        schema::{self, Schemas},
+    },
+    http::{
+        self, health,
+        pages::{console, graphiql},
+    },
     limits::Limits,
     metrics,
     records::Records,
-    schema::{self, Schemas},
     server,
 };
 use mimalloc::MiMalloc;

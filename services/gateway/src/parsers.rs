@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
-use crate::{http, schema};
+use crate::{graphql::schema, http};
 
 /// The media type that an `Accept` header leads to; none where it is refused.
 #[must_use]

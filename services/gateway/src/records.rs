@@ -20,14 +20,17 @@ use tokio::{
     time::timeout,
 };
 
-use self::{
-    decision::DecisionOf,
-    find::Find,
-    history::History,
-    page::Page,
-    statement::{Ping, Statement},
+use crate::{
+    limits::Denied,
+    metrics,
+    records::{
+        decision::DecisionOf,
+        find::Find,
+        history::History,
+        page::Page,
+        statement::{Ping, Statement},
+    },
 };
-use crate::{limits::Denied, metrics};
 
 pub use self::{
     history::Happened,

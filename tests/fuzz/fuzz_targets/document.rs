@@ -5,10 +5,7 @@
 
 use async_graphql::Variables;
 use clap::Parser;
-use gateway::{
-    document::{DocumentArgs, analyse},
-    limits::Charge,
-};
+use gateway::{graphql::document::{analyse, DocumentArgs}, limits::Charge};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Parser)]

@@ -12,8 +12,7 @@ use axum::{
 use reqwest::Url;
 use tower_http::cors::CorsLayer;
 
-use super::request_id;
-use crate::app::App;
+use crate::{app::App, http::request_id};
 
 /// How long a browser need not ask again.
 const MAX_AGE: Duration = Duration::from_mins(10);
@@ -67,7 +66,7 @@ pub(super) fn allow(routes: Router<Arc<App>>, origins: &[Origin]) -> Router<Arc<
 
 #[cfg(test)]
 mod tests {
-    use super::Origin;
+    use crate::http::cors::Origin;
 
     #[test]
     fn an_origin_is_exact() {

@@ -17,16 +17,21 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 
-use super::{
-    answer::{answer, in_our_words},
-    media::JSON,
-    negotiation::negotiate,
-    observed::Observed,
-    prepare::{Failed, Prepared, Serves, prepare},
-    receive::{Received, receive},
-    refused::Refused,
+use crate::{
+    app::App,
+    error_code::Code,
+    graphql::errors::code,
+    http::{
+        access_log::Observed,
+        media::JSON,
+        negotiation::negotiate,
+        prepare::{Failed, Prepared, Serves, prepare},
+        receive::{Received, receive},
+        rejection::Refused,
+        response::{answer, in_our_words},
+    },
+    limits::Share,
 };
-use crate::{app::App, code::Code, failure::code, limits::Share};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/graphql", any(graphql))

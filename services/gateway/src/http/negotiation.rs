@@ -5,9 +5,9 @@ use axum::http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 
-use super::{
+use crate::http::{
     media::{GRAPHQL_JSON, JSON},
-    refused::Refused,
+    rejection::Refused,
 };
 
 /// Whether the body says that it is JSON. It is not only about parsing: a web page can make a

@@ -4,8 +4,7 @@ use async_graphql::Variables;
 use async_graphql_value::ConstValue;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::refused::Refused;
-use crate::document::has_too_many_values;
+use crate::{graphql::document::has_too_many_values, http::rejection::Refused};
 
 /// The parameters of a GraphQL request.
 pub(super) struct Params {

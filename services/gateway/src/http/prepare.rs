@@ -3,13 +3,15 @@
 
 use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
 
-use super::{observed::Observed, params::Params, refused::Refused};
 use crate::{
     app::App,
     auth::caller::Caller,
-    code::Code,
-    document::{self, Analysis, Parsed},
-    failure,
+    error_code::Code,
+    graphql::{
+        document::{self, Analysis, Parsed},
+        errors,
+    },
+    http::{access_log::Observed, params::Params, rejection::Refused},
     limits::{AnswerBudget, Charge, Denied},
 };
 
@@ -137,7 +139,7 @@ fn check(
 pub(super) fn only_subscriptions() -> ServerError {
     let message = "Only subscriptions are served here; queries and mutations at /graphql.";
     let mut error = ServerError::new(message, None);
-    error.extensions = Some(failure::extensions(Code::BadRequest.as_str(), false));
+    error.extensions = Some(errors::extensions(Code::BadRequest.as_str(), false));
     error
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::details;
 
-use super::{
+use crate::limits::{
     Full,
     shares::{Share, Shares},
 };

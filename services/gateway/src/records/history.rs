@@ -7,7 +7,7 @@ use sqlx::{
     types::{Uuid, time::OffsetDateTime},
 };
 
-use super::statement::Statement;
+use crate::records::statement::Statement;
 
 /// Something that happened to a record.
 #[derive(Debug)]

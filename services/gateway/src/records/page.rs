@@ -4,8 +4,10 @@ use futures_util::TryStreamExt as _;
 use proto::{CatalogGuid, Record};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use super::{find::Row, statement::Statement};
-use crate::limits::{AnswerBudget, Denied};
+use crate::{
+    limits::{AnswerBudget, Denied},
+    records::{find::Row, statement::Statement},
+};
 
 /// Records in one page where no number is asked for.
 pub const PAGE: u32 = 20;

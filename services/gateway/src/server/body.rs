@@ -8,7 +8,7 @@ use std::{
 
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::phase::Connection;
+use crate::server::phase::Connection;
 
 /// A body that notes in its connection's state when it ends, or when nobody wants more of it.
 pub(super) struct Watched<B> {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{
+use crate::server::{
     args::ConnectionArgs,
     phase::{Connection, Phase, State},
     table::Table,

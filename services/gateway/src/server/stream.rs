@@ -14,8 +14,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{phase::Connection, places::Place};
-use crate::metrics;
+use crate::{
+    metrics,
+    server::{phase::Connection, places::Place},
+};
 
 /// A socket. It outlives an upgrade, and so does its place.
 pub(super) struct Stream {

@@ -7,8 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::phase::{Connection, State};
-use crate::{metrics, seldom::Seldom};
+use crate::{
+    log_throttle::Seldom,
+    metrics,
+    server::phase::{Connection, State},
+};
 
 /// Where no connection may be closed, that is not found out for every newcomer anew.
 const PAUSE: Duration = Duration::from_millis(10);

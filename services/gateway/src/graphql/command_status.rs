@@ -4,9 +4,11 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use proto::{CommandId, Fault, Outcome};
 use runtime::traces::Place;
 
-use super::types::ConnectorDetails;
-use crate::auth::caller::Caller;
-use crate::{failure::Failure, records::Records};
+use crate::{
+    auth::caller::Caller,
+    graphql::{errors::Failure, types::ConnectorDetails},
+    records::Records,
+};
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]

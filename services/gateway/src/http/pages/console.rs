@@ -6,7 +6,7 @@
 use proto::{MASK, masking};
 use serde_json::json;
 
-use crate::pages::{ASKED_AGAIN, CSS, File, HTML, JAVASCRIPT, Page};
+use crate::http::pages::{ASKED_AGAIN, CSS, File, HTML, JAVASCRIPT, Page};
 
 /// Everything from here, no markup made of text, and in no frame.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self'; \
@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self';
 
 macro_rules! files {
     ($($name:literal $kind:ident),* $(,)?) => {
-        [$((concat!("/console/", $name), $kind, include_str!(concat!("console/", $name)))),*]
+        [$((concat!("/console/", $name), $kind, include_str!(concat!("../../../console/", $name)))),*]
     };
 }
 
@@ -55,7 +55,7 @@ pub fn page(spaces_claim: &str) -> Page {
         "shortestSearched": masking::SHORTEST_SEARCHED_BYTES,
     });
     let settings = format!("export const settings = {settings};\n");
-    let html = include_str!("console/index.html");
+    let html = include_str!("../../../console/index.html");
     let mut files = vec![
         file("/console", HTML, html.to_owned()),
         file("/console/settings.js", JAVASCRIPT, settings),

@@ -13,8 +13,7 @@ use async_graphql::{
     },
 };
 
-use super::DocumentArgs;
-use crate::validation;
+use crate::graphql::{document::DocumentArgs, error_text};
 
 /// Selection sets may be nested this deep, those of fragments included: async-graphql's own limit,
 /// which keeps the execution from overflowing the stack.
@@ -51,7 +50,7 @@ pub(super) fn check(document: &ExecutableDocument, args: &DocumentArgs) -> Resul
         ("directives", measure.directives, args.max_directives),
     ] {
         if is > most {
-            return Err(validation::too_many(what, most));
+            return Err(error_text::too_many(what, most));
         }
     }
     Ok(())
@@ -96,7 +95,7 @@ impl<'a> Measure<'a> {
     fn set(&mut self, set: &'a SelectionSet, above: usize) -> Result<Size, ServerError> {
         let mut size = Size::default();
         if above > NESTED_SETS {
-            return Err(validation::nested_too_deep());
+            return Err(error_text::nested_too_deep());
         }
         for item in &set.items {
             let (inner, is_set, field) = match &item.node {
@@ -128,7 +127,7 @@ impl<'a> Measure<'a> {
             self.selections(size.selections)?;
         }
         if size.sets > NESTED_SETS || size.fields > self.args.max_depth {
-            return Err(validation::nested_too_deep());
+            return Err(error_text::nested_too_deep());
         }
         Ok(size)
     }
@@ -142,7 +141,7 @@ impl<'a> Measure<'a> {
         let name = spread.node.fragment_name.node.as_str();
         match self.fragments.get(name) {
             Some(Fragment::Measured(size)) => Ok(*size),
-            Some(Fragment::Begun) => Err(validation::spreads_itself(spread.pos)),
+            Some(Fragment::Begun) => Err(error_text::spreads_itself(spread.pos)),
             None => self.fragment(name, above + 1),
         }
     }
@@ -168,7 +167,7 @@ impl<'a> Measure<'a> {
     fn selections(&self, count: usize) -> Result<(), ServerError> {
         let most = self.args.max_selections;
         if count > most {
-            return Err(validation::too_many("selections", most));
+            return Err(error_text::too_many("selections", most));
         }
         Ok(())
     }

@@ -12,8 +12,12 @@ use runtime::{
     traces::{self, KeyValue, Place, Span, SpanKind, Traces},
 };
 
-use super::request_id::{self, RequestId};
-use crate::{code::Code, limits::Charge, metrics};
+use crate::{
+    error_code::Code,
+    http::request_id::{self, RequestId},
+    limits::Charge,
+    metrics,
+};
 
 /// A request from its first byte to its answer.
 pub(super) struct Observed {

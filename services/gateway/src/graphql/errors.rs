@@ -7,7 +7,7 @@ use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
 use proto::{CommandId, Fault};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{code::Code, limits::Full};
+use crate::{error_code::Code, limits::Full};
 
 /// The whole public list. Each variant's doc says what it leaves behind.
 #[derive(Debug)]

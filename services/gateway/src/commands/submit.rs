@@ -8,8 +8,8 @@ use runtime::traces::Place;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    commands::{Commands, Sent},
-    failure::Failure,
+    commands::client::{Commands, Sent},
+    graphql::errors::Failure,
     records::Records,
 };
 

@@ -7,7 +7,7 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Name, Value};
 
-use crate::validation;
+use crate::graphql::error_text;
 
 /// Checks that an `input` is an object, and that each variable in it has a value.
 pub(super) fn check_inputs(
@@ -33,7 +33,7 @@ pub(super) fn check_inputs(
             _ => None,
         };
         if let Some(field) = missing {
-            return Err(validation::field_failed(field, "is required", value.pos));
+            return Err(error_text::field_failed(field, "is required", value.pos));
         }
         let is_object = match &value.node {
             Value::Variable(name) => variables
@@ -43,7 +43,7 @@ pub(super) fn check_inputs(
             _ => false,
         };
         if argument.node == "input" && !is_object {
-            return Err(validation::field_failed(
+            return Err(error_text::field_failed(
                 "input",
                 "must be an object",
                 value.pos,

@@ -12,7 +12,7 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Name, Value};
 
-use super::executed::value_of;
+use crate::graphql::document::executed::value_of;
 
 /// How many values a JSON text may have. The largest document of this API needs fewer than 100.
 const MOST_VALUES: usize = 10_000;
@@ -161,9 +161,9 @@ mod tests {
         let variables = Variables::from_json(json!({ "v": "x".repeat(200_000), "w": [[1]] }));
         let are_too_large = |query: &str| -> anyhow::Result<bool> {
             let document = parse_query(query)?;
-            let operation = super::super::operation(&document, None);
+            let operation = crate::graphql::document::operation(&document, None);
             let operation = operation.ok_or_else(|| anyhow::anyhow!("no operation"))?;
-            let executed = super::super::Executed {
+            let executed = crate::graphql::document::Executed {
                 document: &document,
                 operation,
                 variables: &variables,

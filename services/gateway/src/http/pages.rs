@@ -1,5 +1,8 @@
 //! Web pages that the gateway brings along, each with a policy that lets nothing in from elsewhere.
 
+pub mod console;
+pub mod graphiql;
+
 use axum::{
     Router,
     body::Bytes,

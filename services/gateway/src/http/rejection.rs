@@ -16,11 +16,11 @@ use axum::{
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{answer::respond, observed::Observed};
 use crate::{
     auth::Refusal,
-    code::Code,
-    failure::extensions,
+    error_code::Code,
+    graphql::errors::extensions,
+    http::{access_log::Observed, response::respond},
     limits::{Full, RateLimited},
 };
 

@@ -40,20 +40,19 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    media::JSON,
-    observed::Observed,
-    params::Params,
-    prepare::only_subscriptions,
-    refused::Refused,
-    request_id,
-    streams::{refusal, subscribe},
-};
 use crate::{
     app::App,
-    auth::Refusal,
-    auth::caller::Caller,
-    document::has_too_many_values,
+    auth::{Refusal, caller::Caller},
+    graphql::document::has_too_many_values,
+    http::{
+        access_log::Observed,
+        media::JSON,
+        params::Params,
+        prepare::only_subscriptions,
+        rejection::Refused,
+        request_id,
+        sse::{refusal, subscribe},
+    },
     limits::{Full, Share},
 };
 

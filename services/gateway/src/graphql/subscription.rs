@@ -4,9 +4,11 @@ use async_graphql::{Context, Enum, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt as _};
 use proto::Event;
 
-use super::types::ConnectorDetails;
-use crate::auth::caller::Caller;
-use crate::changes::{Change, Changes};
+use crate::{
+    auth::caller::Caller,
+    events::{Change, Changes},
+    graphql::types::ConnectorDetails,
+};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]

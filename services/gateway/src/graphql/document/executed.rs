@@ -22,7 +22,7 @@ const EDGES: &str = "edges";
 /// The field of a record that may be large.
 const DETAILS: &str = "oauthConnectorDetails";
 
-/// One operation with the variables of a request. Recursive: [`super::shape`] has limited the nesting
+/// One operation with the variables of a request. Recursive: [`crate::graphql::document::shape`] has limited the nesting
 /// and the number of selections before.
 pub(super) struct Executed<'a> {
     pub document: &'a ExecutableDocument,

@@ -7,10 +7,10 @@
 
 mod executed;
 mod inputs;
-mod known;
 mod limits;
 mod scan;
 mod shape;
+mod trusted;
 mod values;
 
 use std::{
@@ -27,8 +27,13 @@ use proto::details;
 
 pub use self::limits::DocumentArgs;
 pub(crate) use self::values::has_too_many_values;
-use self::{executed::Executed, inputs::check_inputs};
-use crate::{limits::Charge, validation};
+use crate::{
+    graphql::{
+        document::{executed::Executed, inputs::check_inputs},
+        error_text,
+    },
+    limits::Charge,
+};
 
 /// Documents that were parsed before, and whether the schema found them valid. A page sends the same
 /// few again and again, and parsing one costs more than anything else that is done with it.
@@ -99,7 +104,7 @@ impl Documents {
 fn parse(query: &str, args: &DocumentArgs) -> Result<ExecutableDocument, ServerError> {
     scan::scan(query, args.max_tokens)?;
     let document = async_graphql::parser::parse_query(query)
-        .map_err(|error| validation::parse_failed(&error))?;
+        .map_err(|error| error_text::parse_failed(&error))?;
     shape::check(&document, args)?;
     Ok(document)
 }
@@ -157,18 +162,18 @@ pub(crate) fn analyse_parsed(
     if let Charge::Saves(saves) = charge
         && saves > args.max_saves
     {
-        return Err(validation::too_many("saves", args.max_saves as usize));
+        return Err(error_text::too_many("saves", args.max_saves as usize));
     }
     let weight = executed.weight(&fields);
     if weight.fields > args.max_complexity {
-        return Err(validation::too_complex());
+        return Err(error_text::too_complex());
     }
     let answer_bytes = weight.details.saturating_mul(details::MAX_BYTES);
     if answer_bytes > args.max_answer_bytes {
-        return Err(validation::too_large_an_answer());
+        return Err(error_text::too_large_an_answer());
     }
     if values::are_too_large(document, operation, variables, &fields) {
-        return Err(validation::too_large_variables());
+        return Err(error_text::too_large_variables());
     }
     check_inputs(&fields, operation, variables)?;
     Ok(Some(Analysis {
@@ -176,7 +181,7 @@ pub(crate) fn analyse_parsed(
         charge,
         complexity: weight.fields,
         answer_bytes,
-        fits: known::fits(operation, &fields, variables),
+        fits: trusted::fits(operation, &fields, variables),
     }))
 }
 

@@ -8,7 +8,7 @@
 
 use async_graphql::{Pos, ServerError};
 
-use crate::validation;
+use crate::graphql::error_text;
 
 /// Brackets may be nested this deep. A client of this API needs 5, the standard introspection query
 /// 13. The parser overflows a stack of 2 MiB at about 1,500 in a release build, and at about 400 in a
@@ -39,13 +39,13 @@ pub(super) fn scan(text: &str, most_tokens: usize) -> Result<(), ServerError> {
     loop {
         match scan.step() {
             Ok(true) if scan.weight() > most_tokens => {
-                return Err(validation::too_many("tokens", most_tokens));
+                return Err(error_text::too_many("tokens", most_tokens));
             }
             Ok(true) => {}
             Ok(false) => return Ok(()),
-            Err(Stop::TooDeep) => return Err(validation::too_deep()),
+            Err(Stop::TooDeep) => return Err(error_text::too_deep()),
             Err(Stop::NoToken) => {
-                return Err(validation::parse_failed_at(position(text, scan.at)));
+                return Err(error_text::parse_failed_at(position(text, scan.at)));
             }
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     use async_graphql::parser::parse_query;
 
     use super::*;
-    use crate::failure::code;
+    use crate::graphql::errors::code;
 
     const MOST: usize = 2000;
 

@@ -7,7 +7,10 @@ use std::{collections::HashSet, sync::LazyLock};
 
 use async_graphql::{Pos, ServerError};
 
-use crate::{code::Code, failure::extensions, schema};
+use crate::{
+    error_code::Code,
+    graphql::{errors::extensions, schema},
+};
 
 const REQUIRED: &str = "is required but not provided";
 const GENERIC: &str = "The document does not fit the schema";

@@ -41,10 +41,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    commands::pending::{Progress, Teller, Waiters},
-    frame::content_header_bytes,
+    commands::{
+        frame::content_header_bytes,
+        pending::{Progress, Teller, Waiters},
+    },
+    log_throttle::Seldom,
     metrics,
-    seldom::Seldom,
 };
 
 /// What is passed on is never more than the contract allows.

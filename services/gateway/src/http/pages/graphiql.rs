@@ -8,15 +8,14 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::{
-    auth::KeySource,
-    pages::{CSS, File, HTML, JAVASCRIPT, NOT_KEPT, Page},
-    token,
+    auth::{KeySource, dev_token},
+    http::pages::{CSS, File, HTML, JAVASCRIPT, NOT_KEPT, Page},
 };
 
 /// The Space of the published sample, so that the sample works as it stands.
 pub const SPACE: &str = "796eeeb4-1b2f-4965-898a-7e443";
 /// The published sample.
-pub const SAMPLE: &str = include_str!("graphiql/sample.graphql");
+pub const SAMPLE: &str = include_str!("../../../graphiql/sample.graphql");
 /// The packages of the files below, in versions whose files browsers can load as they are.
 pub const PACKAGES: [&str; 3] = ["graphiql@4.1.2", "react@18.3.1", "react-dom@18.3.1"];
 /// Files of these packages, by where they lie in a folder with the packages in it.
@@ -35,9 +34,9 @@ const A_DAY: Duration = Duration::from_hours(24);
 const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const PAGE: &str = include_str!("graphiql/page.html");
-const SCRIPT: &str = include_str!("graphiql/page.js");
-const MISSING: &str = include_str!("graphiql/missing.html");
+const PAGE: &str = include_str!("../../../graphiql/page.html");
+const SCRIPT: &str = include_str!("../../../graphiql/page.js");
+const MISSING: &str = include_str!("../../../graphiql/missing.html");
 
 /// The page, with its files from a folder. Without them it says how to get them.
 ///
@@ -53,7 +52,7 @@ pub fn page(folder: Option<&Path>, keys: &KeySource) -> anyhow::Result<Page> {
         Some(mut files) => {
             let mut headers = json!({ "SPACE_GUID": SPACE });
             if let KeySource::Shared(secret) = keys {
-                let token = token::sign(secret.expose_secret(), SPACE, "developer", A_DAY)?;
+                let token = dev_token::sign(secret.expose_secret(), SPACE, "developer", A_DAY)?;
                 headers["Authorization"] = format!("Bearer {token}").into();
             }
             let filled_in = json!({ "headers": headers, "query": SAMPLE });

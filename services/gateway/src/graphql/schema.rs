@@ -1,10 +1,5 @@
 //! The published GraphQL API, to the letter, the inconsistent capitals included.
 
-mod changes;
-mod lists;
-mod state;
-mod types;
-
 use async_graphql::{Context, MergedObject, Object, Schema, SchemaBuilder, ValidationMode};
 use proto::{
     CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, SaveConnectorDetails,
@@ -12,15 +7,20 @@ use proto::{
 };
 use runtime::traces::Place;
 
-pub(crate) use self::lists::is_cursor;
-use self::{
-    changes::Subscriptions,
-    lists::Lists,
-    state::States,
-    types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
+pub(crate) use crate::graphql::lists::is_cursor;
+use crate::{
+    auth::caller::Caller,
+    commands::{client::Commands, submit},
+    events::Changes,
+    graphql::{
+        command_status::States,
+        errors::Failure,
+        lists::Lists,
+        subscription::Subscriptions,
+        types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
+    },
+    records::Records,
 };
-use crate::auth::caller::Caller;
-use crate::{changes::Changes, commands::Commands, decide, failure::Failure, records::Records};
 
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
@@ -36,7 +36,7 @@ pub struct Schemas {
 
 impl Schemas {
     /// Developers can look into the schema, and get suggestions. Depth and complexity are not limited
-    /// here: [`crate::document`] has done that before.
+    /// here: [`crate::graphql::document`] has done that before.
     #[must_use]
     pub fn new(commands: &Commands, records: &Records, changes: &Changes, dev: bool) -> Self {
         let build = |mode| {
@@ -192,7 +192,7 @@ async fn decide(context: &Context<'_>, command: Command) -> Result<Option<Record
     let caller: &Caller = context.data_unchecked();
     own_space(caller, &command.key().catalog_guid)?;
     let commands = context.data_unchecked::<Commands>();
-    decide::decide(
+    submit::decide(
         commands,
         context.data_unchecked::<Records>(),
         name(commands, caller).map_err(|_| Failure::Internal)?,

@@ -13,11 +13,14 @@ use axum::{
 };
 use futures_util::stream;
 
-use super::{
-    media::{GRAPHQL_JSON, JSON},
-    observed::Observed,
+use crate::{
+    graphql::{error_text, errors::code},
+    http::{
+        access_log::Observed,
+        media::{GRAPHQL_JSON, JSON},
+    },
+    limits::Share,
 };
-use crate::{failure::code, limits::Share, validation};
 
 /// Large bodies are sent in parts of this size.
 const PART_BYTES: usize = 64 * 1024;
@@ -32,7 +35,7 @@ pub(super) fn in_our_words(mut response: GraphqlResponse) -> GraphqlResponse {
     if let Some(first) = foreign.first() {
         response
             .errors
-            .insert(0, validation::validation_failed(first));
+            .insert(0, error_text::validation_failed(first));
     }
     response
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::failure::code;
+use crate::graphql::errors::code;
 
 const SAVE: &str = "saveIPackInstanceOauthConnectorDetails(input: $i) { id }";
 const RECORD: &str = "id integrationPackInstanceId isTokenGenerated oauthConnectorDetails processId

@@ -1,5 +1,5 @@
 //! Subscriptions: as server-sent events (`graphql-sse`, one connection each) at `/graphql/stream`,
-//! and for the WebSockets of [`super::sockets`].
+//! and for the WebSockets of [`crate::http::websocket`].
 //!
 //! Nothing but subscriptions is served here: a mutation would have no deadline.
 
@@ -30,16 +30,21 @@ use futures_util::{
 use proto::amqp::envelope::since_epoch;
 use tokio::time::sleep;
 
-use super::{
-    answer::in_our_words,
-    media::JSON,
-    observed::Observed,
-    params::Params,
-    prepare::{Failed, Prepared, Serves, prepare},
-    receive::{Received, receive},
-    refused::Refused,
+use crate::{
+    app::App,
+    auth::caller::Caller,
+    error_code::Code,
+    http::{
+        access_log::Observed,
+        media::JSON,
+        params::Params,
+        prepare::{Failed, Prepared, Serves, prepare},
+        receive::{Received, receive},
+        rejection::Refused,
+        response::in_our_words,
+    },
+    limits::Full,
 };
-use crate::{app::App, auth::caller::Caller, code::Code, limits::Full};
 
 /// An idle stream shows that it lives; proxies close what is silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -179,7 +184,7 @@ pub(super) async fn refusal(failed: Failed, observed: Observed) -> GraphqlRespon
 }
 
 fn code_of(error: &ServerError) -> &'static str {
-    let code = crate::failure::code(error).and_then(Code::named);
+    let code = crate::graphql::errors::code(error).and_then(Code::named);
     code.unwrap_or(Code::InternalServerError).as_str()
 }
 
