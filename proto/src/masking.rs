@@ -38,10 +38,8 @@ pub use sought::SHORTEST_SEARCHED_BYTES;
 use names::Named;
 pub(crate) use sought::Sought;
 
-use crate::{
-    masking::json::{Member, Value},
-    secret::{ClientSecret, MASK},
-};
+use self::json::{Member, Value};
+use crate::secret::{ClientSecret, MASK};
 
 /// The masks that the platform itself shows elsewhere.
 pub const PLATFORM_MASKS: [&str; 2] = ["[Hidden]", "[[HIDDEN]]"];

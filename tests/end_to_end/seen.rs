@@ -256,7 +256,7 @@ fn names(text: &str) -> BTreeSet<&str> {
 fn every_metric_is_explained_drawn_and_real() -> anyhow::Result<()> {
     let code = [
         "services/runtime/src/metrics.rs",
-        "services/runtime/src/queues.rs",
+        "services/runtime/src/queue_depth.rs",
         "services/gateway/src/metrics.rs",
         "services/worker/src/metrics.rs",
     ]

@@ -7,13 +7,8 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use crate::{
-    amqp::properties::{is_json, is_traceparent, is_unencoded},
-    command::Kind,
-    error::Fault,
-    fields::CommandId,
-    record::ok,
-};
+use super::properties::{is_json, is_traceparent, is_unencoded};
+use crate::{command::Kind, error::Fault, fields::CommandId, record::ok};
 
 pub use crate::amqp::properties::{CONTENT_TYPE, MAX_TRACESTATE_BYTES};
 

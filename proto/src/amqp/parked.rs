@@ -9,8 +9,8 @@ use lapin::{
 };
 use serde_json::{Map, Value};
 
+use super::envelope::{Envelope, since_epoch};
 use crate::{
-    amqp::envelope::{Envelope, since_epoch},
     command::{ExpectedRevision, raw::Wire},
     details::OauthConnectorDetails,
     error::Fault,

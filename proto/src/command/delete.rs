@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
+use super::{
+    ExpectedRevision, Fingerprint, key_fields,
+    raw::{DeleteWire, all_faults, in_published_order},
+};
 use crate::{
-    command::{
-        ExpectedRevision, Fingerprint, key_fields,
-        raw::{DeleteWire, all_faults, in_published_order},
-    },
     error::Fault,
     record::{RecordKey, ok},
 };

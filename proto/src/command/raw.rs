@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::{ExpectedRevision, MAX_BODY_BYTES, SaveInput, exact_number};
 use crate::{
-    command::{ExpectedRevision, MAX_BODY_BYTES, SaveInput, exact_number},
     details::OauthConnectorDetails,
     error::Fault,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},

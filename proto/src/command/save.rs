@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
+use super::{
+    ExpectedRevision, Fingerprint, SaveInput, key_fields,
+    raw::{Wire, all_faults, in_published_order},
+};
 use crate::{
-    command::{
-        ExpectedRevision, Fingerprint, SaveInput, key_fields,
-        raw::{Wire, all_faults, in_published_order},
-    },
     details::OauthConnectorDetails,
     error::Fault,
     fields::ClientId,

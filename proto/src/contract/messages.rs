@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::{DELETE, SAVE};
 use crate::{
     amqp::{
         envelope::{self, MAX_TRACESTATE_BYTES, PACK_REPLIES, SUBJECT},
         parked,
     },
-    contract::{DELETE, SAVE},
     event, reply,
 };
 

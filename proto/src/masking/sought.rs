@@ -17,10 +17,8 @@ use std::ops::Range;
 
 use secrecy::zeroize::Zeroizing;
 
-use crate::{
-    masking::{PLATFORM_MASKS, steps},
-    secret::MASK,
-};
+use super::{PLATFORM_MASKS, steps};
+use crate::secret::MASK;
 use tokens::Tokens;
 
 /// A shorter secret would be found by accident: one of `A` must not eat half of the details.

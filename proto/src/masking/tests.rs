@@ -1,7 +1,7 @@
 //! What is masked in whole details, by name, pair and form; and that the work is linear.
 
+use super::json;
 use super::*;
-use crate::masking::json;
 
 #[path = "../../benches/masking/worst.rs"]
 mod worst;

@@ -26,10 +26,8 @@ mod syntax;
 
 use std::ops::Range;
 
-use crate::{
-    masking::{names::Named, percent, steps, urls},
-    secret::MASK,
-};
+use super::{names::Named, percent, steps, urls};
+use crate::secret::MASK;
 use syntax::{begins_a_pair, closes, holds_a_mask, is_edge, is_separator};
 
 /// Whether the value of a pair that stands here was masked before.

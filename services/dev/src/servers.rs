@@ -17,8 +17,7 @@ use crate::{
     installed::{BrokerPorts, Installed},
     kept::{Keeper, Kept},
     paths::free_port,
-    state::OWNER,
-    state::State,
+    state::{OWNER, State},
 };
 
 /// A cold RabbitMQ on a busy machine takes its time.

@@ -16,7 +16,12 @@ use testcontainers_modules::{
 use uuid::Uuid;
 
 use crate::{
-    docker, kept::Keeper, paths, servers::Servers, state::OWNER, state::State, up::told_to_stop,
+    docker,
+    kept::Keeper,
+    paths,
+    servers::Servers,
+    state::{OWNER, State},
+    up::told_to_stop,
 };
 
 const STOPPED: &str = "stopped before the end";

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 pub use keys::{Fetching, KeySource, Keys};
 
-use crate::auth::{
+use self::{
     caller::Caller,
     token_cache::{Bearer, Verified},
 };

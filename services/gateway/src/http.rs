@@ -22,10 +22,8 @@ use std::sync::Arc;
 use axum::{Router, http::HeaderMap};
 
 pub use self::cors::Origin;
-use crate::{
-    app::App,
-    http::{negotiation::negotiate, pages::Page, params::Params},
-};
+use self::{negotiation::negotiate, pages::Page, params::Params};
+use crate::app::App;
 
 /// The media type that a request is answered with; none where it is refused.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&'static str> {

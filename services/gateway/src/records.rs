@@ -20,17 +20,14 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    limits::Denied,
-    metrics,
-    records::{
-        decision::DecisionOf,
-        find::Find,
-        history::History,
-        page::Page,
-        statement::{Ping, Statement},
-    },
+use self::{
+    decision::DecisionOf,
+    find::Find,
+    history::History,
+    page::Page,
+    statement::{Ping, Statement},
 };
+use crate::{limits::Denied, metrics};
 
 pub use self::{
     history::Happened,

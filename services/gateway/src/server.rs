@@ -32,16 +32,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::args::ConnectionArgs;
-use crate::{
-    log_throttle::Seldom,
-    metrics,
-    server::{
-        body::Watched,
-        phase::Connection,
-        places::{Place, Places},
-        stream::Stream,
-    },
+use self::{
+    body::Watched,
+    phase::Connection,
+    places::{Place, Places},
+    stream::Stream,
 };
+use crate::{log_throttle::Seldom, metrics};
 
 /// All headers of a request. More is answered with 431. Tokens have 8 KiB at most.
 const MAX_HEADER_BYTES: usize = 32 * 1024;

@@ -16,7 +16,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{Connection, ConnectionProperties, Event, uri::AMQPUri};
 
-use crate::broker::{guard::MAX_BODY_BYTES, window::Window};
+use self::{guard::MAX_BODY_BYTES, window::Window};
 
 /// How long any single step with the broker may take, opening and closing included. A broker that
 /// raised an alarm, or was stopped, answers never.

@@ -11,15 +11,13 @@ use runtime::traces::{self, Place as TracePlace, SpanKind};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::commands::pending::Sent;
-use crate::{
-    commands::{
-        connection::{self, Job, Link},
-        idempotency::CommandIds,
-        pending::Waiters,
-    },
-    metrics,
+use super::{
+    connection::{self, Job, Link},
+    idempotency::CommandIds,
+    pending::Waiters,
 };
+pub use crate::commands::pending::Sent;
+use crate::metrics;
 
 /// Sends commands. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -40,14 +40,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    commands::{
-        frame::content_header_bytes,
-        pending::{Progress, Teller, Waiters},
-    },
-    log_throttle::Seldom,
-    metrics,
+use super::{
+    frame::content_header_bytes,
+    pending::{Progress, Teller, Waiters},
 };
+use crate::{log_throttle::Seldom, metrics};
 
 /// What is passed on is never more than the contract allows.
 const _: () =

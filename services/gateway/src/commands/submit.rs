@@ -7,11 +7,8 @@ use proto::{Command, CommandId, Envelope, Fault, Outcome, Record, ledger::Decisi
 use runtime::traces::Place;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{
-    commands::client::{Commands, Sent},
-    graphql::errors::Failure,
-    records::Records,
-};
+use super::client::{Commands, Sent};
+use crate::{graphql::errors::Failure, records::Records};
 
 /// How long an answer is waited for. With the last look into the ledger, which takes a second at
 /// most, a request is answered well within ten.

@@ -4,11 +4,8 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use proto::{CommandId, Fault, Outcome};
 use runtime::traces::Place;
 
-use crate::{
-    auth::caller::Caller,
-    graphql::{errors::Failure, types::ConnectorDetails},
-    records::Records,
-};
+use super::{errors::Failure, types::ConnectorDetails};
+use crate::{auth::caller::Caller, records::Records};
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]

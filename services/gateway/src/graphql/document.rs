@@ -27,13 +27,9 @@ use proto::details;
 
 pub use self::limits::DocumentArgs;
 pub(crate) use self::values::has_too_many_values;
-use crate::{
-    graphql::{
-        document::{executed::Executed, inputs::check_inputs},
-        error_text,
-    },
-    limits::Charge,
-};
+use self::{executed::Executed, inputs::check_inputs};
+use super::error_text;
+use crate::limits::Charge;
 
 /// Documents that were parsed before, and whether the schema found them valid. A page sends the same
 /// few again and again, and parsing one costs more than anything else that is done with it.

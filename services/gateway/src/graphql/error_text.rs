@@ -7,10 +7,8 @@ use std::{collections::HashSet, sync::LazyLock};
 
 use async_graphql::{Pos, ServerError};
 
-use crate::{
-    error_code::Code,
-    graphql::{errors::extensions, schema},
-};
+use super::{errors::extensions, schema};
+use crate::error_code::Code;
 
 const REQUIRED: &str = "is required but not provided";
 const GENERIC: &str = "The document does not fit the schema";

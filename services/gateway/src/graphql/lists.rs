@@ -7,9 +7,9 @@ use runtime::traces::Place;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::{errors::Failure, types::ConnectorDetails};
 use crate::{
     auth::caller::Caller,
-    graphql::{errors::Failure, types::ConnectorDetails},
     limits::Denied,
     records::{AnswerSpace, Filter, Happened, PAGE, PAGE_MOST, Position, Records, position},
 };

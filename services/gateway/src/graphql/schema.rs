@@ -7,18 +7,18 @@ use proto::{
 };
 use runtime::traces::Place;
 
+use super::{
+    command_status::States,
+    errors::Failure,
+    lists::Lists,
+    subscription::Subscriptions,
+    types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
+};
 pub(crate) use crate::graphql::lists::is_cursor;
 use crate::{
     auth::caller::Caller,
     commands::{client::Commands, submit},
     events::Changes,
-    graphql::{
-        command_status::States,
-        errors::Failure,
-        lists::Lists,
-        subscription::Subscriptions,
-        types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
-    },
     records::Records,
 };
 

@@ -4,10 +4,10 @@ use async_graphql::{Context, Enum, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt as _};
 use proto::Event;
 
+use super::types::ConnectorDetails;
 use crate::{
     auth::caller::Caller,
     events::{Change, Changes},
-    graphql::types::ConnectorDetails,
 };
 
 /// What happened.

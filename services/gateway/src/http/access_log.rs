@@ -12,12 +12,8 @@ use runtime::{
     traces::{self, KeyValue, Place, Span, SpanKind, Traces},
 };
 
-use crate::{
-    error_code::Code,
-    http::request_id::{self, RequestId},
-    limits::Charge,
-    metrics,
-};
+use super::request_id::{self, RequestId};
+use crate::{error_code::Code, limits::Charge, metrics};
 
 /// A request from its first byte to its answer.
 pub(super) struct Observed {

@@ -12,7 +12,8 @@ use axum::{
 use reqwest::Url;
 use tower_http::cors::CorsLayer;
 
-use crate::{app::App, http::request_id};
+use super::request_id;
+use crate::app::App;
 
 /// How long a browser need not ask again.
 const MAX_AGE: Duration = Duration::from_mins(10);

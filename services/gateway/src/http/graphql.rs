@@ -17,21 +17,16 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 
-use crate::{
-    app::App,
-    error_code::Code,
-    graphql::errors::code,
-    http::{
-        access_log::Observed,
-        media::JSON,
-        negotiation::negotiate,
-        prepare::{Failed, Prepared, Serves, prepare},
-        receive::{Received, receive},
-        rejection::Refused,
-        response::{answer, in_our_words},
-    },
-    limits::Share,
+use super::{
+    access_log::Observed,
+    media::JSON,
+    negotiation::negotiate,
+    prepare::{Failed, Prepared, Serves, prepare},
+    receive::{Received, receive},
+    rejection::Refused,
+    response::{answer, in_our_words},
 };
+use crate::{app::App, error_code::Code, graphql::errors::code, limits::Share};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/graphql", any(graphql))

@@ -5,7 +5,7 @@ use axum::http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 
-use crate::http::{
+use super::{
     media::{GRAPHQL_JSON, JSON},
     rejection::Refused,
 };

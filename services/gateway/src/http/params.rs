@@ -4,7 +4,8 @@ use async_graphql::Variables;
 use async_graphql_value::ConstValue;
 use serde::{Deserialize, de::IgnoredAny};
 
-use crate::{graphql::document::has_too_many_values, http::rejection::Refused};
+use super::rejection::Refused;
+use crate::graphql::document::has_too_many_values;
 
 /// The parameters of a GraphQL request.
 pub(super) struct Params {

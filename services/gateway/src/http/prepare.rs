@@ -3,6 +3,7 @@
 
 use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
 
+use super::{access_log::Observed, params::Params, rejection::Refused};
 use crate::{
     app::App,
     auth::caller::Caller,
@@ -11,7 +12,6 @@ use crate::{
         document::{self, Analysis, Parsed},
         errors,
     },
-    http::{access_log::Observed, params::Params, rejection::Refused},
     limits::{AnswerBudget, Charge, Denied},
 };
 

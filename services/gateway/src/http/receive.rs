@@ -10,11 +10,11 @@ use axum::{
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
+use super::{negotiation::is_json, params::Params, rejection::Refused};
 use crate::{
     app::App,
     auth::caller::Caller,
     error_code::Code,
-    http::{negotiation::is_json, params::Params, rejection::Refused},
     limits::{Charge, Share},
 };
 

@@ -16,11 +16,11 @@ use axum::{
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::{access_log::Observed, response::respond};
 use crate::{
     auth::Refusal,
     error_code::Code,
     graphql::errors::extensions,
-    http::{access_log::Observed, response::respond},
     limits::{Full, RateLimited},
 };
 

@@ -13,12 +13,12 @@ use axum::{
 };
 use futures_util::stream;
 
+use super::{
+    access_log::Observed,
+    media::{GRAPHQL_JSON, JSON},
+};
 use crate::{
     graphql::{error_text, errors::code},
-    http::{
-        access_log::Observed,
-        media::{GRAPHQL_JSON, JSON},
-    },
     limits::Share,
 };
 

@@ -30,21 +30,16 @@ use futures_util::{
 use proto::amqp::envelope::since_epoch;
 use tokio::time::sleep;
 
-use crate::{
-    app::App,
-    auth::caller::Caller,
-    error_code::Code,
-    http::{
-        access_log::Observed,
-        media::JSON,
-        params::Params,
-        prepare::{Failed, Prepared, Serves, prepare},
-        receive::{Received, receive},
-        rejection::Refused,
-        response::in_our_words,
-    },
-    limits::Full,
+use super::{
+    access_log::Observed,
+    media::JSON,
+    params::Params,
+    prepare::{Failed, Prepared, Serves, prepare},
+    receive::{Received, receive},
+    rejection::Refused,
+    response::in_our_words,
 };
+use crate::{app::App, auth::caller::Caller, error_code::Code, limits::Full};
 
 /// An idle stream shows that it lives; proxies close what is silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

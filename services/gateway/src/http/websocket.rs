@@ -40,19 +40,19 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use super::{
+    access_log::Observed,
+    media::JSON,
+    params::Params,
+    prepare::only_subscriptions,
+    rejection::Refused,
+    request_id,
+    sse::{refusal, subscribe},
+};
 use crate::{
     app::App,
     auth::{Refusal, caller::Caller},
     graphql::document::has_too_many_values,
-    http::{
-        access_log::Observed,
-        media::JSON,
-        params::Params,
-        prepare::only_subscriptions,
-        rejection::Refused,
-        request_id,
-        sse::{refusal, subscribe},
-    },
     limits::{Full, Share},
 };
 

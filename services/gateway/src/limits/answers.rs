@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::details;
 
-use crate::limits::{
+use super::{
     Full,
     shares::{Share, Shares},
 };

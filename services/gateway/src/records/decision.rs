@@ -6,7 +6,7 @@ use proto::{
 };
 use sqlx::PgConnection;
 
-use crate::records::statement::Statement;
+use super::statement::Statement;
 
 /// The decision of a command.
 pub(super) struct DecisionOf<'a>(pub &'a CatalogGuid, pub &'a CommandId);

@@ -6,7 +6,7 @@ use sqlx::{
     types::{Uuid, time::OffsetDateTime},
 };
 
-use crate::records::statement::Statement;
+use super::statement::Statement;
 
 /// The record under a key.
 pub(super) struct Find<'a>(pub &'a RecordKey);

@@ -7,7 +7,7 @@ use sqlx::{
     types::{Uuid, time::OffsetDateTime},
 };
 
-use crate::records::statement::Statement;
+use super::statement::Statement;
 
 /// Something that happened to a record.
 #[derive(Debug)]

@@ -4,10 +4,8 @@ use futures_util::TryStreamExt as _;
 use proto::{CatalogGuid, Record};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use crate::{
-    limits::{AnswerBudget, Denied},
-    records::{find::Row, statement::Statement},
-};
+use super::{find::Row, statement::Statement};
+use crate::limits::{AnswerBudget, Denied};
 
 /// Records in one page where no number is asked for.
 pub const PAGE: u32 = 20;

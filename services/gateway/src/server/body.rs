@@ -8,7 +8,7 @@ use std::{
 
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::server::phase::Connection;
+use super::phase::Connection;
 
 /// A body that notes in its connection's state when it ends, or when nobody wants more of it.
 pub(super) struct Watched<B> {

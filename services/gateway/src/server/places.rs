@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use crate::server::{
+use super::{
     args::ConnectionArgs,
     phase::{Connection, Phase, State},
     table::Table,

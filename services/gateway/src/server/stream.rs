@@ -14,10 +14,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::{
-    metrics,
-    server::{phase::Connection, places::Place},
-};
+use super::{phase::Connection, places::Place};
+use crate::metrics;
 
 /// A socket. It outlives an upgrade, and so does its place.
 pub(super) struct Stream {

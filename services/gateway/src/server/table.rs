@@ -7,11 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    log_throttle::Seldom,
-    metrics,
-    server::phase::{Connection, State},
-};
+use super::phase::{Connection, State};
+use crate::{log_throttle::Seldom, metrics};
 
 /// Where no connection may be closed, that is not found out for every newcomer anew.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -24,7 +24,7 @@ use lapin::{
 };
 use tokio::time::{Sleep, sleep};
 
-use crate::broker::{guard::Guard, window::Window};
+use super::{guard::Guard, window::Window};
 
 /// How often lapin is told that the broker is there, while the broker can't say so itself. Less than
 /// half of the heartbeat.

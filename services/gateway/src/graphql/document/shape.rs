@@ -13,7 +13,8 @@ use async_graphql::{
     },
 };
 
-use crate::graphql::{document::DocumentArgs, error_text};
+use super::DocumentArgs;
+use crate::graphql::error_text;
 
 /// Selection sets may be nested this deep, those of fragments included: async-graphql's own limit,
 /// which keeps the execution from overflowing the stack.

@@ -12,7 +12,7 @@ use async_graphql::{
 };
 use async_graphql_value::{ConstValue, Name, Value};
 
-use crate::graphql::document::executed::value_of;
+use super::executed::value_of;
 
 /// How many values a JSON text may have. The largest document of this API needs fewer than 100.
 const MOST_VALUES: usize = 10_000;

@@ -6,7 +6,7 @@
 use proto::{MASK, masking};
 use serde_json::json;
 
-use crate::http::pages::{ASKED_AGAIN, CSS, File, HTML, JAVASCRIPT, Page};
+use super::{ASKED_AGAIN, CSS, File, HTML, JAVASCRIPT, Page};
 
 /// Everything from here, no markup made of text, and in no frame.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self'; \

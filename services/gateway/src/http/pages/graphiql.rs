@@ -7,10 +7,8 @@ use axum::body::Bytes;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use crate::{
-    auth::{KeySource, dev_token},
-    http::pages::{CSS, File, HTML, JAVASCRIPT, NOT_KEPT, Page},
-};
+use super::{CSS, File, HTML, JAVASCRIPT, NOT_KEPT, Page};
+use crate::auth::{KeySource, dev_token};
 
 /// The Space of the published sample, so that the sample works as it stands.
 pub const SPACE: &str = "796eeeb4-1b2f-4965-898a-7e443";
