@@ -17,9 +17,10 @@ use tests::{
 };
 use tokio::time::{sleep, timeout};
 use worker::{
-    handler::{self, Message, Progress},
-    publishers::Publishers,
-    store::Store,
+    process::{self, Progress},
+    publisher_acl::PublisherAcl,
+    queue::incoming,
+    store::{Change, Store},
 };
 
 /// What a command asks for: a value to save, or a deletion where there is none; and the revision that
@@ -83,7 +84,7 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
     vec((vec(command, 1..8), vec(life, 0..3)), 1..6)
 }
 
-fn message(space: &str, (id, record, wish): Command) -> anyhow::Result<Message> {
+fn change(space: &str, (id, record, wish): Command) -> anyhow::Result<Change> {
     let (value, expected) = wish;
     let mut body = sample();
     body["catalogGuid"] = space.into();
@@ -99,32 +100,26 @@ fn message(space: &str, (id, record, wish): Command) -> anyhow::Result<Message> 
         body["expectedRevision"] = expected.into();
     }
     let id = CommandId::new(id.to_string()).map_err(|fault| anyhow::anyhow!(fault.message))?;
-    Ok(Message {
-        envelope: Envelope::of(kind, id),
-        body: serde_json::to_vec(&body)?,
-    })
+    let body = serde_json::to_vec(&body)?;
+    incoming::check(&Envelope::of(kind, id), &body, &PublisherAcl::default())
+        .map_err(|faults| anyhow::anyhow!("{faults:?}"))
 }
 
 /// What the real one decides, through crashes.
 async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec<Answer>> {
     let (commands, lives) = batch;
-    let messages: Vec<Message> = commands
+    let changes: Vec<Change> = commands
         .iter()
-        .map(|command| message(space, *command))
+        .map(|command| change(space, *command))
         .collect::<anyhow::Result<_>>()?;
-    let publishers = Publishers::default();
-    let checked: Vec<_> = messages
-        .iter()
-        .map(|message| handler::check(message, &publishers))
-        .collect();
-    let checked: Vec<_> = checked.iter().collect();
-    let mut lane = store.lane();
+    let changes: Vec<&Change> = changes.iter().collect();
+    let mut writers = store.writers();
     for life in lives {
         // Dropped wherever it stands. Its statement may go on, and commit after all.
-        let _ = timeout(*life, handler::decide(&mut lane, &checked)).await;
+        let _ = timeout(*life, process::apply(&mut writers, &changes)).await;
     }
     for _ in 0..50 {
-        match handler::decide(&mut lane, &checked).await {
+        match process::apply(&mut writers, &changes).await {
             Ok(all) if is_decided(&all) => return all.into_iter().map(answer).collect(),
             // As a worker does: what its predecessor left running may be in the way.
             _ => sleep(Duration::from_millis(20)).await,
@@ -134,15 +129,15 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
 }
 
 fn is_decided(all: &[Progress]) -> bool {
-    let decided = |progress: &Progress| matches!(progress, Progress::Decided(_));
+    let decided = |progress: &Progress| matches!(progress, Progress::Decided { .. });
     all.iter().all(decided)
 }
 
 fn answer(progress: Progress) -> anyhow::Result<Answer> {
-    let Progress::Decided(verdict) = progress else {
-        anyhow::bail!("a record is locked")
+    let Progress::Decided { outcome, .. } = progress else {
+        anyhow::bail!("{progress:?}")
     };
-    Ok(match verdict.outcome {
+    Ok(match outcome {
         Outcome::Saved { record } => Answer::Saved(record.revision),
         Outcome::Deleted { record } => Answer::Deleted(record.map(|record| record.revision)),
         Outcome::Refused { errors } => match &errors[0] {
@@ -242,14 +237,12 @@ async fn two_workers_that_overlap_wait_for_each_other() -> anyhow::Result<()> {
     const RECORDS: u8 = 50;
     let stack = Stack::bare().await?;
     let (store, _news) = Store::new(stack.logins.worker.parse()?);
-    let publishers = Publishers::default();
-    let (mut one, mut other) = (store.lane(), store.lane());
+    let (mut one, mut other) = (store.writers(), store.writers());
     for round in 0..20 {
         let space = uuid::Uuid::new_v4().to_string();
         let check = |id, record| {
             let wish = (Some(round), None);
-            let message = message(&space, (id, record, wish))?;
-            anyhow::Ok(handler::check(&message, &publishers))
+            change(&space, (id, record, wish))
         };
         let up: Vec<_> = (0..RECORDS)
             .map(|record| check(record, record))
@@ -261,8 +254,8 @@ async fn two_workers_that_overlap_wait_for_each_other() -> anyhow::Result<()> {
         let (up, down): (Vec<_>, Vec<_>) = (up.iter().collect(), down.iter().collect());
         // A deadlock would be an error of one of them.
         let (up, down) = tokio::try_join!(
-            handler::decide(&mut one, &up),
-            handler::decide(&mut other, &down)
+            process::apply(&mut one, &up),
+            process::apply(&mut other, &down)
         )?;
         for progress in up.into_iter().chain(down) {
             anyhow::ensure!(matches!(answer(progress)?, Answer::Saved(1 | 2)));

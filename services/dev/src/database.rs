@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use reqwest::Url;
 use sqlx::postgres::PgConnectOptions;
-use worker::schema::{self, Role};
+use worker::migrate::{self, Role};
 
 /// How the services reach their database.
 #[derive(Debug, Clone)]
@@ -20,9 +20,9 @@ pub struct Logins {
 /// The database refuses: its owner needs the right to create roles.
 pub async fn prepare(database_url: &str, password: &str) -> anyhow::Result<Logins> {
     let owner: PgConnectOptions = database_url.parse().context("DATABASE_URL")?;
-    schema::migrate(&owner).await.context("migrating")?;
+    migrate::migrate(&owner).await.context("migrating")?;
     let login = async |role, name: &str| -> anyhow::Result<String> {
-        schema::login(&owner, role, name, password)
+        migrate::login(&owner, role, name, password)
             .await
             .with_context(|| format!("the login {name} can't be made"))?;
         let mut url = Url::parse(database_url)?;

@@ -184,7 +184,7 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
         "services/gateway/src/records/history.rs",
         "services/worker/src/store/save.rs",
         "services/worker/src/store/change.rs",
-        "services/worker/src/store/decisions.rs",
+        "services/worker/src/store/ledger.rs",
         "services/worker/src/store/heartbeat.rs",
         "services/worker/src/store/last_change.rs",
         "services/worker/src/store/locked.rs",

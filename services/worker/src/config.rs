@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::{publishers::Publishers, replay::ReplayArgs, schema::Role};
+use crate::{migrate::Role, publisher_acl::PublisherAcl, replay::ReplayArgs};
 
 const A_DAY: Duration = Duration::from_hours(24);
 
@@ -81,7 +81,7 @@ pub struct ConsumeArgs {
     /// write to every Space may name an author other than itself. Missing:
     /// whoever the broker lets publish may write to every Space.
     #[arg(long, env = "PUBLISHERS")]
-    publishers: Option<Publishers>,
+    publishers: Option<PublisherAcl>,
 }
 
 fn retention(text: &str) -> Result<Duration, String> {
@@ -124,7 +124,7 @@ impl ConsumeArgs {
 
     /// Who may write what.
     #[must_use]
-    pub fn publishers(&self) -> Publishers {
+    pub fn publishers(&self) -> PublisherAcl {
         self.publishers.clone().unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! `/health/live` and `/health/ready`: the same two questions that the gateway answers.
+//! `/health/live` and `/health/ready`: the same two questions that the gateway publisher.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -7,6 +7,9 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use futures_util::FutureExt as _;
+use metrics::gauge;
+use runtime::metrics::Look;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{answers::Answers, metrics::Oldest, store::Store};
+use crate::{metrics::Oldest, publish::Publisher, store::Store};
 
 /// Between two heartbeats.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -51,7 +54,7 @@ pub struct Needs {
     /// The database, as [`watch_database`] sees it.
     pub database: watch::Receiver<bool>,
     /// The connection that publishes.
-    pub answers: Answers,
+    pub publisher: Publisher,
     /// The connection that consumes. A worker that stands by is ready too.
     pub connected: watch::Receiver<bool>,
     /// A worker that was told to stop is not ready any more.
@@ -84,7 +87,7 @@ pub fn watch_database(store: Store) -> watch::Receiver<bool> {
 }
 
 async fn ready(State(needs): State<Arc<Needs>>) -> impl IntoResponse {
-    let broker = *needs.connected.borrow() && needs.answers.connected();
+    let broker = *needs.connected.borrow() && needs.publisher.connected();
     let database = *needs.database.borrow();
     let stopping = needs.stop.is_cancelled();
     let ready = broker && database && !stopping;
@@ -104,4 +107,26 @@ async fn ready(State(needs): State<Arc<Needs>>) -> impl IntoResponse {
         [("content-type", "application/json")],
         body.to_string(),
     )
+}
+
+/// Reads the gauges that are not set as they change.
+#[must_use]
+pub fn refresh_gauges(needs: Arc<Needs>) -> Look {
+    Arc::new(move || {
+        let needs = needs.clone();
+        async move {
+            let consuming = *needs.connected.borrow();
+            let broker = consuming && needs.publisher.connected();
+            let database = *needs.database.borrow();
+            for (name, up) in [
+                ("connector_details_consuming", consuming),
+                ("connector_details_broker_up", broker),
+                ("connector_details_database_up", database),
+            ] {
+                gauge!(name).set(f64::from(u8::from(up)));
+            }
+            gauge!("connector_details_oldest_command_age_seconds").set(needs.oldest.age());
+        }
+        .boxed()
+    })
 }

@@ -19,12 +19,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use worker::{
-    answers::Answers,
     config::{self, Command, Config, ConsumeArgs, Settings},
-    consumer::{self, Parts},
-    dead, events, health,
+    health,
     metrics::{self, Oldest},
-    replay, retention, schema,
+    migrate,
+    publish::{Publisher, events},
+    queue::{
+        consumer::{self, Context},
+        dead_letters,
+    },
+    replay, retention,
     store::Store,
 };
 
@@ -81,11 +85,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
     let logins = config::logins()?;
-    schema::migrate(owner).await.context("migrating")?;
+    migrate::migrate(owner).await.context("migrating")?;
     tracing::info!("the schema is up to date");
     for (role, login) in logins {
         let name = &login.name;
-        schema::login(owner, role, name, login.password.expose_secret())
+        migrate::login(owner, role, name, login.password.expose_secret())
             .await
             .with_context(|| format!("the login {name} can't be made"))?;
         tracing::info!(name, "the login is ready");
@@ -104,18 +108,18 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let traces = Traces::start("connector-details-worker", VERSION)?;
     let stop = stop_on_signal()?;
 
-    let answers_stop = CancellationToken::new();
-    let (answers, answering) = Answers::start(uri.clone(), answers_stop.clone());
+    let publisher_stop = CancellationToken::new();
+    let (publisher, answering) = Publisher::start(uri.clone(), publisher_stop.clone());
     let (connected, is_connected) = watch::channel(false);
     let oldest = Oldest::default();
     let needs = Arc::new(health::Needs {
         database: health::watch_database(store.clone()),
-        answers: answers.clone(),
+        publisher: publisher.clone(),
         connected: is_connected,
         stop: stop.clone(),
         oldest: oldest.clone(),
     });
-    let look = metrics::look(needs.clone());
+    let look = health::refresh_gauges(needs.clone());
     let endpoints = health::router(needs).merge(runtime::metrics::router(metrics_handle, look));
     tokio::spawn(async move { axum::serve(listener, endpoints).await });
 
@@ -127,16 +131,20 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let events_stop = CancellationToken::new();
     let announcing = tokio::spawn(events::announce(
         store.clone(),
-        answers.clone(),
+        publisher.clone(),
         news,
         events_stop.clone(),
     ));
-    tokio::spawn(dead::run(uri.clone(), answers.clone(), stop.clone()));
-    let result = consumer::run(&Parts {
+    tokio::spawn(dead_letters::run(
+        uri.clone(),
+        publisher.clone(),
+        stop.clone(),
+    ));
+    let result = consumer::run(&Context {
         uri,
         store,
         publishers: args.publishers(),
-        answers,
+        publisher,
         stop,
         connected,
         oldest,
@@ -147,7 +155,7 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     events_stop.cancel();
     let _ = timeout(LAST_EVENTS, announcing).await;
     // And its replies to be written.
-    answers_stop.cancel();
+    publisher_stop.cancel();
     answering.await.context("the supervisor of the replies")?;
     tokio::task::spawn_blocking(move || traces.stop()).await?;
     result.context("the broker has another topology than this version's")

@@ -8,12 +8,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use proto::amqp::envelope::since_epoch;
-use runtime::{metrics::Look, queue_depth};
+use runtime::queue_depth;
 
-use crate::{dead::Reason, health::Needs};
+use crate::queue::death::DeathReason;
 
 /// Says what the metrics mean.
 pub fn describe() {
@@ -92,7 +91,7 @@ pub fn describe() {
 
 /// Counts nothing yet. An alert on an increase sees none where a counter appears with its first count.
 fn begin_at_zero() {
-    for reason in Reason::ALL {
+    for reason in DeathReason::ALL {
         counter!("connector_details_dead_letters_total", "reason" => reason.as_str()).increment(0);
     }
     counter!("connector_details_not_parked_total").increment(0);
@@ -104,39 +103,18 @@ fn begin_at_zero() {
 pub struct Oldest(Arc<AtomicU64>);
 
 impl Oldest {
-    pub(crate) fn tell(&self, published: Option<u64>) {
+    /// Sets when it was published.
+    pub(crate) fn set(&self, published: Option<u64>) {
         self.0
             .store(published.unwrap_or_default(), Ordering::Relaxed);
     }
 
-    fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         match self.0.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             time => since_epoch().saturating_sub(Duration::from_secs(time)),
         }
     }
-}
-
-/// Looks at what is not counted as it happens.
-#[must_use]
-pub fn look(needs: Arc<Needs>) -> Look {
-    Arc::new(move || {
-        let needs = needs.clone();
-        async move {
-            let consuming = *needs.connected.borrow();
-            let broker = consuming && needs.answers.connected();
-            let database = *needs.database.borrow();
-            for (name, up) in [
-                ("connector_details_consuming", consuming),
-                ("connector_details_broker_up", broker),
-                ("connector_details_database_up", database),
-            ] {
-                gauge!(name).set(f64::from(u8::from(up)));
-            }
-            gauge!("connector_details_oldest_command_age_seconds").set(needs.oldest.age());
-        }
-        .boxed()
-    })
 }
 
 pub(crate) fn batch(commands: u64, redelivered: usize, took: Duration) {
@@ -171,7 +149,7 @@ pub(crate) fn pruned(decisions: u64) {
     counter!("connector_details_pruned_total").increment(decisions);
 }
 
-pub(crate) fn dead_letter(reason: Reason) {
+pub(crate) fn dead_letter(reason: DeathReason) {
     counter!("connector_details_dead_letters_total", "reason" => reason.as_str()).increment(1);
 }
 

@@ -1,11 +1,11 @@
 //! The one place with SQL: decides a batch of commands in one statement and one commit.
 
 mod change;
-mod decisions;
+mod connections;
 mod heartbeat;
 mod input;
-mod lane;
 mod last_change;
+mod ledger;
 mod locked;
 mod outbox;
 mod prune;
@@ -25,12 +25,12 @@ use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
 pub use self::{
-    lane::Lane,
+    connections::Writers,
     last_change::LastChange,
     outbox::{Announcement, Committed, News},
 };
 
-use self::{heartbeat::Identity, outbox::Teller};
+use self::{connections::Writer, heartbeat::Identity, outbox::Teller};
 
 /// No statement may take longer on the server; the client gives up a little later.
 const STATEMENT_TIMEOUT: &str = "8s";
@@ -182,11 +182,13 @@ impl Store {
         (store, news)
     }
 
-    /// A connection to decide with, once it is needed.
+    /// Connections to decide with, opened when they are needed.
     #[must_use]
-    pub fn lane(&self) -> Lane {
-        let has_decided = self.has_decided.clone();
-        Lane::new(self.options.clone(), self.teller.clone(), has_decided)
+    pub fn writers(&self) -> Writers {
+        Writers::new(|| {
+            let has_decided = self.has_decided.clone();
+            Writer::new(self.options.clone(), self.teller.clone(), has_decided)
+        })
     }
 
     /// Writes the row of this worker: whether the database answers, has the schema, and takes writes.

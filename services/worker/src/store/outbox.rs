@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc};
 
-use crate::budget::{Budget, Share};
+use crate::byte_budget::{Budget, Share};
 
 /// The lock of whoever announces. Any number that nobody else uses.
 const LOCK: i64 = 0x636f_6e6e_6465;

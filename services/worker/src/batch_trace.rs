@@ -20,7 +20,7 @@ pub(crate) struct Statement {
 }
 
 /// The commands of a batch whose publishers record a trace, each with its outcome.
-pub(crate) struct BatchSpans {
+pub(crate) struct BatchTrace {
     started: SystemTime,
     commands: Vec<Recorded>,
 }
@@ -33,7 +33,7 @@ struct Recorded {
     id: Option<String>,
 }
 
-impl BatchSpans {
+impl BatchTrace {
     /// None where nobody records.
     pub fn begin<'a>(
         traces: &Traces,

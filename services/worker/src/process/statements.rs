@@ -11,10 +11,8 @@ use std::{
 
 use proto::{CatalogGuid, CommandId, Fault, RecordKey};
 
-use crate::{
-    handler::{Checked, Progress, Verdict},
-    store::{Change, Lane, StoreError},
-};
+use super::Progress;
+use crate::store::{Change, StoreError, Writers};
 
 /// The most bytes of details in one statement. A batch that has more takes several.
 const STATEMENT_BYTES: usize = 4 * 1024 * 1024;
@@ -27,7 +25,7 @@ type Indexed<'a> = Vec<(usize, &'a Change)>;
 
 /// The records and the command ids that some changes name.
 #[derive(Default)]
-pub(crate) struct Names<'a> {
+pub(super) struct Names<'a> {
     records: HashSet<&'a RecordKey>,
     ids: HashSet<(&'a CatalogGuid, &'a CommandId)>,
 }
@@ -54,9 +52,9 @@ fn id(change: &Change) -> (&CatalogGuid, &CommandId) {
 ///
 /// # Errors
 /// The database can't decide now. Some changes may have been decided.
-pub(crate) async fn decide(
-    lane: &mut Lane,
-    changes: Vec<&Change>,
+pub(super) async fn apply(
+    writers: &mut Writers,
+    changes: &[&Change],
 ) -> Result<Vec<Progress>, StoreError> {
     let mut progress: Vec<Option<Progress>> = changes.iter().map(|_| None).collect();
     let mut open: Indexed<'_> = changes.iter().copied().enumerate().collect();
@@ -66,7 +64,7 @@ pub(crate) async fn decide(
         let (behind, statement): (Indexed<'_>, Indexed<'_>) = statement
             .into_iter()
             .partition(|(_, change)| locked.share(change));
-        let mut results = store_or_split(lane, statement).await?;
+        let mut results = store_or_split(writers, statement).await?;
         results.extend(behind.iter().map(|(index, _)| (*index, Progress::Locked)));
         for (index, result) in results {
             if matches!(result, Progress::Locked) {
@@ -82,9 +80,8 @@ pub(crate) async fn decide(
 
 /// The changes that the first statement of a batch would decide, as a sample of what the database has to
 /// be able to do.
-pub(crate) fn sample(checked: &[&Checked]) -> Vec<Change> {
-    let changes = checked.iter().filter_map(|change| change.as_ref().ok());
-    let (statement, _) = one_statement(changes.enumerate().collect());
+pub(super) fn sample(changes: &[&Change]) -> Vec<Change> {
+    let (statement, _) = one_statement(changes.iter().copied().enumerate().collect());
     let changes = statement.into_iter().map(|(_, change)| change.clone());
     changes.collect()
 }
@@ -109,7 +106,7 @@ fn one_statement(open: Indexed<'_>) -> (Indexed<'_>, Indexed<'_>) {
 /// of them, the halves are stored by themselves until it stands alone: it must not take its neighbours
 /// with it. What waits for a lock is left out.
 async fn store_or_split(
-    lane: &mut Lane,
+    writers: &mut Writers,
     changes: Indexed<'_>,
 ) -> Result<Vec<(usize, Progress)>, StoreError> {
     let started = Instant::now();
@@ -119,14 +116,14 @@ async fn store_or_split(
         if part.is_empty() {
             continue;
         }
-        match store_once(lane, &part).await {
+        match store_once(writers, &part).await {
             Ok(decided) => results.extend(decided),
             Err(StoreError::Content(error)) if part.len() == 1 => {
                 results.extend(refused(&part, &error));
             }
             Err(StoreError::Content(_)) => parts.extend(halves(part)),
             Err(StoreError::Locked(_)) => {
-                let (mut locked, mut free) = without_locked(lane, part).await?;
+                let (mut locked, mut free) = without_locked(writers, part).await?;
                 if locked.is_empty() && (free.len() == 1 || started.elapsed() > SPLITTING) {
                     // A lock that can't be seen: another transaction has inserted the record, or holds
                     // what every write needs.
@@ -153,11 +150,11 @@ fn halves(mut part: Indexed<'_>) -> [Indexed<'_>; 2] {
 
 /// The changes whose record is locked, and the others.
 async fn without_locked<'a>(
-    lane: &mut Lane,
+    writers: &mut Writers,
     part: Indexed<'a>,
 ) -> Result<(Indexed<'a>, Indexed<'a>), StoreError> {
     let changes: Vec<&Change> = part.iter().map(|(_, change)| *change).collect();
-    let mut is_locked = lane.locked(&changes).await?.into_iter();
+    let mut is_locked = writers.locked(&changes).await?.into_iter();
     Ok(part
         .into_iter()
         .partition(|_| is_locked.next().unwrap_or_default()))
@@ -172,8 +169,7 @@ fn refused(part: &[(usize, &Change)], error: &sqlx::Error) -> Vec<(usize, Progre
             sql_state = sql_state(error),
             "the database refuses the content of a valid command; it is parked"
         );
-        let verdict = Verdict::parked(vec![Fault::internal()]);
-        (*index, Progress::Decided(verdict))
+        (*index, Progress::Refused(vec![Fault::internal()]))
     };
     part.iter().map(refuse).collect()
 }
@@ -184,29 +180,29 @@ fn sql_state(error: &sqlx::Error) -> Option<String> {
 }
 
 async fn store_once(
-    lane: &mut Lane,
+    writers: &mut Writers,
     changes: &[(usize, &Change)],
 ) -> Result<Vec<(usize, Progress)>, StoreError> {
     let all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
-    let ends = lane.decide(&all).await?;
+    let ends = writers.apply(&all).await?;
     let undecided = all.iter().zip(&ends).filter(|(_, end)| end.is_none());
     let undecided: Vec<&Change> = undecided.map(|(change, _)| *change).collect();
-    let mut before = lane.decisions(&undecided).await?.into_iter();
+    let mut before = writers.decisions(&undecided).await?.into_iter();
     changes
         .iter()
         .zip(ends)
         .map(|((index, change), end)| {
-            let verdict = match end {
-                Some(end) => Verdict::decided(end, false),
+            let progress = match end {
+                Some(end) => Progress::decided(end, false),
                 None => match before.next().flatten() {
                     Some(decision) if decision.fingerprint == change.fingerprint => {
-                        Verdict::decided(decision.end, true)
+                        Progress::decided(decision.end, true)
                     }
-                    Some(_) => Verdict::conflict(),
+                    Some(_) => Progress::conflict(),
                     None => return Err(StoreError::Undecided),
                 },
             };
-            Ok((*index, Progress::Decided(verdict)))
+            Ok((*index, progress))
         })
         .collect()
 }

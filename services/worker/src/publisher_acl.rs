@@ -13,9 +13,9 @@ const EVERY_SPACE: &str = "*";
 /// The publishers that are allowed. Not set, the broker's own permissions decide alone: whoever
 /// may publish to the exchange may write to every Space.
 #[derive(Debug, Clone, Default)]
-pub struct Publishers(Option<HashMap<String, HashSet<String>>>);
+pub struct PublisherAcl(Option<HashMap<String, HashSet<String>>>);
 
-impl Publishers {
+impl PublisherAcl {
     /// Whether a publisher may write to a Space. `user_id` is the broker's word; a message
     /// without one can't be told from a forged one.
     #[must_use]
@@ -41,7 +41,7 @@ impl Publishers {
     }
 }
 
-impl FromStr for Publishers {
+impl FromStr for PublisherAcl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -61,17 +61,18 @@ mod tests {
     #[test]
     fn a_publisher_writes_to_its_own_spaces_only() -> Result<(), Box<dyn std::error::Error>> {
         let space = CatalogGuid::new("a").map_err(|fault| fault.message)?;
-        let publishers: Publishers = r#"{"gateway": ["*"], "one": ["a"], "two": ["b"]}"#.parse()?;
+        let publishers: PublisherAcl =
+            r#"{"gateway": ["*"], "one": ["a"], "two": ["b"]}"#.parse()?;
 
         assert!(publishers.allow(Some("gateway"), &space));
         assert!(publishers.allow(Some("one"), &space));
         assert!(!publishers.allow(Some("two"), &space));
         assert!(!publishers.allow(Some("three"), &space));
         assert!(!publishers.allow(None, &space));
-        assert!(Publishers::default().allow(None, &space));
+        assert!(PublisherAcl::default().allow(None, &space));
         assert!(publishers.may_name_authors(Some("gateway")));
         assert!(!publishers.may_name_authors(Some("one")));
-        assert!(Publishers::default().may_name_authors(None));
+        assert!(PublisherAcl::default().may_name_authors(None));
         Ok(())
     }
 }

@@ -24,8 +24,8 @@ use runtime::broker::{self, BrokerError, within_deadline};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Publisher;
 use crate::{
-    answers::Answers,
     failpoint, metrics,
     store::{Announcement, Committed, News, Store, StoreError},
 };
@@ -62,10 +62,10 @@ enum NotAnnounced {
 }
 
 /// Announces whatever there is until `stop`; and then once more.
-pub async fn announce(store: Store, answers: Answers, news: News, stop: CancellationToken) {
+pub async fn announce(store: Store, publisher: Publisher, news: News, stop: CancellationToken) {
     let mut announcer = Announcer {
         store,
-        answers,
+        publisher,
         news,
         place: Place::Behind,
     };
@@ -95,7 +95,7 @@ pub async fn announce(store: Store, answers: Answers, news: News, stop: Cancella
 
 struct Announcer {
     store: Store,
-    answers: Answers,
+    publisher: Publisher,
     news: News,
     place: Place,
 }
@@ -188,7 +188,7 @@ impl Announcer {
         if batch.is_empty() {
             return Ok(());
         }
-        let channel = self.answers.events().ok_or(NotAnnounced::Disconnected)?;
+        let channel = self.publisher.events().ok_or(NotAnnounced::Disconnected)?;
         let all = batch.iter().flat_map(|committed| &committed.announcements);
         let all: Vec<&Announcement> = all.collect();
         publish(&channel, &all).await?;

@@ -9,31 +9,31 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use lapin::{
-    BasicProperties, Connection,
+    Connection,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
+    types::FieldTable,
     uri::AMQPUri,
 };
 use proto::{
-    Envelope, Fault, Outcome,
+    Envelope, Outcome,
     amqp::topology::{self, TopologyError},
 };
 use runtime::broker::{self, BrokerError, within_deadline};
 use runtime::traces::trace_id;
 use tokio_util::sync::CancellationToken;
 
+use super::{MAX_BODY_BYTES, death::DeathReason};
 use crate::{
-    answers::Answers,
-    consumer::MAX_BODY_BYTES,
     failpoint, metrics,
-    parking::{ParkedCopy, contained},
+    publish::{
+        Publisher,
+        parking::{ParkedCopy, contained},
+    },
 };
 
 /// How long to wait after a session that was open and broke.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Where the broker writes down why it gave a message up; the latest reason stands first.
-const DEATHS: &str = "x-death";
 
 #[derive(Debug, thiserror::Error)]
 enum NotMoved {
@@ -45,73 +45,12 @@ enum NotMoved {
     Ended,
 }
 
-/// Why the broker gave a message up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Its `expiration` was over.
-    Expired,
-    /// It was delivered too often.
-    DeliveryLimit,
-    /// A consumer rejected it; no worker does.
-    Rejected,
-    /// Nobody said so: an operator published it here, for example.
-    Unknown,
-}
-
-impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Expired,
-        Self::DeliveryLimit,
-        Self::Rejected,
-        Self::Unknown,
-    ];
-
-    fn of(properties: &BasicProperties) -> Self {
-        let latest = latest_death(properties);
-        let is_latest = |reason: &Self| latest.as_deref() == Some(reason.as_str());
-        let known = Self::ALL.into_iter().find(is_latest);
-        known.unwrap_or(Self::Unknown)
-    }
-
-    /// Its name in `x-death` and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::DeliveryLimit => "delivery_limit",
-            Self::Rejected => "rejected",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    fn fault(self) -> Fault {
-        match self {
-            Self::Expired => Fault::expired(),
-            Self::DeliveryLimit | Self::Rejected | Self::Unknown => Fault::internal(),
-        }
-    }
-}
-
-fn latest_death(properties: &BasicProperties) -> Option<String> {
-    let headers = properties.headers().as_ref()?.inner();
-    let AMQPValue::FieldArray(deaths) = headers.get(DEATHS)? else {
-        return None;
-    };
-    let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else {
-        return None;
-    };
-    match latest.inner().get("reason")? {
-        AMQPValue::LongString(reason) => Some(reason.to_string()),
-        _ => None,
-    }
-}
-
 /// Moves dead letters until `stop`, through as many connections as it takes.
-pub async fn run(uri: AMQPUri, answers: Answers, stop: CancellationToken) {
+pub async fn run(uri: AMQPUri, publisher: Publisher, stop: CancellationToken) {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let result = stop.run_until_cancelled(session(&uri, &answers)).await;
+        let result = stop.run_until_cancelled(session(&uri, &publisher)).await;
         let (was_open, error) = match result {
             None => return,
             Some(Ok(error)) => (true, error),
@@ -127,15 +66,15 @@ pub async fn run(uri: AMQPUri, answers: Answers, stop: CancellationToken) {
 }
 
 /// A session that was open ends with what ended it.
-async fn session(uri: &AMQPUri, answers: &Answers) -> Result<NotMoved, NotMoved> {
+async fn session(uri: &AMQPUri, publisher: &Publisher) -> Result<NotMoved, NotMoved> {
     let name = "connector-details-worker dead letters";
     let connection = broker::connect_to_consume(uri, name, MAX_BODY_BYTES, None).await?;
-    let result = consume(&connection, answers).await;
+    let result = consume(&connection, publisher).await;
     broker::close(&connection).await;
     result
 }
 
-async fn consume(connection: &Connection, answers: &Answers) -> Result<NotMoved, NotMoved> {
+async fn consume(connection: &Connection, publisher: &Publisher) -> Result<NotMoved, NotMoved> {
     let channel = within_deadline(connection.create_channel()).await?;
     tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
         .await
@@ -150,7 +89,7 @@ async fn consume(connection: &Connection, answers: &Answers) -> Result<NotMoved,
     .await?;
     while let Some(delivery) = consumer.next().await {
         let moved = match delivery {
-            Ok(delivery) => move_one(&delivery, answers).await,
+            Ok(delivery) => move_one(&delivery, publisher).await,
             Err(error) => Err(BrokerError::from(error).into()),
         };
         if let Err(error) = moved {
@@ -160,37 +99,37 @@ async fn consume(connection: &Connection, answers: &Answers) -> Result<NotMoved,
     Ok(NotMoved::Ended)
 }
 
-async fn move_one(delivery: &Delivery, answers: &Answers) -> Result<(), NotMoved> {
+async fn move_one(delivery: &Delivery, publisher: &Publisher) -> Result<(), NotMoved> {
     let properties = &delivery.properties;
     let envelope = contained("reading a dead letter", || Envelope::read(properties));
     let envelope = envelope.unwrap_or_default();
     if failpoint::cannot_be_moved(&envelope) {
         return Err(NotMoved::Ended);
     }
-    let reason = Reason::of(properties);
+    let reason = DeathReason::of(properties);
     let fault = reason.fault();
     let copy = ParkedCopy {
         // A place in `.parked` is waited for here, where nobody else has to wait for it.
         may_be_left_out: false,
         ..ParkedCopy::of(&envelope, &fault, &delivery.data)
     };
-    answers.park_surely(copy).await;
+    publisher.park(copy).await;
     metrics::dead_letter(reason);
     tell(&envelope, reason);
-    if reason == Reason::Expired {
+    if reason == DeathReason::Expired {
         // What was delivered too often may have been applied all the same; its publisher finds that in
         // the ledger, and is not told otherwise.
-        answers.reply(&envelope, Outcome::refused(fault));
+        publisher.reply(&envelope, Outcome::refused(fault));
     }
     within_deadline(delivery.ack(BasicAckOptions::default())).await?;
     Ok(())
 }
 
-fn tell(envelope: &Envelope, reason: Reason) {
+fn tell(envelope: &Envelope, reason: DeathReason) {
     let id = envelope.command_id.as_ref().map(proto::CommandId::as_str);
     let trace = trace_id(envelope.traceparent.as_deref());
     let reason = reason.as_str();
-    if reason == Reason::Expired.as_str() {
+    if reason == DeathReason::Expired.as_str() {
         tracing::warn!(
             command.id = id,
             trace.id = trace,

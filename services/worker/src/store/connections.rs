@@ -1,4 +1,4 @@
-//! Decides one batch after the other, by a connection of its own.
+//! The connections that decide commands.
 
 use std::{
     sync::{
@@ -16,21 +16,84 @@ use sqlx::{PgConnection, postgres::PgConnectOptions};
 
 use super::{
     Announcement, Change, Committed, DEADLINE, Idle, StoreError, change,
-    decisions::{self, by_name, name},
     input::inputs,
+    ledger::{self, by_name, name},
     locked,
     outbox::Teller,
     run_on, save,
 };
-use crate::{metrics, spans::Statement};
+use crate::{batch_trace::Statement, metrics};
 
 /// Changes with their places in the batch.
 type Indexed<'a> = Vec<(usize, &'a Change)>;
 
-/// One connection that decides. There may be several, and what they have at the same time must not
-/// share a record, or its changes would take effect in any order.
+/// From this many commands on, a statement is split in two that run at the same time: one connection keeps
+/// one processor of the database busy. Measured: docs/performance.md.
+const SPLIT_MIN: usize = 100;
+
+/// Two connections that decide one batch. The second is opened for the first large batch.
 #[derive(Debug)]
-pub struct Lane {
+pub struct Writers {
+    first: Writer,
+    second: Writer,
+}
+
+impl Writers {
+    pub(super) fn new(make: impl Fn() -> Writer) -> Self {
+        Self {
+            first: make(),
+            second: make(),
+        }
+    }
+
+    /// Decides the changes that were not decided before: what became of each, in their order; `None`
+    /// where it was. No record and no command id may be named twice, so that it does not matter which of
+    /// the two halves of a large batch commits first.
+    ///
+    /// # Errors
+    /// Every [`StoreError`]. One half may have taken effect.
+    pub async fn apply(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
+        if changes.len() < SPLIT_MIN {
+            return self.first.decide(changes).await;
+        }
+        let (front, back) = changes.split_at(changes.len() / 2);
+        let (front, back) = tokio::join!(self.first.decide(front), self.second.decide(back));
+        let mut all = front?;
+        all.extend(back?);
+        Ok(all)
+    }
+
+    /// What was decided before about these commands, in their order. A statement of its own, because
+    /// a part of [`Writers::apply`]'s would see the snapshot from before the other worker's commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Transient`] or [`StoreError::Deadline`].
+    pub async fn decisions(
+        &mut self,
+        changes: &[&Change],
+    ) -> Result<Vec<Option<Decision>>, StoreError> {
+        self.first.decisions(changes).await
+    }
+
+    /// Which of the changes, in their order, are for records that somebody else's transaction has locked.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] where the whole table is; else as [`Writers::decisions`].
+    pub async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
+        self.first.locked(changes).await
+    }
+
+    /// The statements that were run since this was last asked.
+    pub(crate) fn take_statements(&mut self) -> Vec<Statement> {
+        let mut statements = std::mem::take(&mut self.first.statements);
+        statements.append(&mut self.second.statements);
+        statements
+    }
+}
+
+/// One connection, which decides one statement after the other.
+#[derive(Debug)]
+pub(super) struct Writer {
     options: Arc<PgConnectOptions>,
     idle: Idle,
     teller: Teller,
@@ -39,7 +102,7 @@ pub struct Lane {
     statements: Vec<Statement>,
 }
 
-impl Lane {
+impl Writer {
     pub(super) fn new(
         options: Arc<PgConnectOptions>,
         teller: Teller,
@@ -63,7 +126,7 @@ impl Lane {
     ///
     /// # Errors
     /// Every [`StoreError`]. All of a statement or nothing of it took effect.
-    pub async fn decide(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
+    async fn decide(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
         let mut sorted: Indexed<'_> = changes.iter().copied().enumerate().collect();
         sorted.sort_unstable_by_key(|(_, change)| change.command.key());
         let (plain, others): (Indexed<'_>, Indexed<'_>) = sorted
@@ -138,11 +201,11 @@ impl Lane {
     }
 
     /// What was decided before about these commands, in their order. A statement of its own, because
-    /// a part of [`Lane::decide`]'s would see the snapshot from before the other worker's commit.
+    /// a part of [`Writers::apply`]'s would see the snapshot from before the other worker's commit.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
-    pub async fn decisions(
+    async fn decisions(
         &mut self,
         changes: &[&Change],
     ) -> Result<Vec<Option<Decision>>, StoreError> {
@@ -151,7 +214,7 @@ impl Lane {
         }
         let inputs = inputs(changes.iter().copied());
         let statement =
-            async |connection: &mut PgConnection| decisions::decisions(connection, &inputs).await;
+            async |connection: &mut PgConnection| ledger::decisions(connection, &inputs).await;
         let decisions = self.run("select connector_details_changes", statement);
         let mut decisions = by_name(decisions.await?);
         if !decisions.is_empty() {
@@ -166,7 +229,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`StoreError::Locked`] where the whole table is; else as [`Lane::decisions`].
-    pub async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
+    async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
         let inputs = inputs(changes.iter().copied());
         let statement =
             async |connection: &mut PgConnection| locked::locked(connection, &inputs).await;
@@ -198,10 +261,5 @@ impl Lane {
             ok,
         });
         result
-    }
-
-    /// The statements that decided something, since they were last asked for.
-    pub(crate) fn take_statements(&mut self) -> Vec<Statement> {
-        std::mem::take(&mut self.statements)
     }
 }
