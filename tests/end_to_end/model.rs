@@ -213,7 +213,7 @@ async fn agree(store: &Store, database: &PgPool, batches: &[Batch]) -> anyhow::R
 async fn the_statements_and_a_model_of_them_agree() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let database = stack.database.clone();
-    let (store, _news) = Store::new(stack.logins.worker.parse()?);
+    let store = Store::new(stack.logins.worker.parse()?);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         let config = Config {
@@ -236,7 +236,7 @@ async fn the_statements_and_a_model_of_them_agree() -> anyhow::Result<()> {
 async fn two_workers_that_overlap_wait_for_each_other() -> anyhow::Result<()> {
     const RECORDS: u8 = 50;
     let stack = Stack::bare().await?;
-    let (store, _news) = Store::new(stack.logins.worker.parse()?);
+    let store = Store::new(stack.logins.worker.parse()?);
     let (mut one, mut other) = (store.writers(), store.writers());
     for round in 0..20 {
         let space = uuid::Uuid::new_v4().to_string();

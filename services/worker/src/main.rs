@@ -64,7 +64,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         Some(Command::Migrate) => migrate(&config::database()?).await,
         Some(Command::Healthcheck) => health::ask(config.consume.listen).await,
         Some(Command::Replay(args)) => {
-            let (store, _news) = Store::new(config::database()?);
+            let store = Store::new(config::database()?);
             replay::replay(&config::broker()?, &store, args, std::io::stdout()).await
         }
         None => match config.consume.settings() {
@@ -99,7 +99,7 @@ async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
 
 async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let uri = settings.broker;
-    let (store, news) = Store::new(settings.database);
+    let store = Store::new(settings.database);
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
@@ -129,10 +129,9 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         stop.clone(),
     ));
     let events_stop = CancellationToken::new();
-    let announcing = tokio::spawn(events::announce(
+    let relaying = tokio::spawn(events::relay(
         store.clone(),
         publisher.clone(),
-        news,
         events_stop.clone(),
     ));
     tokio::spawn(dead_letters::run(
@@ -153,7 +152,7 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     .await;
     // After the last batch: its events are still to be announced.
     events_stop.cancel();
-    let _ = timeout(LAST_EVENTS, announcing).await;
+    let _ = timeout(LAST_EVENTS, relaying).await;
     // And its replies to be written.
     publisher_stop.cancel();
     answering.await.context("the supervisor of the replies")?;

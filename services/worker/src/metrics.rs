@@ -60,7 +60,7 @@ pub fn describe() {
     );
     describe_counter!(
         "connector_details_events_total",
-        "Events that were announced; more than there were changes: some again, after a crash"
+        "Published events; after a crash some are published again"
     );
     describe_counter!(
         "connector_details_pruned_total",
@@ -141,7 +141,7 @@ pub(crate) fn parked(reason: &'static str) {
     counter!("connector_details_parked_total", "reason" => reason).increment(1);
 }
 
-pub(crate) fn announced(events: usize) {
+pub(crate) fn published(events: usize) {
     counter!("connector_details_events_total").increment(events as u64);
 }
 

@@ -22,15 +22,18 @@ use std::{
 
 use proto::{Command, CommandId, Fingerprint, Kind, RecordKey};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::timeout,
+};
 
 pub use self::{
     connections::Writers,
     last_change::LastChange,
-    outbox::{Announcement, Committed, News},
+    outbox::{OutboxRow, PendingEvent},
 };
 
-use self::{connections::Writer, heartbeat::Identity, outbox::Teller};
+use self::{connections::Writer, heartbeat::Identity};
 
 /// No statement may take longer on the server; the client gives up a little later.
 const STATEMENT_TIMEOUT: &str = "8s";
@@ -134,13 +137,14 @@ pub struct Store {
     heartbeat: Arc<Slot>,
     /// For what changes nothing: rehearsals, and what a record's last change was.
     checks: Arc<Slot>,
-    /// It holds the lock of whoever announces.
+    /// It holds the lock of the relay.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
     identity: Arc<Identity>,
     /// Whether a command was decided since the last heartbeat.
     has_decided: Arc<AtomicBool>,
-    teller: Teller,
+    /// Notified when a statement may have written to the outbox.
+    outbox_written: Arc<Notify>,
 }
 
 type Slot = Mutex<Idle>;
@@ -150,9 +154,9 @@ type Slot = Mutex<Idle>;
 type Idle = Option<PgConnection>;
 
 impl Store {
-    /// The store, and where it tells of what it committed. Nothing is opened before it is needed.
+    /// Nothing is opened before it is needed.
     #[must_use]
-    pub fn new(options: PgConnectOptions) -> (Self, News) {
+    pub fn new(options: PgConnectOptions) -> Self {
         let options = options
             .application_name("connector-details-worker")
             .options([
@@ -168,8 +172,7 @@ impl Store {
                 // enormous, and would compile the statement for half a second.
                 ("jit", "off"),
             ]);
-        let (teller, news) = outbox::channel();
-        let store = Self {
+        Self {
             options: Arc::new(options),
             heartbeat: Arc::default(),
             checks: Arc::default(),
@@ -177,9 +180,8 @@ impl Store {
             pruning: Arc::default(),
             identity: Arc::new(Identity::of_process()),
             has_decided: Arc::default(),
-            teller,
-        };
-        (store, news)
+            outbox_written: Arc::default(),
+        }
     }
 
     /// Connections to decide with, opened when they are needed.
@@ -187,7 +189,11 @@ impl Store {
     pub fn writers(&self) -> Writers {
         Writers::new(|| {
             let has_decided = self.has_decided.clone();
-            Writer::new(self.options.clone(), self.teller.clone(), has_decided)
+            Writer::new(
+                self.options.clone(),
+                self.outbox_written.clone(),
+                has_decided,
+            )
         })
     }
 
@@ -237,7 +243,12 @@ impl Store {
         self.run(&self.checks, DEADLINE, select).await
     }
 
-    /// Takes the lock of whoever announces, if nobody else has it.
+    /// Ends when a statement of this worker may have written to the outbox.
+    pub async fn outbox_written(&self) {
+        self.outbox_written.notified().await;
+    }
+
+    /// Takes the lock of the outbox relay, if no other relay has it.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`], as for all that follow.
@@ -255,23 +266,21 @@ impl Store {
         self.run(&self.outbox, DEADLINE, unlock).await
     }
 
-    /// What the oldest statements committed that is not known to be announced.
+    /// The oldest rows of the outbox.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].
-    pub async fn unannounced(&self, statements: i64) -> Result<Vec<Committed>, StoreError> {
-        let oldest =
-            async |connection: &mut PgConnection| outbox::oldest(connection, statements).await;
+    pub async fn oldest_outbox_rows(&self, rows: i64) -> Result<Vec<OutboxRow>, StoreError> {
+        let oldest = async |connection: &mut PgConnection| outbox::oldest(connection, rows).await;
         self.run(&self.outbox, DEADLINE, oldest).await
     }
 
-    /// The broker has these.
+    /// Deletes rows of the outbox whose events are published.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].
-    pub async fn announced(&self, seqs: &[i64]) -> Result<(), StoreError> {
-        let delete =
-            async |connection: &mut PgConnection| outbox::announced(connection, seqs).await;
+    pub async fn delete_outbox_rows(&self, seqs: &[i64]) -> Result<(), StoreError> {
+        let delete = async |connection: &mut PgConnection| outbox::delete(connection, seqs).await;
         self.run(&self.outbox, DEADLINE, delete).await
     }
 

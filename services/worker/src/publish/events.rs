@@ -1,18 +1,14 @@
-//! Announces what was committed: at least once, and in order for each record.
+//! The outbox relay: publishes what was committed, at least once and in order for each record.
 //!
-//! The worker that commits announces, by what its store tells it. What it was not told of, or another
-//! worker left behind, is read from the outbox. A lock in the database keeps two from announcing at
-//! once.
+//! It reads the oldest rows of the outbox, publishes their events, waits until the broker has confirmed
+//! all of them, and deletes the rows. A lock in the database keeps the relays of two workers from
+//! publishing at the same time, which would lose the order.
 
-use std::{
-    collections::{HashMap, HashSet},
-    panic::AssertUnwindSafe,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::try_join_all};
 use lapin::{
-    BasicProperties, Channel, Confirmation,
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
     options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
@@ -20,269 +16,176 @@ use proto::amqp::{
     envelope::{CONTENT_TYPE, since_epoch},
     topology,
 };
-use runtime::broker::{self, BrokerError, within_deadline};
+use runtime::broker::{BrokerError, within_deadline};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Publisher;
 use crate::{
     failpoint, metrics,
-    store::{Announcement, Committed, News, Store, StoreError},
+    store::{OutboxRow, PendingEvent, Store, StoreError},
 };
 
-/// Statements that are read from the outbox at once: some hundreds of events. One, where those before
-/// held much.
-const STATEMENTS: i64 = 8;
+/// Rows that are read at once: some hundreds of events. One, where the rows before held much.
+const MAX_ROWS: i64 = 8;
 const LARGE_BYTES: usize = 2 * 1024 * 1024;
-/// Events, and bytes of them, that are published before any is known to be confirmed.
-const AT_ONCE: usize = 500;
-const AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
-/// Between two announcements.
-const TOGETHER: Duration = Duration::from_millis(25);
-/// How long somebody who has nothing to announce keeps the lock from the others.
+/// The most events, and bytes of them, that are published before they are confirmed.
+const MAX_UNCONFIRMED: usize = 500;
+const MAX_UNCONFIRMED_BYTES: usize = 4 * 1024 * 1024;
+/// Pause between two rounds. To publish each batch by itself costs as much as to store it.
+const ROUND_PAUSE: Duration = Duration::from_millis(25);
+/// How long a relay that has nothing to publish keeps the lock from the others.
 const IDLE: Duration = Duration::from_millis(250);
-/// Between two looks at what others may have left behind.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How often the outbox is read without a wake-up: another worker may have left rows behind.
+const POLL_PERIOD: Duration = Duration::from_secs(5);
 const PERSISTENT: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
-enum NotAnnounced {
+enum RelayError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("the broker did not take an event")]
+    #[error("the broker refused an event")]
     Refused,
     #[error("no connection to the broker")]
     Disconnected,
-    #[error("announcing events panicked; this is a fault of the worker")]
+    #[error("publishing events panicked; this is a fault of the worker")]
     Panicked,
-    #[error("an event can't be written: {0}")]
+    #[error("an event can't be serialised: {0}")]
     Unwritable(#[from] serde_json::Error),
 }
 
-/// Announces whatever there is until `stop`; and then once more.
-pub async fn announce(store: Store, publisher: Publisher, news: News, stop: CancellationToken) {
-    let mut announcer = Announcer {
+/// Publishes the events of the outbox until `stop`, and then once more.
+pub async fn relay(store: Store, publisher: Publisher, stop: CancellationToken) {
+    let mut relay = OutboxRelay {
         store,
         publisher,
-        news,
-        place: Place::Behind,
+        state: State::Unlocked,
+        woken: false,
     };
-    let mut first = None;
     loop {
         let last = stop.is_cancelled();
-        let round = AssertUnwindSafe(announcer.round(first.take())).catch_unwind();
-        if let Err(error) = round.await.unwrap_or(Err(NotAnnounced::Panicked)) {
+        let round = AssertUnwindSafe(relay.round()).catch_unwind();
+        if let Err(error) = round.await.unwrap_or(Err(RelayError::Panicked)) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "events are not announced at the moment; they are kept"
+                "events can't be published now; they are kept in the outbox"
             );
-            announcer.place = Place::Waiting;
+            relay.state = State::Retry;
         }
         if last {
             return;
         }
-        let next = async {
-            // A little later, and together: announcing each batch by itself costs as much as
-            // storing it.
-            sleep(TOGETHER).await;
-            announcer.next().await
-        };
-        first = stop.run_until_cancelled(next).await.flatten();
+        let _ = stop.run_until_cancelled(relay.wait()).await;
     }
 }
 
-struct Announcer {
+struct OutboxRelay {
     store: Store,
     publisher: Publisher,
-    news: News,
-    place: Place,
+    state: State,
+    /// Whether this worker wrote to the outbox since it was last seen empty.
+    woken: bool,
 }
 
-/// Where whoever announces stands.
-enum Place {
-    /// There may be something in the outbox, one day.
-    Behind,
-    /// There is something in the outbox, and it could not be announced.
-    Waiting,
-    /// The lock is held, and what was committed before is announced; the news are enough.
-    Current {
-        since: Instant,
-        /// The last place in the order that was announced. Places are given one by one, to whichever
-        /// worker commits: if the next is missing in the news, it is somebody else's.
-        last: i64,
-        /// What was read from the outbox, and may come as news, too.
-        read: HashSet<i64>,
-    },
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Another relay may hold the lock.
+    Unlocked,
+    /// This relay holds the lock.
+    Locked,
+    /// Something is in the outbox that could not be published. Whether the lock is held is not known.
+    Retry,
 }
 
-impl Announcer {
-    /// Ends when there may be something to do, with the news, if that is what it is.
-    async fn next(&mut self) -> Option<Committed> {
-        let pause = match self.place {
-            Place::Behind => PAUSE,
-            Place::Waiting | Place::Current { .. } => IDLE,
+impl OutboxRelay {
+    /// Waits until there may be something to publish.
+    async fn wait(&mut self) {
+        sleep(ROUND_PAUSE).await;
+        let period = match self.state {
+            State::Unlocked => POLL_PERIOD,
+            State::Locked | State::Retry => IDLE,
         };
-        timeout(pause, self.news.next()).await.ok().flatten()
+        let woken = timeout(period, self.store.outbox_written()).await.is_ok();
+        self.woken |= woken;
+        if !woken && self.state == State::Locked {
+            // If this fails, the lock ends with its connection.
+            let _ = self.store.unlock_outbox().await;
+            self.state = State::Unlocked;
+        }
     }
 
-    async fn round(&mut self, first: Option<Committed>) -> Result<(), NotAnnounced> {
-        let mut news = Vec::from_iter(first);
-        while let Ok(committed) = self.news.committed.try_recv() {
-            news.push(committed);
-        }
-        let more = self.news.take_more();
-        if let Place::Current { since, last, read } = &self.place
-            && !more
-            && !news.is_empty()
-            && since.elapsed() < PAUSE
-        {
-            news.retain(|committed| !read.contains(&committed.seq));
-            news.sort_by_key(|committed| committed.seq);
-            if let Some(reached) = all_from(*last, &news) {
-                self.announce(&news).await?;
-                if let Place::Current { last, .. } = &mut self.place {
-                    *last = reached;
-                }
+    /// Publishes all that is in the outbox, if no other relay does.
+    async fn round(&mut self) -> Result<(), RelayError> {
+        let mut max_rows = 1;
+        if self.state != State::Locked {
+            if !self.store.lock_outbox().await? {
+                self.state = if self.woken {
+                    State::Retry
+                } else {
+                    State::Unlocked
+                };
                 return Ok(());
             }
+            self.state = State::Locked;
         }
-        // What is news stands in the outbox, too.
-        self.catch_up(more || !news.is_empty()).await
-    }
-
-    /// Announces what the outbox has, and goes on with the news if there was anything.
-    async fn catch_up(&mut self, is_waiting: bool) -> Result<(), NotAnnounced> {
-        if !self.store.lock_outbox().await? {
-            self.place = if is_waiting {
-                Place::Waiting
-            } else {
-                Place::Behind
-            };
-            return Ok(());
-        }
-        let mut read = HashSet::new();
-        let mut statements = 1;
         loop {
-            let batch = self.store.unannounced(statements).await?;
-            if batch.is_empty() {
-                break;
+            let rows = self.store.oldest_outbox_rows(max_rows).await?;
+            if rows.is_empty() {
+                self.woken = false;
+                return Ok(());
             }
-            let bytes: usize = batch.iter().map(Committed::bytes).sum();
-            statements = if bytes > LARGE_BYTES { 1 } else { STATEMENTS };
-            self.announce(&batch).await?;
-            read.extend(batch.iter().map(|committed| committed.seq));
+            self.publish(&rows).await?;
+            let bytes: usize = rows.iter().map(OutboxRow::bytes).sum();
+            max_rows = if bytes > LARGE_BYTES { 1 } else { MAX_ROWS };
         }
-        if let Some(&last) = read.iter().max() {
-            let since = Instant::now();
-            self.place = Place::Current { since, last, read };
-        } else {
-            self.place = Place::Behind;
-            self.store.unlock_outbox().await?;
-        }
-        Ok(())
     }
 
-    async fn announce(&self, batch: &[Committed]) -> Result<(), NotAnnounced> {
-        if batch.is_empty() {
-            return Ok(());
+    async fn publish(&self, rows: &[OutboxRow]) -> Result<(), RelayError> {
+        let channel = self.publisher.events().ok_or(RelayError::Disconnected)?;
+        let (mut unconfirmed, mut bytes, mut published) = (Vec::new(), 0, 0);
+        for event in rows.iter().flat_map(|row| &row.events) {
+            unconfirmed.push(send(&channel, event).await?);
+            bytes += event.bytes();
+            published += 1;
+            if unconfirmed.len() == MAX_UNCONFIRMED || bytes > MAX_UNCONFIRMED_BYTES {
+                confirm(unconfirmed.drain(..)).await?;
+                bytes = 0;
+            }
         }
-        let channel = self.publisher.events().ok_or(NotAnnounced::Disconnected)?;
-        let all = batch.iter().flat_map(|committed| &committed.announcements);
-        let all: Vec<&Announcement> = all.collect();
-        publish(&channel, &all).await?;
-        let seqs: Vec<i64> = batch.iter().map(|committed| committed.seq).collect();
-        self.store.announced(&seqs).await?;
-        metrics::announced(all.len());
+        confirm(unconfirmed).await?;
+        let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+        self.store.delete_outbox_rows(&seqs).await?;
+        metrics::published(published);
         Ok(())
     }
 }
 
-/// The last place in the order that these reach, from another on, if none is missing between. One from
-/// before is a statement that was slower than its neighbour; they share no record.
-fn all_from(last: i64, news: &[Committed]) -> Option<i64> {
-    let new = news.iter().map(|committed| committed.seq);
-    new.filter(|seq| *seq > last)
-        .try_fold(last, |last, seq| (seq == last + 1).then_some(seq))
+async fn send(channel: &Channel, event: &PendingEvent) -> Result<PublisherConfirm, RelayError> {
+    failpoint::announce(&event.event);
+    let body = event.event.encode()?;
+    let confirm = within_deadline(channel.basic_publish(
+        topology::EVENTS.into(),
+        event.event.routing_key().into(),
+        BasicPublishOptions::default(),
+        &body,
+        properties(event),
+    ));
+    Ok(confirm.await?)
 }
 
-/// Writes all of them that somebody is there to hear, and waits until the broker has them.
-///
-/// The first event of each kind asks whether any queue is bound for it, and what no queue would take is
-/// not sent: where nobody listens, that halves what a command costs the broker. Nobody misses anything
-/// by it. All of these were committed before the question, and who binds a queue after that is too late
-/// for them. So it has to be asked anew each time.
-async fn publish(channel: &Channel, all: &[&Announcement]) -> Result<(), NotAnnounced> {
-    let mut heard = HashMap::new();
-    let mut publishing = Vec::new();
-    let mut bytes = 0;
-    for announcement in all {
-        let kind = announcement.event.routing_key();
-        bytes += announcement.bytes();
-        match heard.get(kind) {
-            Some(true) => publishing.push(begin(channel, announcement, false)?),
-            Some(false) => {}
-            None => {
-                // In order, whatever the answer is.
-                finish(publishing.drain(..)).await?;
-                let question = begin(channel, announcement, true)?;
-                heard.insert(kind, finish([question]).await?);
-            }
-        }
-        if publishing.len() == AT_ONCE || bytes > AT_ONCE_BYTES {
-            finish(publishing.drain(..)).await?;
-            bytes = 0;
+async fn confirm(all: impl IntoIterator<Item = PublisherConfirm>) -> Result<(), RelayError> {
+    for confirmation in within_deadline(try_join_all(all)).await? {
+        // An event that no queue is bound for is confirmed, too.
+        if !matches!(confirmation, Confirmation::Ack(_)) {
+            return Err(RelayError::Refused);
         }
     }
-    finish(publishing).await.map(drop)
+    Ok(())
 }
 
-/// Begins to publish one: in the order of the calls.
-fn begin(
-    channel: &Channel,
-    announcement: &Announcement,
-    mandatory: bool,
-) -> Result<impl Future<Output = lapin::Result<Confirmation>>, NotAnnounced> {
-    failpoint::announce(&announcement.event);
-    let body = announcement.event.encode()?;
-    let properties = properties(announcement);
-    let options = BasicPublishOptions {
-        mandatory,
-        ..BasicPublishOptions::default()
-    };
-    Ok(broker::begin(async move {
-        let kind = announcement.event.routing_key();
-        let written = channel.basic_publish(
-            topology::EVENTS.into(),
-            kind.into(),
-            options,
-            &body,
-            properties,
-        );
-        written.await?.await
-    }))
-}
-
-/// Waits until the broker has all of them. False: it gave one back that no queue would take.
-async fn finish(
-    publishing: impl IntoIterator<
-        Item = impl Future<Output = lapin::Result<Confirmation>>,
-        IntoIter: DoubleEndedIterator,
-    >,
-) -> Result<bool, NotAnnounced> {
-    let mut heard = true;
-    // The last one first: when it is there, the others are, and wake nobody.
-    for confirmation in publishing.into_iter().rev() {
-        match within_deadline(confirmation).await? {
-            Confirmation::Ack(returned) => heard &= returned.is_none(),
-            _ => return Err(NotAnnounced::Refused),
-        }
-    }
-    Ok(heard)
-}
-
-fn properties(Announcement { event, traceparent }: &Announcement) -> BasicProperties {
+fn properties(PendingEvent { event, traceparent }: &PendingEvent) -> BasicProperties {
     let mut headers = FieldTable::default();
     if let Some(traceparent) = traceparent {
         let value = AMQPValue::LongString(traceparent.as_str().into());

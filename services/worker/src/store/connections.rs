@@ -13,14 +13,13 @@ use proto::{
     ledger::{Decision, End},
 };
 use sqlx::{PgConnection, postgres::PgConnectOptions};
+use tokio::sync::Notify;
 
 use super::{
-    Announcement, Change, Committed, DEADLINE, Idle, StoreError, change,
+    Change, DEADLINE, Idle, StoreError, change,
     input::inputs,
     ledger::{self, by_name, name},
-    locked,
-    outbox::Teller,
-    run_on, save,
+    locked, run_on, save,
 };
 use crate::{batch_trace::Statement, metrics};
 
@@ -96,7 +95,7 @@ impl Writers {
 pub(super) struct Writer {
     options: Arc<PgConnectOptions>,
     idle: Idle,
-    teller: Teller,
+    outbox_written: Arc<Notify>,
     has_decided: Arc<AtomicBool>,
     /// Since they were last asked for.
     statements: Vec<Statement>,
@@ -105,13 +104,13 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         options: Arc<PgConnectOptions>,
-        teller: Teller,
+        outbox_written: Arc<Notify>,
         has_decided: Arc<AtomicBool>,
     ) -> Self {
         Self {
             options,
             idle: None,
-            teller,
+            outbox_written,
             has_decided,
             statements: Vec::new(),
         }
@@ -152,10 +151,8 @@ impl Writer {
         let inputs = inputs(changes.iter().map(|(_, change)| *change));
         let statement = async |connection: &mut PgConnection| save::save(connection, &inputs).await;
         let saved = self.run("save connector_details", statement).await?;
-        let seq = saved.first().map(|saved| saved.seq);
-        let mut announcements = Vec::with_capacity(saved.len());
-        let mut decided = Vec::with_capacity(saved.len());
-        for saved in saved {
+        self.outbox_written.notify_one();
+        let decided = saved.into_iter().map(|saved| {
             let place = usize::try_from(saved.place - 1).ok();
             let (index, change) = place
                 .and_then(|place| changes.get(place))
@@ -163,21 +160,10 @@ impl Writer {
             let Command::Save(save) = &change.command else {
                 return Err(StoreError::Undecided);
             };
-            let at = saved.updated_at;
             let end = End::Saved(saved.record(save, change.updated_by.clone()));
-            announcements.extend(Announcement::of(
-                change.command_id.as_str(),
-                &end,
-                at,
-                change.updated_by.as_deref(),
-                change.traceparent.as_deref(),
-            ));
-            decided.push((*index, end));
-        }
-        if let Some(seq) = seq {
-            self.teller.tell(Committed::new(seq, announcements));
-        }
-        Ok(decided)
+            Ok((*index, end))
+        });
+        decided.collect()
     }
 
     async fn change(
@@ -191,7 +177,7 @@ impl Writer {
         let statement =
             async |connection: &mut PgConnection| change::change(connection, &inputs).await;
         let decisions = self.run("change connector_details", statement).await;
-        self.teller.tell_of_more();
+        self.outbox_written.notify_one();
         let mut ends = by_name(decisions?);
         let decided = changes.iter().filter_map(|(index, change)| {
             let decision = ends.remove(&name(change))?;
@@ -218,8 +204,9 @@ impl Writer {
         let decisions = self.run("select connector_details_changes", statement);
         let mut decisions = by_name(decisions.await?);
         if !decisions.is_empty() {
-            // By a worker that is gone perhaps, whose statement went on for longer than it did.
-            self.teller.tell_of_more();
+            // A worker may have died after its statement committed and before its events were published. Let
+            // the relay read the outbox.
+            self.outbox_written.notify_one();
         }
         let found = changes.iter().map(|change| decisions.remove(&name(change)));
         Ok(found.collect())

@@ -1,12 +1,6 @@
-//! What is committed and still to be announced.
+//! The outbox: what was committed and whose events are not known to be published.
 //!
-//! Each statement leaves a row in the outbox. Those that save, which nearly all do, tell of it by a
-//! channel, too: whoever announces goes by that while no row is missing, and by the outbox otherwise.
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+//! Each statement that changes records leaves one row, whose `seq` is its place in the order.
 
 use proto::{
     event::{ConnectorDetailsDeleted, ConnectorDetailsSaved, Event},
@@ -14,31 +8,24 @@ use proto::{
 };
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use tokio::sync::{Notify, mpsc};
 
-use crate::byte_budget::{Budget, Share};
-
-/// The lock of whoever announces. Any number that nobody else uses.
+/// The advisory lock of the relay. Any number that nobody else uses.
 const LOCK: i64 = 0x636f_6e6e_6465;
-/// Statements whose changes may wait in memory. More than that are read from the outbox again.
-const WAITING: usize = 32;
-/// And bytes of them.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// What a change takes beside its details, roughly.
-const OVERHEAD: usize = 2 * 1024;
+/// What an event takes beside its details, roughly.
+const OVERHEAD_BYTES: usize = 2 * 1024;
 
 /// An event with the trace of its command.
 #[derive(Debug)]
-pub struct Announcement {
+pub struct PendingEvent {
     /// What happened.
     pub event: Event,
     /// W3C trace context of the command.
     pub traceparent: Option<String>,
 }
 
-impl Announcement {
+impl PendingEvent {
     /// None where nothing happened to a record.
-    pub(super) fn of(
+    fn of(
         command_id: &str,
         end: &End,
         decided_at: OffsetDateTime,
@@ -63,114 +50,36 @@ impl Announcement {
     }
 }
 
-impl Announcement {
+impl PendingEvent {
     /// How many bytes it takes, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.event.record().oauth_connector_details.len() + OVERHEAD
+        self.event.record().oauth_connector_details.len() + OVERHEAD_BYTES
     }
 }
 
-/// What one statement committed.
+/// A row of the outbox: what one statement committed.
 #[derive(Debug)]
-pub struct Committed {
-    /// Its row in the outbox, and its place in the order.
+pub struct OutboxRow {
+    /// Its place in the order.
     pub seq: i64,
-    /// What is to be announced.
-    pub announcements: Vec<Announcement>,
-    /// Its part of what may wait in memory. Of what is read from the outbox, none.
-    share: Option<Share>,
+    /// What is to be published.
+    pub events: Vec<PendingEvent>,
 }
 
-impl Committed {
-    pub(super) fn new(seq: i64, announcements: Vec<Announcement>) -> Self {
-        Self {
-            seq,
-            announcements,
-            share: None,
-        }
-    }
-
+impl OutboxRow {
     /// How many bytes it takes, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.announcements.iter().map(Announcement::bytes).sum()
+        self.events.iter().map(PendingEvent::bytes).sum()
     }
 }
 
-/// Where the store tells of what it committed.
-#[derive(Debug, Clone)]
-pub(super) struct Teller {
-    committed: mpsc::Sender<Committed>,
-    bytes: Arc<Budget>,
-    more: Arc<More>,
-}
-
-/// Where whoever announces hears of it.
-#[derive(Debug)]
-pub struct News {
-    /// What is committed; but for what did not come by the channel.
-    pub committed: mpsc::Receiver<Committed>,
-    more: Arc<More>,
-}
-
-/// Whether the outbox has more than is told.
-#[derive(Debug, Default)]
-struct More {
-    /// Set before anything that follows is told.
-    is_there: AtomicBool,
-    wake: Notify,
-}
-
-pub(super) fn channel() -> (Teller, News) {
-    let (sender, committed) = mpsc::channel(WAITING);
-    let more = Arc::<More>::default();
-    let teller = Teller {
-        committed: sender,
-        bytes: Budget::new(WAITING_BYTES),
-        more: more.clone(),
-    };
-    (teller, News { committed, more })
-}
-
-impl Teller {
-    /// Never waits: what there is no room for stands in the outbox.
-    pub fn tell(&self, mut committed: Committed) {
-        committed.share = self.bytes.take(committed.bytes());
-        if committed.share.is_none() || self.committed.try_send(committed).is_err() {
-            self.tell_of_more();
-        }
-    }
-
-    /// The outbox has more than is told.
-    pub fn tell_of_more(&self) {
-        self.more.is_there.store(true, Ordering::Release);
-        self.more.wake.notify_one();
-    }
-}
-
-impl News {
-    /// Ends when there is something to do, with the news, if that is what it is.
-    pub async fn next(&mut self) -> Option<Committed> {
-        tokio::select! {
-            committed = self.committed.recv() => committed,
-            () = self.more.wake.notified() => None,
-        }
-    }
-
-    /// Whether the outbox has more, since this was last asked. To be asked after news are heard and
-    /// before they are announced, or what came before them would be announced behind them.
-    #[must_use]
-    pub fn take_more(&self) -> bool {
-        self.more.is_there.swap(false, Ordering::AcqRel)
-    }
-}
-
-/// Only one may announce at a time, or order would be lost. Held until it is given back, or the
-/// connection ends; taking it again is counted.
+/// Takes the lock of the relay: two that publish at once would lose the order. Held until it is given
+/// back, or the connection ends; taking it again is counted.
 ///
-/// Nor has this connection to wait for the disk: what is taken out of the outbox and comes back after
-/// a crash is announced again.
+/// Commits of this connection do not wait for the disk: a row that comes back after a crash is published
+/// again.
 pub(super) async fn lock(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select pg_try_advisory_lock($1) and
@@ -181,7 +90,7 @@ pub(super) async fn lock(connection: &mut PgConnection) -> sqlx::Result<bool> {
     .await
 }
 
-/// However often it was taken.
+/// Gives the lock back, however often it was taken.
 pub(super) async fn unlock(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query_scalar!("select pg_advisory_unlock_all()")
         .fetch_one(connection)
@@ -189,11 +98,11 @@ pub(super) async fn unlock(connection: &mut PgConnection) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// What the oldest statements committed.
+/// The oldest rows.
 pub(super) async fn oldest(
     connection: &mut PgConnection,
     statements: i64,
-) -> sqlx::Result<Vec<Committed>> {
+) -> sqlx::Result<Vec<OutboxRow>> {
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -221,20 +130,24 @@ pub(super) async fn oldest(
     )
     .fetch_all(connection)
     .await?;
-    let mut all: Vec<Committed> = Vec::new();
+    let mut all: Vec<OutboxRow> = Vec::new();
     for row in rows {
         let seq = row.seq;
         if all.last().is_none_or(|last| last.seq != seq) {
-            all.push(Committed::new(seq, Vec::new()));
+            all.push(OutboxRow {
+                seq,
+                events: Vec::new(),
+            });
         }
         if let Some(last) = all.last_mut() {
-            last.announcements.extend(row.announcement());
+            last.events.extend(row.event());
         }
     }
     Ok(all)
 }
 
-pub(super) async fn announced(connection: &mut PgConnection, seqs: &[i64]) -> sqlx::Result<()> {
+/// Deletes rows whose events are published.
+pub(super) async fn delete(connection: &mut PgConnection, seqs: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from connector_details_outbox where seq = any ($1)",
         seqs
@@ -267,7 +180,7 @@ struct Row {
 }
 
 impl Row {
-    fn announcement(self) -> Option<Announcement> {
+    fn event(self) -> Option<PendingEvent> {
         let (decided_at, updated_by) = (self.decided_at, self.updated_by.clone());
         let decision = Decision::from(Entry {
             kind: self.kind,
@@ -288,7 +201,7 @@ impl Row {
             previous_updated_at: self.previous_updated_at,
             previous_updated_by: self.previous_updated_by,
         });
-        Announcement::of(
+        PendingEvent::of(
             &decision.command_id,
             &decision.end,
             decided_at,
