@@ -11,7 +11,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Envelope, error::Fault, fields::CommandId, record::RecordKey};
+use crate::{Envelope, error::CommandError, fields::CommandId, record::RecordKey};
 
 pub use delete::DeleteConnectorDetails;
 pub use input::SaveInput;
@@ -42,7 +42,7 @@ impl Command {
     pub fn read<'a>(
         envelope: &'a Envelope,
         body: &[u8],
-    ) -> Result<(&'a CommandId, Self), Vec<Fault>> {
+    ) -> Result<(&'a CommandId, Self), Vec<CommandError>> {
         let checked = envelope.check();
         let decoded = envelope.body_kind().map(|kind| Self::decode(kind, body));
         match (checked, decoded) {
@@ -59,7 +59,7 @@ impl Command {
     ///
     /// # Errors
     /// Those of the command of this kind.
-    pub fn decode(kind: Kind, body: &[u8]) -> Result<Self, Vec<Fault>> {
+    pub fn decode(kind: Kind, body: &[u8]) -> Result<Self, Vec<CommandError>> {
         match kind {
             Kind::Save => SaveConnectorDetails::decode(body).map(Self::Save),
             Kind::Delete => DeleteConnectorDetails::decode(body).map(Self::Delete),

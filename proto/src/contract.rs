@@ -13,10 +13,10 @@ use crate::{
     },
     command::{
         Kind,
-        raw::{DeleteWire, Wire},
+        raw::{RawDelete, RawSave},
     },
     event::{self, ConnectorDetailsDeleted, ConnectorDetailsSaved},
-    reply::{self, Packed, Reply},
+    reply::{self, BatchedReply, Reply},
 };
 
 const SAVE: &str = Kind::Save.as_str();
@@ -43,8 +43,8 @@ pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
         SchemaSettings::draft07().for_serialize(),
     );
     for (name, schema) in [
-        (SAVE, schema::<Wire>(SAVE, &read)),
-        (DELETE, schema::<DeleteWire>(DELETE, &read)),
+        (SAVE, schema::<RawSave>(SAVE, &read)),
+        (DELETE, schema::<RawDelete>(DELETE, &read)),
         (reply::TYPE, schema::<Reply>(reply::TYPE, &written)),
         (reply::DELETE_TYPE, delete_reply(&written)),
         (
@@ -57,7 +57,7 @@ pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
         ),
         (
             reply::PACKED_TYPE,
-            schema::<Vec<Packed>>(reply::PACKED_TYPE, &written),
+            schema::<Vec<BatchedReply>>(reply::PACKED_TYPE, &written),
         ),
     ] {
         files.push(File {

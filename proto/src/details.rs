@@ -7,7 +7,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::{
-    error::Fault,
+    error::CommandError,
     fields::ClientId,
     masking::{
         self,
@@ -42,7 +42,7 @@ impl OauthConnectorDetails {
         text: &str,
         secret: &ClientSecret,
         client_id: Option<&ClientId>,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<CommandError>> {
         let members = check(text).map_err(faults)?;
         let masked = masking::mask(
             text,
@@ -52,7 +52,7 @@ impl OauthConnectorDetails {
         );
         if masked.len() > MAX_BYTES {
             let rule = "must be at most 65536 bytes of UTF-8, its secrets masked";
-            return Err(vec![Fault::value(Self::FIELD, rule)]);
+            return Err(vec![CommandError::value(Self::FIELD, rule)]);
         }
         if masked != text {
             // A mask may stand where the host of a URL begins or ends. What is stored has to be what
@@ -118,10 +118,10 @@ struct Broken {
     rule: &'static str,
 }
 
-fn faults(broken: Vec<Broken>) -> Vec<Fault> {
-    let fault = |Broken { key, rule }: Broken| Fault {
+fn faults(broken: Vec<Broken>) -> Vec<CommandError> {
+    let fault = |Broken { key, rule }: Broken| CommandError {
         key: key.map(ToOwned::to_owned),
-        ..Fault::value(OauthConnectorDetails::FIELD, rule)
+        ..CommandError::value(OauthConnectorDetails::FIELD, rule)
     };
     broken.into_iter().map(fault).collect()
 }

@@ -47,7 +47,7 @@ impl ErrorCode {
 
 /// One thing that is wrong. A command is refused with all of its faults at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Fault {
+pub struct CommandError {
     /// What kind of fault it is.
     pub code: ErrorCode,
     /// The field of the published input that has to change, such as `envId`; a message property
@@ -80,7 +80,7 @@ pub struct Current {
     pub updated_by: Option<String>,
 }
 
-impl Fault {
+impl CommandError {
     /// A value that breaks a rule of its field. `rule` continues the sentence that the field's
     /// name begins, as in `must not be blank`.
     #[must_use]

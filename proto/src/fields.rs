@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Fault;
+use crate::error::CommandError;
 
 /// What is wrong with a value, as the end of a sentence that the field's name begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -60,12 +60,12 @@ macro_rules! opaque {
             /// Takes a value that keeps the field's rules.
             ///
             /// # Errors
-            /// The [`Fault`] names the field and the rule.
-            pub fn new(value: impl Into<String>) -> Result<Self, Fault> {
+            /// The [`CommandError`] names the field and the rule.
+            pub fn new(value: impl Into<String>) -> Result<Self, CommandError> {
                 let value = value.into();
                 match check(&value, $max_bytes) {
                     Ok(()) => Ok(Self(value)),
-                    Err(rule) => Err(Fault::value(Self::FIELD, &rule.to_string())),
+                    Err(rule) => Err(CommandError::value(Self::FIELD, &rule.to_string())),
                 }
             }
 

@@ -4,11 +4,11 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{Current, Fingerprint, Outcome, Record, error::Fault};
+use crate::{Current, Fingerprint, Outcome, Record, error::CommandError};
 
 /// What the ledger says about a command.
 #[derive(Debug, Clone)]
-pub struct Decision {
+pub struct LedgerEntry {
     /// The Space of the command.
     pub space: String,
     /// Its id, unique in its Space.
@@ -16,12 +16,12 @@ pub struct Decision {
     /// Of the command that was decided under this id.
     pub fingerprint: Fingerprint,
     /// What became of it.
-    pub end: End,
+    pub end: LedgerOutcome,
 }
 
 /// What became of a command.
 #[derive(Debug, Clone)]
-pub enum End {
+pub enum LedgerOutcome {
     /// The record as the command left it.
     Saved(Record),
     /// The record as it was, if there was one.
@@ -30,12 +30,12 @@ pub enum End {
     Conflict(Current),
 }
 
-impl From<End> for Outcome {
-    fn from(end: End) -> Self {
+impl From<LedgerOutcome> for Outcome {
+    fn from(end: LedgerOutcome) -> Self {
         match end {
-            End::Saved(record) => Self::Saved { record },
-            End::Deleted(record) => Self::Deleted { record },
-            End::Conflict(current) => Self::refused(Fault::stale(current)),
+            LedgerOutcome::Saved(record) => Self::Saved { record },
+            LedgerOutcome::Deleted(record) => Self::Deleted { record },
+            LedgerOutcome::Conflict(current) => Self::refused(CommandError::stale(current)),
         }
     }
 }
@@ -43,7 +43,7 @@ impl From<End> for Outcome {
 /// A row of the ledger, as it is read.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the columns, which the migrations explain")]
-pub struct Entry {
+pub struct LedgerRow {
     pub kind: String,
     pub command_id: String,
     pub fingerprint: Vec<u8>,
@@ -63,8 +63,8 @@ pub struct Entry {
     pub previous_updated_by: Option<String>,
 }
 
-impl From<Entry> for Decision {
-    fn from(row: Entry) -> Self {
+impl From<LedgerRow> for LedgerEntry {
+    fn from(row: LedgerRow) -> Self {
         let space = row.catalog_guid.clone();
         let command_id = row.command_id.clone();
         // A fingerprint of another length equals none, which makes it a conflict.
@@ -78,16 +78,16 @@ impl From<Entry> for Decision {
     }
 }
 
-impl Entry {
-    fn end(self) -> End {
+impl LedgerRow {
+    fn end(self) -> LedgerOutcome {
         match self.kind.as_str() {
-            "conflict" => End::Conflict(Current {
+            "conflict" => LedgerOutcome::Conflict(Current {
                 revision: self.revision,
                 updated_at: self.previous_updated_at,
                 updated_by: self.previous_updated_by,
             }),
             // A deletion is a revision, too.
-            "deleted" => End::Deleted(self.record_id.map(|id| {
+            "deleted" => LedgerOutcome::Deleted(self.record_id.map(|id| {
                 let (at, by) = (self.previous_updated_at, self.previous_updated_by.clone());
                 let revision = self.revision - 1;
                 self.record(id, revision, at, by)
@@ -95,7 +95,7 @@ impl Entry {
             _ => {
                 let (id, by) = (self.record_id.unwrap_or_default(), self.updated_by.clone());
                 let (revision, at) = (self.revision, self.decided_at);
-                End::Saved(self.record(id, revision, Some(at), by))
+                LedgerOutcome::Saved(self.record(id, revision, Some(at), by))
             }
         }
     }

@@ -23,7 +23,7 @@ pub use command::{
     SaveInput,
 };
 pub use details::OauthConnectorDetails;
-pub use error::{Current, ErrorCode, Fault};
+pub use error::{CommandError, Current, ErrorCode};
 pub use event::Event;
 pub use fields::{
     CatalogGuid, ClientId, CommandId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId,

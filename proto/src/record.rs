@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    error::Fault,
+    error::CommandError,
     fields::{CatalogGuid, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
 };
 
@@ -35,7 +35,7 @@ impl RecordKey {
         process_id: String,
         env_id: String,
         connection_id: String,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<CommandError>> {
         let mut faults = Vec::new();
         let integration_pack_instance_id = ok(
             IntegrationPackInstanceId::new(integration_pack_instance_id),
@@ -71,7 +71,7 @@ impl RecordKey {
 }
 
 /// The value of a field that is right, or its fault among the others.
-pub(crate) fn ok<T>(checked: Result<T, Fault>, faults: &mut Vec<Fault>) -> Option<T> {
+pub(crate) fn ok<T>(checked: Result<T, CommandError>, faults: &mut Vec<CommandError>) -> Option<T> {
     checked.map_err(|fault| faults.push(fault)).ok()
 }
 

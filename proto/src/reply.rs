@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Envelope, Kind, error::Fault, record::Record};
+use crate::{Envelope, Kind, error::CommandError, record::Record};
 
 /// The `type` property of a reply.
 pub const TYPE: &str = "SaveConnectorDetailsReply.v1";
@@ -21,13 +21,13 @@ pub fn kind_of(envelope: &Envelope) -> &'static str {
     }
 }
 
-/// The `type` property of a message with several replies; its body is a list of [`Packed`].
+/// The `type` property of a message with several replies; its body is a list of [`BatchedReply`].
 pub const PACKED_TYPE: &str = "SaveConnectorDetailsReplies.v1";
 
 /// One of several replies in a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Packed {
+pub struct BatchedReply {
     /// What a message of its own would have as its property.
     pub correlation_id: Option<String>,
     /// What a message of its own would have as its body.
@@ -62,14 +62,14 @@ pub enum Outcome {
     /// Nothing was changed, and nothing will be.
     Refused {
         /// All that is wrong, at least one.
-        errors: Vec<Fault>,
+        errors: Vec<CommandError>,
     },
 }
 
 impl Outcome {
     /// A refusal for one reason.
     #[must_use]
-    pub fn refused(fault: Fault) -> Self {
+    pub fn refused(fault: CommandError) -> Self {
         Self::Refused {
             errors: vec![fault],
         }
@@ -82,14 +82,14 @@ impl Outcome {
 #[serde(rename_all = "camelCase")]
 struct Flat {
     command_id: Option<String>,
-    outcome: End,
+    outcome: OutcomeName,
     record: Option<Record>,
-    errors: Option<Vec<Fault>>,
+    errors: Option<Vec<CommandError>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-enum End {
+enum OutcomeName {
     Saved,
     Deleted,
     Refused,
@@ -100,11 +100,11 @@ impl TryFrom<Flat> for Reply {
 
     fn try_from(flat: Flat) -> Result<Self, Self::Error> {
         let outcome = match (flat.outcome, flat.record, flat.errors) {
-            (End::Saved, Some(record), _) => Outcome::Saved { record },
-            (End::Saved, None, _) => return Err("saved, and no record"),
-            (End::Deleted, record, _) => Outcome::Deleted { record },
-            (End::Refused, _, Some(errors)) => Outcome::Refused { errors },
-            (End::Refused, _, None) => return Err("refused, and no errors"),
+            (OutcomeName::Saved, Some(record), _) => Outcome::Saved { record },
+            (OutcomeName::Saved, None, _) => return Err("saved, and no record"),
+            (OutcomeName::Deleted, record, _) => Outcome::Deleted { record },
+            (OutcomeName::Refused, _, Some(errors)) => Outcome::Refused { errors },
+            (OutcomeName::Refused, _, None) => return Err("refused, and no errors"),
         };
         Ok(Self {
             command_id: flat.command_id,

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::Fault;
+use crate::error::CommandError;
 
 /// What is published, stored and answered in the place of every client secret.
 pub const MASK: &str = "dummyClientSecret";
@@ -27,14 +27,17 @@ impl ClientSecret {
     ///
     /// # Errors
     /// Blank, or longer than 16 KiB.
-    pub fn new(value: impl Into<SecretString>) -> Result<Self, Fault> {
+    pub fn new(value: impl Into<SecretString>) -> Result<Self, CommandError> {
         let value = value.into();
         let text = value.expose_secret();
         if text.trim().is_empty() {
-            return Err(Fault::value(Self::FIELD, "must not be empty or blank"));
+            return Err(CommandError::value(
+                Self::FIELD,
+                "must not be empty or blank",
+            ));
         }
         if text.len() > MAX_BYTES {
-            return Err(Fault::value(
+            return Err(CommandError::value(
                 Self::FIELD,
                 "must be at most 16384 bytes of UTF-8",
             ));

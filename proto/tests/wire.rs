@@ -283,7 +283,7 @@ fn a_parked_copy_has_no_expiration_priority_encoding_or_reply_address() {
             .with_reply_to("ipack.reply.mine".into()),
     );
 
-    let parked = proto::amqp::parked::properties(&envelope, &proto::Fault::internal(), 0);
+    let parked = proto::amqp::parked::properties(&envelope, &proto::CommandError::internal(), 0);
 
     assert_eq!(
         (envelope.priority, envelope.content_encoding.as_deref()),

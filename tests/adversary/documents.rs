@@ -1,4 +1,4 @@
-//! Documents that want more than they look like.
+//! DocumentCache that want more than they look like.
 
 use std::{
     fmt::Write as _,
@@ -140,7 +140,7 @@ const NESTED: [Nested; 14] = [
     ("", r#"{ y(i: "})") "#, "{ a }", "}", ""),
 ];
 
-/// Documents that are deeper than a stack; some end where they are deepest.
+/// DocumentCache that are deeper than a stack; some end where they are deepest.
 fn deep() -> Vec<String> {
     let mut documents = Vec::new();
     for (front, opens, inside, closes, behind) in NESTED {

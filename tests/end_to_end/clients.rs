@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tests::{
     api::{SECRET, SPACE, sample},
-    foreign::{node, output, packages_of_python, python},
+    external_clients::{node, output, packages_of_python, python},
     stack::{Process, Stack},
 };
 use tokio::process::Command;

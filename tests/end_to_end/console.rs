@@ -7,8 +7,8 @@ use gateway::auth::dev_token;
 use nix::sys::signal::Signal;
 use tests::{
     api::{SECRET, SPACE},
-    foreign,
-    rig::Rig,
+    external_clients,
+    fault_stack::FaultStack,
     stack::Stack,
 };
 use tokio::{
@@ -20,14 +20,15 @@ use tokio::{
 
 /// A newer one may want a newer Chromium than Debian has.
 const PACKAGES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
-/// Installed once, for all tests.
+/// NativeServers once, for all tests.
 static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
 const PATIENCE: Duration = Duration::from_mins(4);
 
 async fn person(scenario: &str, gateway_url: &str) -> anyhow::Result<Command> {
     let program = dev::paths::repository().join("tests/clients/console.mjs");
     let token = |subject, expires_in| dev_token::sign(SECRET, SPACE, subject, expires_in);
-    let installing = PROGRAM.get_or_try_init(|| foreign::beside_packages(&program, &PACKAGES));
+    let installing =
+        PROGRAM.get_or_try_init(|| external_clients::beside_packages(&program, &PACKAGES));
     let mut command = Command::new("node");
     command
         .arg(installing.await?)
@@ -52,7 +53,7 @@ async fn plays(scenario: &str) -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().context("no gateway")?;
     let command = person(scenario, &gateway.url).await?;
-    let printed = timeout(PATIENCE, foreign::output(command)).await??;
+    let printed = timeout(PATIENCE, external_clients::output(command)).await??;
     assert_eq!(printed.trim(), "done");
     Ok(())
 }
@@ -87,7 +88,7 @@ scenarios! {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
 async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let mut command = person("survives", &rig.gateway_urls[0]).await?;
     let mut child = command
         .stdin(Stdio::piped())
@@ -125,7 +126,7 @@ async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Resul
 }
 
 /// What is kept is started again as soon as it dies; the page is to find nobody for a while.
-async fn stay_away(gateways: Vec<dev::kept::Kept>) {
+async fn stay_away(gateways: Vec<dev::supervisor::Supervised>) {
     loop {
         for gateway in &gateways {
             let _ = gateway.signal(Signal::SIGKILL).await;

@@ -7,7 +7,7 @@ use dev::paths::{self, free_port};
 use serde_json::Value;
 use tests::{
     api::{Api, SPACE, sample},
-    foreign::output,
+    external_clients::output,
 };
 use tokio::{process::Command, time::sleep};
 use uuid::Uuid;

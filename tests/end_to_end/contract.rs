@@ -8,7 +8,7 @@ use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use proto::amqp::topology;
 use serde_json::{Value, json};
 use tests::{
-    foreign::{node, output},
+    external_clients::{node, output},
     golden::{self, ANSWERED, described, replace_generated},
     publisher::{Found, Publisher},
     stack::Stack,

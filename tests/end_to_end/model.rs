@@ -9,7 +9,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
 };
-use proto::{CommandId, Envelope, Fault, Kind, Outcome};
+use proto::{CommandError, CommandId, Envelope, Kind, Outcome};
 use sqlx::PgPool;
 use tests::{
     api::{key, sample},
@@ -17,10 +17,11 @@ use tests::{
 };
 use tokio::time::{sleep, timeout};
 use worker::{
+    change::Change,
     process::{self, Progress},
     publisher_acl::PublisherAcl,
     queue::incoming,
-    store::{Change, Store},
+    store::Store,
 };
 
 /// What a command asks for: a value to save, or a deletion where there is none; and the revision that
@@ -141,7 +142,7 @@ fn answer(progress: Progress) -> anyhow::Result<Answer> {
         Outcome::Saved { record } => Answer::Saved(record.revision),
         Outcome::Deleted { record } => Answer::Deleted(record.map(|record| record.revision)),
         Outcome::Refused { errors } => match &errors[0] {
-            Fault {
+            CommandError {
                 current: Some(current),
                 ..
             } => Answer::Stale(current.revision),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::{
-    foreign::{node, python},
+    external_clients::{node, python},
     servers::programs,
     stack::Stack,
 };

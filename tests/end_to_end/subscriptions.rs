@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{
     api::{Api, SECRET, SPACE, key, sample, sample_with},
     eventually,
-    foreign::{node, output},
+    external_clients::{node, output},
     sse::{CHANGED, Subscription},
     stack::Stack,
 };

@@ -10,10 +10,10 @@ use serde_json::json;
 use tests::{
     api::{sample, sample_with},
     eventually,
+    fault_stack::FaultStack,
     load::DEADLINE,
     publisher::Publisher,
     report::Report,
-    rig::Rig,
     sse::Subscription,
 };
 
@@ -21,7 +21,7 @@ use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     rig.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
@@ -39,7 +39,7 @@ async fn killed() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_page_is_subscribed() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let api = rig.api()?;
     let mut subscription = Subscription::start(&api).await?;
     // RabbitMQ 3.10 does not find a quorum queue again that it made less than a second before it was
@@ -70,7 +70,7 @@ async fn killed_while_a_page_is_subscribed() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn frozen() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     rig.freeze(rig.server("RabbitMQ")?, Duration::from_secs(40))
@@ -106,7 +106,7 @@ const ALARMS: [(&str, [[&str; 2]; 2]); 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alarms_are_told_in_time() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let api = rig.api()?;
     api.save(&sample()).await?.record()?;
 
@@ -144,7 +144,7 @@ const BACKLOG: usize = 6000;
 
 /// Publishes a backlog whose replies are wanted, and then lets the worker drain it.
 async fn drained(
-    rig: &Rig,
+    rig: &FaultStack,
     publisher: &Publisher,
     alarm: Option<[&str; 2]>,
 ) -> anyhow::Result<Duration> {
@@ -182,7 +182,7 @@ async fn drained(
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     rig.api()?.save(&sample()).await?.record()?;
     let publisher = rig.publisher().await?;
     // Once to warm up: the first statements are prepared, the tables begin to grow.
@@ -221,7 +221,7 @@ fn peak(pid: u32) -> anyhow::Result<u64> {
 #[ignore = "long"]
 async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -> anyhow::Result<()>
 {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     // Twice: the first makes the worker take more than one at a time, in a session of its own.
     rig.api()?.save(&sample()).await?.record()?;
     rig.api()?.save(&sample()).await?.record()?;
@@ -279,7 +279,7 @@ const AHEAD: usize = 1200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let api = rig.api()?;
     // Twice: the first makes the worker take more than one at a time, in a session of its own.
     api.save(&sample()).await?.record()?;
@@ -345,7 +345,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     let management = rig.servers.management_url.clone().unwrap_or_default();
@@ -372,7 +372,7 @@ async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_queue_that_is_gone_or_forged_is_no_matter() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     rig.api()?.save(&sample()).await?.record()?;
     let publisher = rig.publisher().await?;
     let foreign = "somebody.elses";

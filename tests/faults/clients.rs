@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tests::{api::sample_with, eventually, rig::Rig};
+use tests::{api::sample_with, eventually, fault_stack::FaultStack};
 use tokio::time::timeout;
 
 /// A thousand clients that save and read, and hang up before they are answered.
-async fn hang_up(rig: &Rig) -> anyhow::Result<()> {
+async fn hang_up(rig: &FaultStack) -> anyhow::Result<()> {
     let api = rig.api()?;
     rig.server("Postgres")?.freeze().await?;
     let clients = (0..1000).map(|n| {
@@ -35,7 +35,7 @@ async fn hang_up(rig: &Rig) -> anyhow::Result<()> {
 }
 
 /// Resident memory of the gateway, in KiB, and its open files.
-fn size(rig: &Rig) -> anyhow::Result<(u64, usize)> {
+fn size(rig: &FaultStack) -> anyhow::Result<(u64, usize)> {
     let pid = rig.gateways[0].pid.borrow().unwrap_or_default();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -47,7 +47,7 @@ fn size(rig: &Rig) -> anyhow::Result<(u64, usize)> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn a_thousand_that_hang_up_leave_nothing_behind() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     // Twice to warm up: memory that an allocator keeps for the next thousand is no leak.
     hang_up(&rig).await?;
     hang_up(&rig).await?;

@@ -12,13 +12,15 @@ use std::{
 use nix::sys::signal::Signal;
 use proto::amqp::topology;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
-use tests::{eventually, load::Load, publisher::Publisher, report::Report, rig::Rig};
+use tests::{
+    eventually, fault_stack::FaultStack, load::Load, publisher::Publisher, report::Report,
+};
 
 use crate::{CLIENTS, command, seconds};
 
 /// What every fault of the database has in common: it was felt, it was waited for, nothing was
 /// parked for it, and saves were accepted all the time.
-async fn finish(rig: &Rig, mut load: Load, fault: &str, felt: usize) -> anyhow::Result<()> {
+async fn finish(rig: &FaultStack, mut load: Load, fault: &str, felt: usize) -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&rig.database().await?).await?;
     report.tell(fault)?;
@@ -26,7 +28,7 @@ async fn finish(rig: &Rig, mut load: Load, fault: &str, felt: usize) -> anyhow::
     nothing_was_lost(rig, fault, &report).await
 }
 
-async fn nothing_was_lost(rig: &Rig, fault: &str, report: &Report) -> anyhow::Result<()> {
+async fn nothing_was_lost(rig: &FaultStack, fault: &str, report: &Report) -> anyhow::Result<()> {
     anyhow::ensure!(report.refused + report.unknown == 0, "{report:?}");
     let parked = rig.publisher().await?.get(topology::PARKED).await?;
     anyhow::ensure!(parked.is_none(), "{fault}: a good command was parked");
@@ -34,7 +36,7 @@ async fn nothing_was_lost(rig: &Rig, fault: &str, report: &Report) -> anyhow::Re
 }
 
 /// How often the worker held commands back so far.
-fn held(rig: &Rig) -> anyhow::Result<usize> {
+fn held(rig: &FaultStack) -> anyhow::Result<usize> {
     rig.logged("can't decide now")
 }
 
@@ -74,7 +76,7 @@ async fn worker_waits(database: &PgPool) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let load = rig.load(CLIENTS).await?;
 
     rig.server("Postgres")?.signal(Signal::SIGKILL).await?;
@@ -88,7 +90,7 @@ async fn killed() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn frozen() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let load = rig.load(CLIENTS).await?;
 
     rig.freeze(rig.server("Postgres")?, Duration::from_secs(40))
@@ -102,7 +104,7 @@ async fn frozen() -> anyhow::Result<()> {
 /// As a standby answers that was taken for the primary.
 #[tokio::test(flavor = "multi_thread")]
 async fn read_only() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let load = rig.load(CLIENTS).await?;
     let database = rig.database().await?;
 
@@ -132,7 +134,7 @@ async fn read_only() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn crowded() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let load = rig.load(CLIENTS).await?;
     let database = rig.database().await?;
 
@@ -167,7 +169,7 @@ const GREEDY: [&str; 2] = [
 /// first, before the server looks for a deadlock, and saves once the other is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlocked() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let database = rig.database().await?;
     for process in ["lock a", "lock b"] {
         rig.api()?.save(&command(process, "x")).await?.record()?;
@@ -211,7 +213,7 @@ async fn deadlocked() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unserializable() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let load = rig.load(CLIENTS).await?;
     let database = rig.database().await?;
     execute(
@@ -300,7 +302,7 @@ fn as_root(command: &[&str], path: &Path) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the right to mount a file system"]
 async fn full() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 1).await?;
+    let rig = FaultStack::start(1, 1).await?;
     let database = rig.database().await?;
     let disk = Disk::mount(rig.folder().join("disk"), 200)?;
     let place = disk.0.join("table");

@@ -1,13 +1,13 @@
 //! All of it killed at once; and then everything that was left over sent again, twice.
 
 use proto::amqp::topology;
-use tests::{eventually, publisher::Publisher, rig::Rig};
+use tests::{eventually, fault_stack::FaultStack, publisher::Publisher};
 
 use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
     // Some that are invalid, and will be again.
     let publisher = rig.publisher().await?;

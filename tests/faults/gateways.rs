@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use tests::{
     api::{Api, SPACE, sample},
     eventually,
-    rig::Rig,
+    fault_stack::FaultStack,
 };
 
 use crate::{CLIENTS, seconds};
@@ -12,7 +12,7 @@ use crate::{CLIENTS, seconds};
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn killed_again_and_again() -> anyhow::Result<()> {
-    let rig = Rig::start(2, 1).await?;
+    let rig = FaultStack::start(2, 1).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     for round in 0..8 {
@@ -30,7 +30,7 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
-    let rig = Rig::start(2, 1).await?;
+    let rig = FaultStack::start(2, 1).await?;
     let keyed =
         |url: &str| Ok::<_, anyhow::Error>(Api::new(url, SPACE)?.with("idempotency-key", "one"));
     let (first, second) = (keyed(&rig.gateway_urls[0])?, keyed(&rig.gateway_urls[1])?);
@@ -64,7 +64,7 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarted_without_a_client_seeing_an_error() -> anyhow::Result<()> {
-    let rig = Rig::start(2, 1).await?;
+    let rig = FaultStack::start(2, 1).await?;
     let mut load = rig.load(CLIENTS).await?;
     load.balance();
 

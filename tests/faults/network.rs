@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tests::{proxy::Mode, rig::Rig};
+use tests::{fault_stack::FaultStack, proxy::Mode};
 
 use crate::{CLIENTS, seconds};
 
@@ -11,7 +11,7 @@ use crate::{CLIENTS, seconds};
 const RECOVERY: Duration = Duration::from_secs(30);
 
 async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
-    let (rig, proxies) = Rig::proxied(1, 1).await?;
+    let (rig, proxies) = FaultStack::proxied(1, 1).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     for (between, proxy) in &proxies {

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use sqlx::PgPool;
-use tests::{eventually, proxy::Mode, publisher::Publisher, rig::Rig};
+use tests::{eventually, fault_stack::FaultStack, proxy::Mode, publisher::Publisher};
 
 use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     let before = rig.logged("redelivered=1")?;
@@ -35,7 +35,7 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_others_listen() -> anyhow::Result<()> {
     const QUEUE: &str = "test.events";
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let listener = rig.publisher().await?.listening(QUEUE).await?;
     let load = rig.load(CLIENTS).await?;
     for round in 0..8 {
@@ -82,7 +82,7 @@ async fn killed_while_others_listen() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn killed_stopped_and_frozen_in_turn() -> anyhow::Result<()> {
-    let rig = Rig::start(2, 3).await?;
+    let rig = FaultStack::start(2, 3).await?;
     // Twenty records, saved in sequence by a client each.
     let mut load = rig.load(20).await?;
 
@@ -107,7 +107,7 @@ async fn killed_stopped_and_frozen_in_turn() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn frozen_and_waking_up_after_another_took_over() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     // Both in turn, since one of them stands by; each for longer than the broker waits for a
@@ -129,7 +129,7 @@ async fn frozen_and_waking_up_after_another_took_over() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarted_without_anyone_noticing() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let mut load = rig.load(CLIENTS).await?;
 
     for round in 0..6 {
@@ -199,7 +199,7 @@ const SLOW: [&str; 2] = [
 /// the batch has a record twenty times, which takes twenty statements, of which the twelfth is slow.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
-    let rig = Rig::start(1, 2).await?;
+    let rig = FaultStack::start(1, 2).await?;
     let database = rig.database().await?;
     rig.api()?.save(&command("warm", "up")).await?.record()?;
     for statement in SLOW {
@@ -239,7 +239,7 @@ async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
 /// committed is delivered again, and the first command each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn delivered_again_and_again() -> anyhow::Result<()> {
-    let (rig, proxies) = Rig::proxied(1, 1).await?;
+    let (rig, proxies) = FaultStack::proxied(1, 1).await?;
     let broker = proxies.get("worker and broker").context("no proxy")?;
     let database = rig.database().await?;
     rig.api()?.save(&command("warm", "up")).await?.record()?;

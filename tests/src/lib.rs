@@ -3,7 +3,8 @@
 
 pub mod api;
 pub mod bystander;
-pub mod foreign;
+pub mod external_clients;
+pub mod fault_stack;
 pub mod golden;
 pub mod keys;
 pub mod load;
@@ -13,7 +14,6 @@ pub mod publisher;
 pub mod raw_amqp;
 pub mod raw_http;
 pub mod report;
-pub mod rig;
 pub mod servers;
 pub mod socket;
 pub mod sse;

@@ -27,7 +27,7 @@ pub struct Servers {
     pub logs: PathBuf,
 }
 
-/// Kept for its input: `dev servers` stops when that ends, which it does with this process,
+/// Supervised for its input: `dev servers` stops when that ends, which it does with this process,
 /// however that may end.
 static OWN: Mutex<Option<(Child, Servers)>> = Mutex::new(None);
 

@@ -8,7 +8,7 @@ use lapin::{
 };
 
 use super::properties::{is_json, is_traceparent, is_unencoded};
-use crate::{command::Kind, error::Fault, fields::CommandId, record::ok};
+use crate::{command::Kind, error::CommandError, fields::CommandId, record::ok};
 
 pub use crate::amqp::properties::{CONTENT_TYPE, MAX_TRACESTATE_BYTES};
 
@@ -122,7 +122,7 @@ impl Envelope {
     ///
     /// # Errors
     /// Every property that says otherwise.
-    pub fn check(&self) -> Result<(Kind, &CommandId), Vec<Fault>> {
+    pub fn check(&self) -> Result<(Kind, &CommandId), Vec<CommandError>> {
         let mut faults = Vec::new();
         let kind = ok(self.known_kind(), &mut faults);
         let is_plain = ok(self.check_content_type(), &mut faults)
@@ -142,49 +142,49 @@ impl Envelope {
         self.known_kind().ok()
     }
 
-    fn known_kind(&self) -> Result<Kind, Fault> {
+    fn known_kind(&self) -> Result<Kind, CommandError> {
         self.kind.as_deref().and_then(Kind::named).ok_or_else(|| {
             let message = "type must be SaveConnectorDetails.v1 or DeleteConnectorDetails.v1; \
                            nothing was changed.";
-            Fault::undecodable(Some("type"), message)
+            CommandError::undecodable(Some("type"), message)
         })
     }
 
-    fn check_content_type(&self) -> Result<(), Fault> {
+    fn check_content_type(&self) -> Result<(), CommandError> {
         if self.content_type.as_deref().is_some_and(is_json) {
             return Ok(());
         }
         let message = "content_type must be application/json, and the charset, if it names one, \
                        utf-8; nothing was changed.";
-        Err(Fault::undecodable(Some("content_type"), message))
+        Err(CommandError::undecodable(Some("content_type"), message))
     }
 
-    fn check_content_encoding(&self) -> Result<(), Fault> {
+    fn check_content_encoding(&self) -> Result<(), CommandError> {
         if self.content_encoding.is_none() {
             return Ok(());
         }
         let message = "content_encoding must be missing or identity, and the body plain JSON; \
                        nothing was changed.";
-        Err(Fault::undecodable(Some("content_encoding"), message))
+        Err(CommandError::undecodable(Some("content_encoding"), message))
     }
 
-    fn known_id(&self) -> Result<&CommandId, Fault> {
+    fn known_id(&self) -> Result<&CommandId, CommandError> {
         self.command_id.as_ref().ok_or_else(|| {
             let message = "message_id must hold the command's id: 1 to 255 bytes of UTF-8, not \
                            blank, no control characters; nothing was changed.";
-            Fault::undecodable(Some("message_id"), message)
+            CommandError::undecodable(Some("message_id"), message)
         })
     }
 
     /// A broker delivers messages with a priority before older ones: quorum queues of RabbitMQ 4
     /// have two priorities.
-    fn check_priority(&self) -> Result<(), Fault> {
+    fn check_priority(&self) -> Result<(), CommandError> {
         if self.priority.unwrap_or_default() == 0 {
             return Ok(());
         }
         let message = "priority must be missing or 0: commands take effect in the order in which \
                        they were published; nothing was changed.";
-        Err(Fault::undecodable(Some("priority"), message))
+        Err(CommandError::undecodable(Some("priority"), message))
     }
 
     /// Who is written down as the author: the person, else the broker's word, else the

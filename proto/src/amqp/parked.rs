@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 
 use super::envelope::{Envelope, since_epoch};
 use crate::{
-    command::{ExpectedRevision, raw::Wire},
+    command::{ExpectedRevision, raw::RawSave},
     details::OauthConnectorDetails,
-    error::Fault,
+    error::CommandError,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
     masking,
     secret::{ClientSecret, MASK},
@@ -38,7 +38,7 @@ pub const USER_ID: &str = "x-user-id";
 /// if nothing that it consists of stands anywhere in them.
 #[must_use]
 pub fn redacted(body: &[u8]) -> Vec<u8> {
-    let Ok(wire) = Wire::read(body) else {
+    let Ok(wire) = RawSave::read(body) else {
         return Vec::new();
     };
     let mut kept = Map::new();
@@ -133,7 +133,7 @@ fn text(value: Option<&Value>) -> Option<&str> {
 /// The properties of a parked message: the known ones of the original, the reason, and no header
 /// that the original brought along.
 #[must_use]
-pub fn properties(envelope: &Envelope, fault: &Fault, body_bytes: usize) -> BasicProperties {
+pub fn properties(envelope: &Envelope, fault: &CommandError, body_bytes: usize) -> BasicProperties {
     let mut envelope = envelope.clone();
     envelope.reply_to = None;
     let user_id = envelope.user_id.take();

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::{
     ExpectedRevision, Fingerprint, key_fields,
-    raw::{DeleteWire, all_faults, in_published_order},
+    raw::{RawDelete, all_faults, in_published_order},
 };
 use crate::{
-    error::Fault,
+    error::CommandError,
     record::{RecordKey, ok},
 };
 
@@ -30,9 +30,9 @@ impl DeleteConnectorDetails {
     /// # Errors
     /// All faults of all fields, in the order of the published input.
     pub fn new(
-        key: Result<RecordKey, Vec<Fault>>,
+        key: Result<RecordKey, Vec<CommandError>>,
         expected_revision: Option<i64>,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<CommandError>> {
         let mut faults = Vec::new();
         let key = key.map_err(|found| faults.extend(found)).ok();
         let expected = expected_revision.map(ExpectedRevision::new).transpose();
@@ -49,9 +49,9 @@ impl DeleteConnectorDetails {
     ///
     /// # Errors
     /// As for a save: its size or its shape, else all faults of all fields.
-    pub fn decode(body: &[u8]) -> Result<Self, Vec<Fault>> {
+    pub fn decode(body: &[u8]) -> Result<Self, Vec<CommandError>> {
         let mut faults = Vec::new();
-        let (key, expected_revision) = DeleteWire::read(body)?.into_input(&mut faults);
+        let (key, expected_revision) = RawDelete::read(body)?.into_input(&mut faults);
         all_faults(faults, Self::new(key, expected_revision))
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ExpectedRevision, MAX_BODY_BYTES, SaveInput, exact_number};
 use crate::{
     details::OauthConnectorDetails,
-    error::Fault,
+    error::CommandError,
     fields::{CatalogGuid, ClientId, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
     record::RecordKey,
     secret::ClientSecret,
@@ -24,7 +24,7 @@ use crate::{
     description = "The body of the command: the input of the mutation, all nine fields, and the revision that the record must have, where that matters."
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Wire {
+pub(crate) struct RawSave {
     #[schemars(with = "IntegrationPackInstanceId")]
     pub(crate) integration_pack_instance_id: Option<Value>,
     #[schemars(
@@ -57,7 +57,7 @@ pub(crate) struct Wire {
     description = "The body of the command: the five ids of the record and, where that matters, the revision that the record must have. No other fields."
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct DeleteWire {
+pub(crate) struct RawDelete {
     #[schemars(with = "IntegrationPackInstanceId")]
     integration_pack_instance_id: Option<Value>,
     #[schemars(with = "ProcessId")]
@@ -74,12 +74,12 @@ pub(crate) struct DeleteWire {
 }
 
 /// Reads an object with the fields of `T`.
-fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<Fault>> {
+fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<CommandError>> {
     if body.len() > MAX_BODY_BYTES {
         let message = "body must be at most 1048576 bytes; nothing was changed.";
-        return Err(vec![Fault::undecodable(Some("body"), message)]);
+        return Err(vec![CommandError::undecodable(Some("body"), message)]);
     }
-    let fault = |message: &str| vec![Fault::undecodable(None, message)];
+    let fault = |message: &str| vec![CommandError::undecodable(None, message)];
     let wire = serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => fault(shape),
         _ => fault("The body must be valid JSON; nothing was changed."),
@@ -92,8 +92,8 @@ fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<Fault>> 
     }
 }
 
-impl DeleteWire {
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
+impl RawDelete {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<CommandError>> {
         const SHAPE: &str = "The body must be a JSON object with the five ids of the record and, if \
                              wanted, expectedRevision, each once, and no other fields; nothing was \
                              deleted.";
@@ -104,8 +104,8 @@ impl DeleteWire {
     /// of another type are added to the faults, and something else stands in for them.
     pub(crate) fn into_input(
         self,
-        faults: &mut Vec<Fault>,
-    ) -> (Result<RecordKey, Vec<Fault>>, Option<i64>) {
+        faults: &mut Vec<CommandError>,
+    ) -> (Result<RecordKey, Vec<CommandError>>, Option<i64>) {
         let mut text = |field, value| string(field, value, faults).unwrap_or_default();
         let key = RecordKey::new(
             text(CatalogGuid::FIELD, self.catalog_guid),
@@ -121,8 +121,8 @@ impl DeleteWire {
     }
 }
 
-impl Wire {
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<Fault>> {
+impl RawSave {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Vec<CommandError>> {
         const SHAPE: &str = "The body must be a JSON object with the nine fields of the input and, \
                              if wanted, expectedRevision, each once, and no other fields; nothing \
                              was saved.";
@@ -131,7 +131,7 @@ impl Wire {
 
     /// The fields as far as they are there and of their type. The others are added to the faults,
     /// and something else stands in for them.
-    pub(crate) fn into_input(self, faults: &mut Vec<Fault>) -> SaveInput {
+    pub(crate) fn into_input(self, faults: &mut Vec<CommandError>) -> SaveInput {
         let is_token_generated =
             boolean("isTokenGenerated", self.is_token_generated.as_ref(), faults);
         let expected_revision = number(self.expected_revision.as_ref(), faults);
@@ -157,29 +157,33 @@ impl Wire {
     }
 }
 
-fn string(field: &'static str, value: Option<Value>, faults: &mut Vec<Fault>) -> Option<String> {
+fn string(
+    field: &'static str,
+    value: Option<Value>,
+    faults: &mut Vec<CommandError>,
+) -> Option<String> {
     match value {
         Some(Value::String(text)) => return Some(text),
-        Some(Value::Null) | None => faults.push(Fault::value(field, "is required")),
-        Some(_) => faults.push(Fault::value(field, "must be a string")),
+        Some(Value::Null) | None => faults.push(CommandError::value(field, "is required")),
+        Some(_) => faults.push(CommandError::value(field, "must be a string")),
     }
     None
 }
 
-fn boolean(field: &'static str, value: Option<&Value>, faults: &mut Vec<Fault>) -> bool {
+fn boolean(field: &'static str, value: Option<&Value>, faults: &mut Vec<CommandError>) -> bool {
     match value {
         Some(Value::Bool(flag)) => return *flag,
-        Some(Value::Null) | None => faults.push(Fault::value(field, "is required")),
-        Some(_) => faults.push(Fault::value(field, "must be true or false")),
+        Some(Value::Null) | None => faults.push(CommandError::value(field, "is required")),
+        Some(_) => faults.push(CommandError::value(field, "must be true or false")),
     }
     false
 }
 
 /// A whole number that may be missing.
-fn number(value: Option<&Value>, faults: &mut Vec<Fault>) -> Option<i64> {
+fn number(value: Option<&Value>, faults: &mut Vec<CommandError>) -> Option<i64> {
     let value = value.filter(|value| !value.is_null())?;
     if value.as_i64().is_none() {
-        faults.push(Fault::value(
+        faults.push(CommandError::value(
             ExpectedRevision::FIELD,
             "must be a whole number",
         ));
@@ -190,9 +194,9 @@ fn number(value: Option<&Value>, faults: &mut Vec<Fault>) -> Option<i64> {
 /// A command whose fields are all right, or everything that is wrong: `faults`, the fields that are
 /// missing or of another type, and the values of the other fields that break their rules.
 pub(crate) fn all_faults<T>(
-    mut faults: Vec<Fault>,
-    checked: Result<T, Vec<Fault>>,
-) -> Result<T, Vec<Fault>> {
+    mut faults: Vec<CommandError>,
+    checked: Result<T, Vec<CommandError>>,
+) -> Result<T, Vec<CommandError>> {
     if faults.is_empty() {
         return checked;
     }
@@ -204,7 +208,7 @@ pub(crate) fn all_faults<T>(
 }
 
 /// The order in which the fields are published, and faults are told.
-pub(crate) fn in_published_order(mut faults: Vec<Fault>) -> Vec<Fault> {
+pub(crate) fn in_published_order(mut faults: Vec<CommandError>) -> Vec<CommandError> {
     const ORDER: [&str; 10] = [
         IntegrationPackInstanceId::FIELD,
         "isTokenGenerated",
@@ -217,7 +221,7 @@ pub(crate) fn in_published_order(mut faults: Vec<Fault>) -> Vec<Fault> {
         ClientSecret::FIELD,
         ExpectedRevision::FIELD,
     ];
-    let place = |fault: &Fault| {
+    let place = |fault: &CommandError| {
         ORDER
             .iter()
             .position(|field| fault.field.as_deref() == Some(field))

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Value, value::RawValue};
 
-use crate::error::{EXPECTED_REVISION, Fault};
+use crate::error::{CommandError, EXPECTED_REVISION};
 
 /// The revision that a record must have for a command to take effect; 0 where there must be none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -23,13 +23,13 @@ impl ExpectedRevision {
     ///
     /// # Errors
     /// Negative, or larger than [`Self::MAX`].
-    pub fn new(revision: i64) -> Result<Self, Fault> {
+    pub fn new(revision: i64) -> Result<Self, CommandError> {
         if revision < 0 {
-            return Err(Fault::value(Self::FIELD, "must be 0 or more"));
+            return Err(CommandError::value(Self::FIELD, "must be 0 or more"));
         }
         if revision > Self::MAX {
             let rule = "must be at most 9007199254740991";
-            return Err(Fault::value(Self::FIELD, rule));
+            return Err(CommandError::value(Self::FIELD, rule));
         }
         Ok(Self(revision))
     }

@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::{
     ExpectedRevision, Fingerprint, SaveInput, key_fields,
-    raw::{Wire, all_faults, in_published_order},
+    raw::{RawSave, all_faults, in_published_order},
 };
 use crate::{
     details::OauthConnectorDetails,
-    error::Fault,
+    error::CommandError,
     fields::ClientId,
     record::{RecordKey, ok},
     secret::ClientSecret,
@@ -51,7 +51,7 @@ impl SaveConnectorDetails {
     ///
     /// # Errors
     /// All faults of all fields, in the order of the published input.
-    pub fn new(input: SaveInput) -> Result<Self, Vec<Fault>> {
+    pub fn new(input: SaveInput) -> Result<Self, Vec<CommandError>> {
         let mut faults = Vec::new();
         let key = RecordKey::new(
             input.catalog_guid,
@@ -98,9 +98,9 @@ impl SaveConnectorDetails {
     /// One fault where the body is too large, is no JSON object or has a field that the input does
     /// not know (an older worker must not drop what a newer publisher meant); else all fields that
     /// are missing or of another type, and all values that break a rule.
-    pub fn decode(body: &[u8]) -> Result<Self, Vec<Fault>> {
+    pub fn decode(body: &[u8]) -> Result<Self, Vec<CommandError>> {
         let mut faults = Vec::new();
-        let input = Wire::read(body)?.into_input(&mut faults);
+        let input = RawSave::read(body)?.into_input(&mut faults);
         all_faults(faults, Self::new(input))
     }
 

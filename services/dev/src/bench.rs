@@ -18,10 +18,10 @@ use std::{
 use anyhow::{Context as _, ensure};
 use dev::{
     database,
-    kept::{Kept, Program, Stop},
     paths::{self, free_port},
     servers::ready,
-    services::{self, Wiring},
+    services::{self, ServiceConfig},
+    supervisor::{Program, Stop, Supervised},
     test_servers::TestServers,
     up::SPACE,
 };
@@ -83,7 +83,7 @@ struct Bench<'a> {
     plan: Plan,
     programs: PathBuf,
     servers: &'a TestServers,
-    wiring: Wiring,
+    wiring: ServiceConfig,
     direct_url: String,
     token: String,
     processes: Processes,
@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
         let mut direct_url = Url::parse(database_url)?;
         direct_url.set_path("direct");
         database::prepare(direct_url.as_str(), password).await?;
-        let wiring = Wiring {
+        let wiring = ServiceConfig {
             programs: programs.clone(),
             logs,
             logins: database::prepare(database_url, password).await?,
@@ -291,7 +291,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn keep(&self, program: Program) -> anyhow::Result<Kept> {
+    fn keep(&self, program: Program) -> anyhow::Result<Supervised> {
         self.servers.keeper.keep(program)
     }
 
@@ -376,7 +376,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn in_virtual_host(&self, name: &str) -> anyhow::Result<Wiring> {
+    async fn in_virtual_host(&self, name: &str) -> anyhow::Result<ServiceConfig> {
         let management = self.servers.servers.management_url.as_deref();
         let url = format!("{}/api/vhosts/{name}", management.context("no management")?);
         let put = reqwest::Client::new().put(url);
@@ -386,7 +386,7 @@ impl<'a> Bench<'a> {
             .wiring
             .worker_amqp_url
             .replace("/%2f", &format!("/{name}"));
-        Ok(Wiring {
+        Ok(ServiceConfig {
             gateway_amqp_url: amqp_url.clone(),
             worker_amqp_url: amqp_url,
             ..self.wiring.clone()

@@ -6,8 +6,8 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{
     container::quiet,
-    kept::{Program, Stop},
     state::OWNER,
+    supervisor::{Program, Stop},
 };
 
 /// The images, the same as in `docker-compose.yml`.

@@ -142,7 +142,7 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
                     "--",
                     "--ignored",
                     "--skip",
-                    "measured::",
+                    "performance::",
                 ]);
                 if !docker::answers().await {
                     eprintln!(
@@ -180,7 +180,7 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     for source in [
         "services/gateway/src/records/find.rs",
-        "services/gateway/src/records/decision.rs",
+        "services/gateway/src/records/ledger.rs",
         "services/gateway/src/records/history.rs",
         "services/worker/src/store/save.rs",
         "services/worker/src/store/change.rs",

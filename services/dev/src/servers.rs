@@ -14,10 +14,10 @@ use tokio::{
 
 use crate::{
     docker, install,
-    installed::{BrokerPorts, Installed},
-    kept::{Keeper, Kept},
+    native_servers::{BrokerPorts, NativeServers},
     paths::free_port,
     state::{OWNER, State},
+    supervisor::{Supervised, Supervisor},
 };
 
 /// A cold RabbitMQ on a busy machine takes its time.
@@ -35,7 +35,7 @@ pub struct Servers {
     /// The folder with all of their files; none of foreign servers.
     pub data: Option<PathBuf>,
     /// What was started. Empty where the servers are foreign.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<Supervised>,
     /// `rabbitmqctl`, as program, arguments and variables; none of a foreign broker.
     ctl: Option<Ctl>,
 }
@@ -51,7 +51,7 @@ struct Ctl {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Docker,
-    Installed,
+    NativeServers,
 }
 
 impl Servers {
@@ -59,7 +59,11 @@ impl Servers {
     ///
     /// # Errors
     /// There are none, and none can be installed: the error says what to do. Or they don't start.
-    pub async fn start(folder: &Path, state: &mut State, keeper: &Keeper) -> anyhow::Result<Self> {
+    pub async fn start(
+        folder: &Path,
+        state: &mut State,
+        keeper: &Supervisor,
+    ) -> anyhow::Result<Self> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let servers = match (variable("DATABASE_URL"), variable("AMQP_URL")) {
             (Some(database_url), Some(amqp_url)) => {
@@ -87,35 +91,35 @@ impl Servers {
     pub async fn start_private(
         folder: &Path,
         state: &mut State,
-        keeper: &Keeper,
+        keeper: &Supervisor,
     ) -> anyhow::Result<Self> {
         let servers = Self::own(folder, state, keeper).await?;
         servers.wait().await?;
         Ok(servers)
     }
 
-    async fn own(folder: &Path, state: &mut State, keeper: &Keeper) -> anyhow::Result<Self> {
+    async fn own(folder: &Path, state: &mut State, keeper: &Supervisor) -> anyhow::Result<Self> {
         if docker::answers().await && docker::has_images().await {
             eprintln!("starting Postgres and RabbitMQ in Docker");
             return Self::launch(Source::Docker, folder, state, keeper).await;
         }
-        if let Err(missing) = Installed::find() {
+        if let Err(missing) = NativeServers::find() {
             install::packages(&missing).await?;
         }
         eprintln!("starting the Postgres and RabbitMQ of this machine, privately");
-        Self::launch(Source::Installed, folder, state, keeper).await
+        Self::launch(Source::NativeServers, folder, state, keeper).await
     }
 
     async fn launch(
         source: Source,
         folder: &Path,
         state: &mut State,
-        keeper: &Keeper,
+        keeper: &Supervisor,
     ) -> anyhow::Result<Self> {
         // Containers have other versions and other owners: their data lies elsewhere.
         let data = folder.join(match source {
             Source::Docker => "data-docker",
-            Source::Installed => "data",
+            Source::NativeServers => "data",
         });
         let logs = folder.join("logs");
         std::fs::create_dir_all(&data)?;
@@ -152,8 +156,8 @@ impl Servers {
                     variables: Vec::new(),
                 }
             }
-            Source::Installed => {
-                let installed = Installed::find()
+            Source::NativeServers => {
+                let installed = NativeServers::find()
                     .map_err(|missing| anyhow::anyhow!("still missing: {}", missing.join(" ")))?;
                 let ports = BrokerPorts {
                     amqp,

@@ -8,8 +8,8 @@ use tokio::process::Command;
 
 use crate::{
     database::Logins,
-    kept::{Program, Stop},
     paths,
+    supervisor::{Program, Stop},
 };
 
 /// Variables that configure a service. Those of whoever started us are not meant for ours, but for
@@ -108,7 +108,7 @@ pub async fn build(programs: &[&str], release: bool) -> anyhow::Result<PathBuf> 
 
 /// What both services have to know.
 #[derive(Debug, Clone)]
-pub struct Wiring {
+pub struct ServiceConfig {
     /// Where the programs are.
     pub programs: PathBuf,
     /// Where their logs go.
@@ -125,7 +125,7 @@ pub struct Wiring {
     pub graphiql: Option<PathBuf>,
 }
 
-impl Wiring {
+impl ServiceConfig {
     /// A gateway on a port, with its metrics on another.
     #[must_use]
     pub fn gateway(&self, name: &str, port: u16, metrics_port: u16) -> Program {

@@ -16,11 +16,10 @@ use testcontainers_modules::{
 use uuid::Uuid;
 
 use crate::{
-    docker,
-    kept::Keeper,
-    paths,
+    docker, paths,
     servers::Servers,
     state::{OWNER, State},
+    supervisor::Supervisor,
     up::told_to_stop,
 };
 
@@ -31,7 +30,7 @@ pub struct TestServers {
     /// How to reach them.
     pub servers: Servers,
     /// Whatever else is to end with them.
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<Supervisor>,
     folder: PathBuf,
     containers: Option<(ContainerAsync<Postgres>, ContainerAsync<RabbitMq>)>,
 }
@@ -43,7 +42,7 @@ impl TestServers {
     /// # Errors
     /// None can be started, `run` has failed, or a signal came.
     pub async fn during<T>(run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let keeper = Arc::new(Keeper::default());
+        let keeper = Arc::new(Supervisor::default());
         let mut stopped = pin!(told_to_stop()?);
         let result = tokio::select! {
             started = Self::start(keeper.clone()) => started,
@@ -64,7 +63,7 @@ impl TestServers {
         result
     }
 
-    async fn start(keeper: Arc<Keeper>) -> anyhow::Result<Self> {
+    async fn start(keeper: Arc<Supervisor>) -> anyhow::Result<Self> {
         let folder = paths::repository()
             .join("target/test-servers")
             .join(Uuid::new_v4().simple().to_string());
@@ -84,7 +83,7 @@ impl TestServers {
     async fn contained(
         folder: PathBuf,
         state: &State,
-        keeper: Arc<Keeper>,
+        keeper: Arc<Supervisor>,
     ) -> anyhow::Result<Self> {
         let (database_password, broker_password) =
             (&state.database_password, &state.broker_password);

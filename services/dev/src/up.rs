@@ -15,14 +15,13 @@ use tokio::{
 };
 
 use crate::{
-    broker, database, graphiql,
-    kept::{Keeper, Kept},
-    leftovers,
+    broker, database, graphiql, orphans,
     paths::{self, free_port},
     servers::{Servers, ready},
-    services::{self, Wiring},
+    services::{self, ServiceConfig},
     stack_env,
     state::State,
+    supervisor::{Supervised, Supervisor},
 };
 
 const A_DAY: Duration = Duration::from_hours(24);
@@ -102,22 +101,22 @@ struct Stack {
     folder: PathBuf,
     args: UpArgs,
     state: State,
-    keeper: Keeper,
+    keeper: Supervisor,
     servers: Option<Servers>,
-    gateways: Vec<(u16, Kept)>,
+    gateways: Vec<(u16, Supervised)>,
     metrics_ports: Vec<u16>,
-    workers: Vec<(u16, Kept)>,
+    workers: Vec<(u16, Supervised)>,
 }
 
 impl Stack {
     fn new(folder: PathBuf, args: UpArgs) -> anyhow::Result<Self> {
         let _ = fs::remove_file(stack_env::path(&folder));
-        leftovers::stop(&folder);
+        orphans::stop(&folder);
         Ok(Self {
             state: State::open(&folder)?,
             folder,
             args,
-            keeper: Keeper::default(),
+            keeper: Supervisor::default(),
             servers: None,
             gateways: Vec::new(),
             metrics_ports: Vec::new(),
@@ -163,7 +162,7 @@ impl Stack {
         fs::create_dir_all(&logs)?;
         broker::prepare(&servers.amqp_url).await?;
         let password = &self.state.database_password;
-        let wiring = Wiring {
+        let wiring = ServiceConfig {
             programs,
             logs,
             logins: database::prepare(&servers.database_url, password).await?,
@@ -211,7 +210,7 @@ impl Stack {
         Ok(())
     }
 
-    fn kept(&self) -> impl Iterator<Item = &Kept> {
+    fn kept(&self) -> impl Iterator<Item = &Supervised> {
         let servers = self.servers.iter().flat_map(|servers| &servers.kept);
         let services = self.workers.iter().chain(&self.gateways);
         servers.chain(services.map(|(_, kept)| kept))
@@ -233,19 +232,19 @@ impl Stack {
     fn write_env(&self) -> anyhow::Result<()> {
         let servers = self.servers.as_ref().context("no servers")?;
         let pid = |pid: Option<u32>| pid.map(|pid| pid.to_string()).unwrap_or_default();
-        let pids = |kept: &[(u16, Kept)]| {
+        let pids = |kept: &[(u16, Supervised)]| {
             let all: Vec<_> = kept
                 .iter()
                 .map(|(_, kept)| pid(*kept.pid.borrow()))
                 .collect();
             all.join(",")
         };
-        let urls = |kept: &[(u16, Kept)]| {
+        let urls = |kept: &[(u16, Supervised)]| {
             let all: Vec<_> = kept.iter().map(|(port, _)| url(*port)).collect();
             all.join(",")
         };
         let first =
-            |kept: &[(u16, Kept)]| pid(kept.first().and_then(|(_, kept)| *kept.pid.borrow()));
+            |kept: &[(u16, Supervised)]| pid(kept.first().and_then(|(_, kept)| *kept.pid.borrow()));
         let path = |path: &Path| path.display().to_string();
         stack_env::write(
             &self.folder,
@@ -297,7 +296,7 @@ impl Stack {
 
     fn remember(&self) -> anyhow::Result<()> {
         let pids = self.kept().filter_map(|kept| *kept.pid.borrow());
-        leftovers::remember(&self.folder, pids)
+        orphans::remember(&self.folder, pids)
     }
 
     #[expect(clippy::print_stdout, reason = "this is what the command is for")]
@@ -331,7 +330,7 @@ impl Stack {
 
     async fn stop(self) {
         self.keeper.stop().await;
-        leftovers::forget(&self.folder);
+        orphans::forget(&self.folder);
     }
 }
 

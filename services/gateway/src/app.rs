@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use metrics::gauge;
-use runtime::{metrics::Look, traces::Traces};
+use runtime::{metrics::GaugeRefresh, traces::Traces};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Auth,
     commands::client::Commands,
     graphql::{
-        document::{DocumentArgs, Documents},
+        document::{DocumentArgs, DocumentCache},
         schema::Schemas,
     },
     limits::Limits,
@@ -34,7 +34,7 @@ pub struct App {
     /// How large a request may be.
     pub document: DocumentArgs,
     /// What was parsed before.
-    pub documents: Arc<Documents>,
+    pub documents: Arc<DocumentCache>,
     /// Where spans go.
     pub traces: Traces,
     /// Told to stop: not ready any more, and still answering.
@@ -43,7 +43,7 @@ pub struct App {
 
 /// Looks at what is not counted as it happens.
 #[must_use]
-pub fn look(app: Arc<App>) -> Look {
+pub fn refresh_gauges(app: Arc<App>) -> GaugeRefresh {
     Arc::new(move || {
         let app = app.clone();
         async move {

@@ -35,7 +35,7 @@ const LONGEST_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AuthError {
     /// Headers that are missing, there twice or malformed; the text says which.
     BadRequest(&'static str),
     /// No token, or one that proves nothing.
@@ -82,11 +82,11 @@ impl Auth {
     ///
     /// # Errors
     /// The first thing that is wrong: the token, then the Space, then the two together.
-    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         let bearer = self.bearer(token(headers)?).await?;
         let space = space(headers)?;
         if !bearer.spaces.iter().any(|listed| listed == space.as_str()) {
-            return Err(Refusal::OtherSpace);
+            return Err(AuthError::OtherSpace);
         }
         Ok(Caller {
             space,
@@ -96,9 +96,9 @@ impl Auth {
         })
     }
 
-    async fn bearer(&self, token: &str) -> Result<Arc<Bearer>, Refusal> {
+    async fn bearer(&self, token: &str) -> Result<Arc<Bearer>, AuthError> {
         if token.len() > LONGEST_TOKEN_BYTES {
-            return Err(Refusal::Unauthenticated("The token is too long."));
+            return Err(AuthError::Unauthenticated("The token is too long."));
         }
         let (name, keys) = (Verified::name(token), self.keys.version());
         // Keys that got too old are good for nothing, a token of theirs neither.
@@ -112,14 +112,14 @@ impl Auth {
         Ok(bearer)
     }
 
-    async fn verify(&self, token: &str) -> Result<Bearer, Refusal> {
-        const BAD: Refusal = Refusal::Unauthenticated("The token is not valid.");
+    async fn verify(&self, token: &str) -> Result<Bearer, AuthError> {
+        const BAD: AuthError = AuthError::Unauthenticated("The token is not valid.");
         let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
         let key = self
             .keys
             .find(header.kid.as_deref())
             .await
-            .map_err(|keys::NoKeys| Refusal::NoKeys)?
+            .map_err(|keys::NoKeys| AuthError::NoKeys)?
             .filter(|key| key.algorithm == header.alg)
             .ok_or(BAD)?;
         let claims: Map<String, Value> =
@@ -127,7 +127,7 @@ impl Auth {
                 .map(|token| token.claims)
                 .map_err(|error| match error.kind() {
                     jsonwebtoken::errors::ErrorKind::ExpiredSignature => {
-                        Refusal::Unauthenticated("The token has expired.")
+                        AuthError::Unauthenticated("The token has expired.")
                     }
                     _ => BAD,
                 })?;
@@ -156,9 +156,9 @@ impl Auth {
     }
 }
 
-fn token(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let twice = "Authorization must be sent once.";
-    let value = once(headers, &AUTHORIZATION, twice)?.ok_or(Refusal::Unauthenticated(
+    let value = once(headers, &AUTHORIZATION, twice)?.ok_or(AuthError::Unauthenticated(
         "A token is required: Authorization: Bearer <JWT>.",
     ))?;
     std::str::from_utf8(value)
@@ -166,36 +166,36 @@ fn token(headers: &HeaderMap) -> Result<&str, Refusal> {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .ok_or(Refusal::Unauthenticated(
+        .ok_or(AuthError::Unauthenticated(
             "Authorization must be: Bearer <JWT>.",
         ))
 }
 
-fn space(headers: &HeaderMap) -> Result<CatalogGuid, Refusal> {
-    let twice = Refusal::BadRequest("SPACE_GUID must be sent once.");
+fn space(headers: &HeaderMap) -> Result<CatalogGuid, AuthError> {
+    let twice = AuthError::BadRequest("SPACE_GUID must be sent once.");
     let mut values = SPACE_HEADERS
         .iter()
         .flat_map(|name| headers.get_all(*name))
         .map(axum::http::HeaderValue::as_bytes);
     let value = values
         .next()
-        .ok_or(Refusal::BadRequest("The header SPACE_GUID is required."))?;
+        .ok_or(AuthError::BadRequest("The header SPACE_GUID is required."))?;
     if values.next().is_some() {
         return Err(twice);
     }
     std::str::from_utf8(value)
         .ok()
         .and_then(|guid| CatalogGuid::new(guid).ok())
-        .ok_or(Refusal::BadRequest(
+        .ok_or(AuthError::BadRequest(
             "SPACE_GUID must hold a Space's guid: 1 to 255 bytes, no control characters.",
         ))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, AuthError> {
     let name = HeaderName::from_static(IDEMPOTENCY_KEY);
     let value = once(headers, &name, "Idempotency-Key must be sent once.")?;
     if value.is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY_BYTES) {
-        return Err(Refusal::BadRequest(
+        return Err(AuthError::BadRequest(
             "Idempotency-Key must be 1 to 255 bytes long.",
         ));
     }
@@ -206,16 +206,16 @@ fn once<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
     twice: &'static str,
-) -> Result<Option<&'a [u8]>, Refusal> {
+) -> Result<Option<&'a [u8]>, AuthError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(axum::http::HeaderValue::as_bytes);
     match values.next() {
-        Some(_) => Err(Refusal::BadRequest(twice)),
+        Some(_) => Err(AuthError::BadRequest(twice)),
         None => Ok(value),
     }
 }
 
-fn subject(claims: &Map<String, Value>) -> Result<String, Refusal> {
+fn subject(claims: &Map<String, Value>) -> Result<String, AuthError> {
     claims
         .get("sub")
         .and_then(Value::as_str)
@@ -225,7 +225,7 @@ fn subject(claims: &Map<String, Value>) -> Result<String, Refusal> {
                 && !subject.chars().any(char::is_control)
         })
         .map(ToOwned::to_owned)
-        .ok_or(Refusal::Unauthenticated("The token names no subject."))
+        .ok_or(AuthError::Unauthenticated("The token names no subject."))
 }
 
 /// The claim may be a list, or a string where there is but one Space.

@@ -41,7 +41,7 @@ const BINDINGS: [&str; 2] = [topology::SAVED, topology::DELETED];
 #[derive(Debug, Clone)]
 pub enum Change {
     /// An event.
-    Happened(Arc<Event>),
+    HistoryEntry(Arc<Event>),
     /// There may have been events that nobody here was told.
     Missed,
 }
@@ -80,7 +80,7 @@ impl Changes {
         };
         futures_util::stream::unfold(changes, next).filter(move |change| {
             let is_ours = match change {
-                Change::Happened(event) => event.record().catalog_guid == space.as_str(),
+                Change::HistoryEntry(event) => event.record().catalog_guid == space.as_str(),
                 Change::Missed => true,
             };
             std::future::ready(is_ours)
@@ -155,7 +155,7 @@ fn tell(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
         .unwrap_or_default();
     match Event::decode(kind, &delivery.data) {
         Ok(Some(event)) => {
-            let _ = changes.send(Change::Happened(Arc::new(event)));
+            let _ = changes.send(Change::HistoryEntry(Arc::new(event)));
         }
         // Of another version: not for us.
         Ok(None) => {}

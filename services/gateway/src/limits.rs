@@ -113,7 +113,7 @@ const PART: usize = 4;
 
 /// What a document asks for, and is charged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Charge {
+pub enum Cost {
     /// So many saves.
     Saves(u32),
     /// So many reads.
@@ -258,10 +258,10 @@ impl Limits {
     ///
     /// # Errors
     /// It is too much. Nothing of it was counted.
-    pub fn charge(&self, caller: &Caller, charge: Charge) -> Result<(), RateLimited> {
+    pub fn charge(&self, caller: &Caller, charge: Cost) -> Result<(), RateLimited> {
         match charge {
-            Charge::Saves(count) => self.count(&self.saves, caller, count),
-            Charge::Reads(count) => self.count(&self.reads, caller, count),
+            Cost::Saves(count) => self.count(&self.saves, caller, count),
+            Cost::Reads(count) => self.count(&self.reads, caller, count),
         }
     }
 

@@ -6,9 +6,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Says when something may be logged again.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom(Option<Instant>);
+pub(crate) struct LogThrottle(Option<Instant>);
 
-impl Seldom {
+impl LogThrottle {
     /// True at first, and then once in ten seconds at most.
     pub fn is_due(&mut self) -> bool {
         let is_due = self.0.is_none_or(|last| last.elapsed() >= PAUSE);

@@ -11,7 +11,7 @@ use gateway::{
     config::{Command, Config, ServeArgs, Settings},
     events::Changes,
     graphql::{
-        document::Documents,
+        document::DocumentCache,
         schema::{self, Schemas},
     },
     http::{
@@ -120,12 +120,12 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         records,
         limits: Limits::new(&args.limits),
         document: args.document,
-        documents: Arc::new(Documents::default()),
+        documents: Arc::new(DocumentCache::default()),
         traces: traces.clone(),
         stop: stopping.told,
     });
     if let Some(listener) = metrics_listener {
-        let metrics = runtime::metrics::router(metrics_handle, app::look(app.clone()));
+        let metrics = runtime::metrics::router(metrics_handle, app::refresh_gauges(app.clone()));
         tokio::spawn(async move { axum::serve(listener, metrics).await });
     }
     tracing::info!(listen = %listener.local_addr()?, "serving");
@@ -152,7 +152,7 @@ async fn drained(close: &CancellationToken) {
 
 /// The two steps of leaving without a client's noticing.
 struct Stopping {
-    /// Not ready any more: load balancers look for another gateway.
+    /// Not ready any more: load balancers refresh_gauges for another gateway.
     told: CancellationToken,
     /// No new connections; those that are open end with the request in hand.
     close: CancellationToken,

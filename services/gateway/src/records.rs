@@ -1,8 +1,8 @@
 //! The one place with SQL: reads records and decisions, with a role that can only select.
 
-mod decision;
 mod find;
 mod history;
+mod ledger;
 mod page;
 mod statement;
 
@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{CatalogGuid, CommandId, Record, RecordKey, ledger::Decision};
-use runtime::traces::{Place, SpanKind};
+use proto::{CatalogGuid, CommandId, Record, RecordKey, ledger::LedgerEntry};
+use runtime::traces::{SpanKind, TraceContext};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions, types::Uuid};
 use tokio::{
     runtime::Handle,
@@ -21,16 +21,16 @@ use tokio::{
 };
 
 use self::{
-    decision::DecisionOf,
     find::Find,
     history::History,
+    ledger::DecisionOf,
     page::Page,
     statement::{Ping, Statement},
 };
 use crate::{limits::Denied, metrics};
 
 pub use self::{
-    history::Happened,
+    history::HistoryEntry,
     page::{AnswerSpace, Filter, PAGE, PAGE_MOST, Position, position},
 };
 
@@ -94,7 +94,11 @@ impl Records {
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
-    pub async fn find(&self, key: &RecordKey, trace: &Place) -> Result<Option<Record>, Unreadable> {
+    pub async fn find(
+        &self,
+        key: &RecordKey,
+        trace: &TraceContext,
+    ) -> Result<Option<Record>, Unreadable> {
         self.traced(&Find(key), trace).await
     }
 
@@ -106,8 +110,8 @@ impl Records {
         &self,
         space: &CatalogGuid,
         id: &CommandId,
-        trace: &Place,
-    ) -> Result<Option<Decision>, Unreadable> {
+        trace: &TraceContext,
+    ) -> Result<Option<LedgerEntry>, Unreadable> {
         self.traced(&DecisionOf(space, id), trace).await
     }
 
@@ -123,7 +127,7 @@ impl Records {
         after: Option<&Position>,
         count: u32,
         answer: AnswerSpace<'_>,
-        trace: &Place,
+        trace: &TraceContext,
     ) -> Result<Result<Vec<Record>, Denied>, Unreadable> {
         let page = Page {
             space,
@@ -145,8 +149,8 @@ impl Records {
         id: Uuid,
         before: Option<i64>,
         count: u32,
-        trace: &Place,
-    ) -> Result<Vec<Happened>, Unreadable> {
+        trace: &TraceContext,
+    ) -> Result<Vec<HistoryEntry>, Unreadable> {
         let history = History {
             space,
             id,
@@ -159,7 +163,7 @@ impl Records {
     async fn traced<S: Statement>(
         &self,
         statement: &S,
-        trace: &Place,
+        trace: &TraceContext,
     ) -> Result<S::Answer, Unreadable> {
         let _span = trace.span(S::NAME, SpanKind::Client);
         self.0.read(statement).await

@@ -38,7 +38,7 @@ use self::{
     places::{Place, Places},
     stream::Stream,
 };
-use crate::{log_throttle::Seldom, metrics};
+use crate::{log_throttle::LogThrottle, metrics};
 
 /// All headers of a request. More is answered with 431. Tokens have 8 KiB at most.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -70,7 +70,7 @@ pub async fn serve(
     let router = router.with_state(());
     let tasks = TaskTracker::new();
     let waiting = Arc::new(Semaphore::new(WAITING));
-    let mut failures = Seldom::default();
+    let mut failures = LogThrottle::default();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, peer)) => {

@@ -19,7 +19,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Looks at what has to be asked for, and sets its gauges.
-pub type Look = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+pub type GaugeRefresh = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Starts collecting. Before it, nothing that is counted is kept. Every metric gets the service as
 /// a label.
@@ -51,13 +51,15 @@ pub fn install(service: &'static str, version: &'static str) -> anyhow::Result<P
 }
 
 /// The endpoint. `look` comes before each answer.
-pub fn router(handle: PrometheusHandle, look: Look) -> Router {
+pub fn router(handle: PrometheusHandle, look: GaugeRefresh) -> Router {
     Router::new()
         .route("/metrics", get(render))
         .with_state((handle, look))
 }
 
-async fn render(State((handle, look)): State<(PrometheusHandle, Look)>) -> impl IntoResponse {
+async fn render(
+    State((handle, look)): State<(PrometheusHandle, GaugeRefresh)>,
+) -> impl IntoResponse {
     look().await;
     ([("content-type", TEXT)], handle.render())
 }

@@ -182,12 +182,12 @@ impl Span {
 
 /// A place in a trace, for what happens below it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct TraceContext {
     traces: Traces,
     context: SpanContext,
 }
 
-impl Place {
+impl TraceContext {
     /// Below a span.
     #[must_use]
     pub fn below(traces: Traces, span: &Span) -> Self {

@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use futures_util::FutureExt as _;
 use metrics::gauge;
-use runtime::metrics::Look;
+use runtime::metrics::GaugeRefresh;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -111,7 +111,7 @@ async fn ready(State(needs): State<Arc<Needs>>) -> impl IntoResponse {
 
 /// Reads the gauges that are not set as they change.
 #[must_use]
-pub fn refresh_gauges(needs: Arc<Needs>) -> Look {
+pub fn refresh_gauges(needs: Arc<Needs>) -> GaugeRefresh {
     Arc::new(move || {
         let needs = needs.clone();
         async move {

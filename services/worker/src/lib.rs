@@ -13,6 +13,7 @@
 
 mod batch_trace;
 mod byte_budget;
+pub mod change;
 pub mod config;
 mod failpoint;
 pub mod health;

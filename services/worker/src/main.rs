@@ -24,10 +24,7 @@ use worker::{
     metrics::{self, Oldest},
     migrate,
     publish::{Publisher, events},
-    queue::{
-        consumer::{self, Context},
-        dead_letters,
-    },
+    queue::{consumer, context::Context, dead_letters},
     replay, retention,
     store::Store,
 };

@@ -3,6 +3,7 @@
 //! A conflict is an outcome, not an error. The only error is that the database could not decide for so
 //! long that the commands have to go back to the broker.
 
+mod progress;
 mod statements;
 
 use std::{
@@ -11,14 +12,16 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use proto::{Fault, Outcome, ledger::End};
+use proto::CommandError;
 use runtime::broker;
 use tokio_util::sync::CancellationToken;
 
+pub use self::progress::{OutcomeKind, Progress};
 use self::statements::Names;
 use crate::{
+    change::Change,
     failpoint, metrics,
-    store::{Change, StoreError, Writers},
+    store::{StoreError, Writers},
 };
 
 /// How long an outage of the database is waited for with commands in hand. After that they go back, so
@@ -26,86 +29,6 @@ use crate::{
 const OUTAGE_HOLD: Duration = Duration::from_mins(2);
 /// How long a worker that has to stop goes on trying to finish what it has in hand.
 const DRAIN: Duration = Duration::from_secs(15);
-
-/// How far a command came.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are decided")]
-pub enum Progress {
-    /// It is decided, now or before.
-    Decided {
-        /// The answer for its publisher.
-        outcome: Outcome,
-        /// What it is counted as.
-        kind: OutcomeKind,
-    },
-    /// The database refuses its content, or it makes the worker panic: it is parked.
-    Refused(Vec<Fault>),
-    /// Somebody else's open transaction has locked its record, or it stands behind such a command for the
-    /// same record or with the same id. Nothing is decided yet.
-    Locked,
-}
-
-/// What a command is counted as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutcomeKind {
-    /// Saved now.
-    Saved,
-    /// Deleted now, or there was nothing to delete.
-    Deleted,
-    /// Decided before, and answered the same.
-    Repeated,
-    /// Its id stands for another command, or the record is not as it expected.
-    Conflict,
-    /// No worker can apply it.
-    Refused,
-}
-
-impl OutcomeKind {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Saved,
-        Self::Deleted,
-        Self::Repeated,
-        Self::Conflict,
-        Self::Refused,
-    ];
-
-    /// Its name in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Saved => "saved",
-            Self::Deleted => "deleted",
-            Self::Repeated => "repeated",
-            Self::Conflict => "conflict",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-impl Progress {
-    /// What the ledger has for it, from now or from `before`.
-    fn decided(end: End, before: bool) -> Self {
-        let kind = match &end {
-            _ if before => OutcomeKind::Repeated,
-            End::Saved(_) => OutcomeKind::Saved,
-            End::Deleted(_) => OutcomeKind::Deleted,
-            End::Conflict(_) => OutcomeKind::Conflict,
-        };
-        Self::Decided {
-            outcome: end.into(),
-            kind,
-        }
-    }
-
-    /// Its id was used for another command.
-    fn conflict() -> Self {
-        Self::Decided {
-            outcome: Outcome::refused(Fault::conflict()),
-            kind: OutcomeKind::Conflict,
-        }
-    }
-}
 
 /// The database could not decide for too long.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +76,7 @@ pub async fn process(
 }
 
 fn internal() -> Progress {
-    Progress::Refused(vec![Fault::internal()])
+    Progress::Refused(vec![CommandError::internal()])
 }
 
 /// Decides the commands, and holds them while the database can't.

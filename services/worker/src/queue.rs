@@ -14,11 +14,14 @@ mod acks;
 mod batch;
 mod batcher;
 pub mod consumer;
+pub mod context;
 pub mod dead_letters;
 pub(crate) mod death;
 pub mod incoming;
 mod retries;
+mod session;
 mod set_aside;
+mod topology_watch;
 mod unreadable;
 
 use proto::command;

@@ -1,7 +1,8 @@
 //! The one place with SQL: decides a batch of commands in one statement and one commit.
 
 mod change;
-mod connections;
+mod connection;
+mod error;
 mod heartbeat;
 mod input;
 mod last_change;
@@ -11,6 +12,7 @@ mod outbox;
 mod prune;
 mod rehearsal;
 mod save;
+mod writers;
 
 use std::{
     sync::{
@@ -20,112 +22,31 @@ use std::{
     time::Duration,
 };
 
-use proto::{Command, CommandId, Fingerprint, Kind, RecordKey};
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{
-    sync::{Mutex, Notify},
-    time::timeout,
-};
+use proto::{CommandId, RecordKey};
+use sqlx::{PgConnection, postgres::PgConnectOptions};
+use tokio::sync::{Mutex, Notify};
 
 pub use self::{
-    connections::Writers,
+    error::StoreError,
     last_change::LastChange,
     outbox::{OutboxRow, PendingEvent},
+    writers::Writers,
 };
 
-use self::{connections::Writer, heartbeat::Identity};
+use self::{
+    connection::{DEADLINE, Idle, run_on},
+    heartbeat::Identity,
+    writers::Writer,
+};
+use crate::change::Change;
 
 /// No statement may take longer on the server; the client gives up a little later.
 const STATEMENT_TIMEOUT: &str = "8s";
 /// The commands of a batch wait for this long when one of their records is locked, before that one is set
 /// aside. A wait that was only a moment too short costs a retry and nothing else.
 const LOCK_TIMEOUT: &str = "300ms";
-const DEADLINE: Duration = Duration::from_secs(10);
 /// A commit that takes longer than this is as bad as none.
 const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(3);
-/// For a new connection, beside the statement's own deadline: on a busy machine a short one would
-/// give up each connection that was nearly there.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// A checked command and what the ledger keeps about it.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// The command's id, unique in its Space.
-    pub command_id: CommandId,
-    /// What to do.
-    pub command: Command,
-    /// Of `command`.
-    pub fingerprint: Fingerprint,
-    /// The author, as far as known.
-    pub updated_by: Option<String>,
-    /// The publishing service, by its own word.
-    pub source: Option<String>,
-    /// W3C trace context of the publisher.
-    pub traceparent: Option<String>,
-}
-
-impl Change {
-    /// About how many bytes its statement takes for it.
-    pub(crate) fn bytes(&self) -> usize {
-        match &self.command {
-            Command::Save(save) => save.oauth_connector_details.as_str().len(),
-            Command::Delete(_) => 0,
-        }
-    }
-
-    /// Whether it takes effect whatever the record is: nearly all do, and their statement is the
-    /// cheaper one.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.command.kind() == Kind::Save && self.command.expected_revision().is_none()
-    }
-}
-
-/// Why a statement had no effect, as far as is known.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database is away, busy, read-only, full or not migrated yet. Waiting may help.
-    #[error("the database could not take the statement")]
-    Transient(#[source] sqlx::Error),
-    /// Another worker decided one of the commands at the same moment. Running it again helps.
-    #[error("another worker decided a command at the same time")]
-    Race(#[source] sqlx::Error),
-    /// A command is neither stored nor decided before. No known cause; running it again decides.
-    #[error("a command was neither stored nor decided before")]
-    Undecided,
-    /// Somebody's open transaction has locked a record, or the table. The others can go on without it.
-    #[error("a record is locked by somebody else's transaction")]
-    Locked(#[source] sqlx::Error),
-    /// One of the commands can't be stored. Waiting will not help.
-    #[error("the database refused the content of a command")]
-    Content(#[source] sqlx::Error),
-    /// The statement was given up half way; it may or may not have taken effect, and the ledger
-    /// makes running it again safe.
-    #[error("the database did not answer in time")]
-    Deadline,
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .unwrap_or_default();
-        match code.as_ref() {
-            "23505" => Self::Race(error),
-            "55P03" => Self::Locked(error),
-            // Data exceptions, broken constraints, and rows over a limit are about the content.
-            // Everything else - a missing table or privilege, too - is about the database.
-            code if ["22", "23", "54"]
-                .iter()
-                .any(|class| code.starts_with(class)) =>
-            {
-                Self::Content(error)
-            }
-            _ => Self::Transient(error),
-        }
-    }
-}
 
 /// The worker's database: a few connections, each for one purpose, and no pool.
 ///
@@ -148,10 +69,6 @@ pub struct Store {
 }
 
 type Slot = Mutex<Idle>;
-
-/// A connection while nobody uses it. Whoever does takes it out and puts it back when all went
-/// well; so one that failed, or was given up half way, is closed by being dropped.
-type Idle = Option<PgConnection>;
 
 impl Store {
     /// Nothing is opened before it is needed.
@@ -303,28 +220,4 @@ impl Store {
     ) -> Result<T, StoreError> {
         run_on(&mut *slot.lock().await, &self.options, deadline, statement).await
     }
-}
-
-async fn run_on<T>(
-    idle: &mut Idle,
-    options: &PgConnectOptions,
-    deadline: Duration,
-    statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
-) -> Result<T, StoreError> {
-    let mut connection = match idle.take() {
-        Some(connection) => connection,
-        None => timeout(CONNECT_DEADLINE, PgConnection::connect_with(options))
-            .await
-            .map_err(|_| StoreError::Deadline)??,
-    };
-    let result = timeout(deadline, statement(&mut connection))
-        .await
-        .map_err(|_| StoreError::Deadline)?
-        .map_err(StoreError::from);
-    if let Ok(_) | Err(StoreError::Race(_) | StoreError::Content(_) | StoreError::Locked(_)) =
-        &result
-    {
-        *idle = Some(connection);
-    }
-    result
 }

@@ -5,7 +5,7 @@
 
 use async_graphql::Variables;
 use clap::Parser;
-use gateway::{graphql::document::{analyse, DocumentArgs}, limits::Charge};
+use gateway::{graphql::document::{analyse, DocumentArgs}, limits::Cost};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Parser)]
@@ -27,7 +27,7 @@ fuzz_target!(|input: &str| {
     if let Ok(Some(analysis)) = analyse(query, name, &variables, &args) {
         assert!(analysis.complexity <= args.max_complexity);
         assert!(analysis.answer_bytes <= args.max_answer_bytes);
-        if let Charge::Saves(saves) = analysis.charge {
+        if let Cost::Saves(saves) = analysis.charge {
             assert!(saves <= args.max_saves);
         }
     }

@@ -5,7 +5,7 @@
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use libfuzzer_sys::fuzz_target;
-use proto::{amqp::{envelope::MAX_TRACESTATE_BYTES, parked}, CommandId, Envelope, Fault};
+use proto::{amqp::{envelope::MAX_TRACESTATE_BYTES, parked}, CommandId, Envelope, CommandError};
 use runtime::broker::header::check_content_header;
 
 /// The longest value of an envelope.
@@ -34,7 +34,7 @@ fuzz_target!(|payload: &[u8]| {
     let envelope = Envelope::read(&header.properties);
     check_bounds(&envelope);
     let accepted = envelope.check().is_ok();
-    let copy = Envelope::read(&parked::properties(&envelope, &Fault::internal(), 0));
+    let copy = Envelope::read(&parked::properties(&envelope, &CommandError::internal(), 0));
     // A copy can be sent again: what was a command is one still, and the id is the same.
     assert_eq!(copy.command_id, envelope.command_id);
     assert!(!accepted || copy.check().is_ok());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use dev::kept::Kept;
+use dev::supervisor::Supervised;
 use tokio::time::timeout;
 
 const STARTED: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ impl Cpu {
 
 impl Processes {
     /// Adds a process, with all of its children. A container's are not to be seen from here.
-    pub async fn add(&mut self, kept: &Kept) {
+    pub async fn add(&mut self, kept: &Supervised) {
         let mut pid = kept.pid.clone();
         let started = timeout(STARTED, pid.wait_for(Option::is_some)).await;
         if let Ok(Ok(started)) = started

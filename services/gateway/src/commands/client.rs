@@ -7,23 +7,23 @@ use std::sync::Arc;
 
 use lapin::uri::AMQPUri;
 use proto::{Command, Envelope};
-use runtime::traces::{self, Place as TracePlace, SpanKind};
+use runtime::traces::{self, SpanKind, TraceContext};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::{self, Job, Link},
+    connection::{self, Link, OutgoingCommand},
     idempotency::CommandIds,
-    pending::Waiters,
+    pending::PendingReplies,
 };
-pub use crate::commands::pending::Sent;
+pub use crate::commands::pending::SendResult;
 use crate::metrics;
 
 /// Sends commands. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Commands {
     link: watch::Receiver<Option<Link>>,
-    waiters: Waiters,
+    pending: PendingReplies,
     user: Arc<str>,
     ids: CommandIds,
 }
@@ -40,13 +40,13 @@ impl Commands {
         Self,
         JoinHandle<Result<(), proto::amqp::topology::TopologyError>>,
     ) {
-        let waiters = Waiters::default();
+        let pending = PendingReplies::default();
         let user = Arc::from(uri.authority.userinfo.username.as_str());
         let (sender, link) = watch::channel(None);
-        let supervisor = tokio::spawn(connection::supervise(uri, waiters.clone(), sender, stop));
+        let supervisor = tokio::spawn(connection::supervise(uri, pending.clone(), sender, stop));
         let commands = Self {
             link,
-            waiters,
+            pending,
             user,
             ids,
         };
@@ -68,7 +68,7 @@ impl Commands {
     /// How many wait for an answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiters.count()
+        self.pending.count()
     }
 
     /// Publishes a command and waits for its answer, until the deadline or until it is clear that
@@ -78,15 +78,15 @@ impl Commands {
         envelope: Envelope,
         command: &Command,
         deadline: Instant,
-        trace: &TracePlace,
-    ) -> Sent {
+        trace: &TraceContext,
+    ) -> SendResult {
         let (Ok(body), Some(link)) = (command.encode(), self.link.borrow().clone()) else {
-            return Sent::NotSent;
+            return SendResult::NotSent;
         };
         let Some(command_id) = envelope.command_id.clone() else {
-            return Sent::NotSent;
+            return SendResult::NotSent;
         };
-        let mut place = self.waiters.place(command_id);
+        let mut place = self.pending.place(command_id);
         let started = Instant::now();
         let sending = trace.span("send ipack.commands", SpanKind::Producer);
         let waiting = trace.span("wait for the reply", SpanKind::Internal);
@@ -99,19 +99,19 @@ impl Commands {
             tracestate: traces::tracestate(sending.context()),
             ..envelope
         };
-        let job = Job {
+        let job = OutgoingCommand {
             kind: command.kind(),
             body,
             properties: envelope.properties(),
-            teller: place.teller.clone(),
+            slot: place.slot.clone(),
             sending,
         };
         if !link.send(job) {
-            return Sent::NotSent;
+            return SendResult::NotSent;
         }
         let sent = place.answer(deadline).await;
         drop(waiting);
-        if matches!(sent, Sent::Answered(_)) {
+        if matches!(sent, SendResult::Answered(_)) {
             metrics::replied(started.elapsed());
         }
         sent

@@ -26,7 +26,7 @@ use proto::{
         envelope::REPLY_QUEUES,
         topology::{self, TopologyError},
     },
-    reply::{self, Packed},
+    reply::{self, BatchedReply},
 };
 use runtime::broker::{self, BrokerError, within_deadline};
 use runtime::{
@@ -42,9 +42,9 @@ use uuid::Uuid;
 
 use super::{
     frame::content_header_bytes,
-    pending::{Progress, Teller, Waiters},
+    pending::{PendingReplies, ReplySlot, SendEvent},
 };
-use crate::{log_throttle::Seldom, metrics};
+use crate::{log_throttle::LogThrottle, metrics};
 
 /// What is passed on is never more than the contract allows.
 const _: () =
@@ -63,12 +63,12 @@ const LARGEST_REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// A command on its way out.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct OutgoingCommand {
     pub kind: Kind,
     pub body: Vec<u8>,
     pub properties: BasicProperties,
-    /// Told what happens to the command.
-    pub teller: Teller,
+    /// Slot what happens to the command.
+    pub slot: ReplySlot,
     /// Ends with the broker's word.
     pub sending: Span,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Job {
 /// The way to the current session, while there is one.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<OutgoingCommand>,
     blocked: watch::Receiver<bool>,
     reply_to: Arc<str>,
 }
@@ -89,7 +89,7 @@ impl Link {
 
     /// Hands over a command. False: nothing of it has left for the broker, and nothing will.
     #[must_use]
-    pub fn send(&self, job: Job) -> bool {
+    pub fn send(&self, job: OutgoingCommand) -> bool {
         self.is_open() && self.jobs.try_send(job).is_ok()
     }
 
@@ -118,14 +118,14 @@ enum SessionError {
 /// An exchange or a queue exists with other arguments, which no retry will change.
 pub(crate) async fn supervise(
     uri: AMQPUri,
-    waiters: Waiters,
+    pending: PendingReplies,
     link: watch::Sender<Option<Link>>,
     stop: CancellationToken,
 ) -> Result<(), TopologyError> {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
         let started = Instant::now();
-        match session(&uri, &waiters, &link, &stop).await {
+        match session(&uri, &pending, &link, &stop).await {
             Ok(()) => break,
             Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
             Err(error) => tracing::warn!(%error, "no connection to the broker; trying again"),
@@ -141,7 +141,7 @@ pub(crate) async fn supervise(
 
 async fn session(
     uri: &AMQPUri,
-    waiters: &Waiters,
+    pending: &PendingReplies,
     link: &watch::Sender<Option<Link>>,
     stop: &CancellationToken,
 ) -> Result<(), SessionError> {
@@ -162,9 +162,9 @@ async fn session(
         channel,
         replies,
         waiting,
-        waiters,
+        pending,
         blocked,
-        warned: Seldom::default(),
+        warned: LogThrottle::default(),
     };
     let result = session.run(&connection, stop).await;
     link.send_replace(None);
@@ -230,10 +230,10 @@ struct Session<'a> {
     channel: Channel,
     frame_max: usize,
     replies: Consumer,
-    waiting: mpsc::Receiver<Job>,
-    waiters: &'a Waiters,
+    waiting: mpsc::Receiver<OutgoingCommand>,
+    pending: &'a PendingReplies,
     blocked: watch::Sender<bool>,
-    warned: Seldom,
+    warned: LogThrottle,
 }
 
 impl Session<'_> {
@@ -295,9 +295,9 @@ impl Session<'_> {
     fn abandon(&mut self) {
         self.waiting.close();
         while let Ok(job) = self.waiting.try_recv() {
-            job.teller.tell(Progress::NotSent);
+            job.slot.tell(SendEvent::NotSent);
         }
-        self.waiters.abandon();
+        self.pending.abandon();
     }
 
     fn answer(&mut self, delivery: &Delivery) {
@@ -306,12 +306,12 @@ impl Session<'_> {
         }
         let kind = delivery.properties.kind().as_ref();
         let replies = if kind.is_some_and(|kind| kind.as_str() == reply::PACKED_TYPE) {
-            serde_json::from_slice::<Vec<Packed>>(&delivery.data)
+            serde_json::from_slice::<Vec<BatchedReply>>(&delivery.data)
         } else {
             let id = delivery.properties.correlation_id().as_ref();
             serde_json::from_slice::<Reply>(&delivery.data).map(|reply| {
                 let correlation_id = id.map(ToString::to_string);
-                vec![Packed {
+                vec![BatchedReply {
                     correlation_id,
                     reply,
                 }]
@@ -323,7 +323,7 @@ impl Session<'_> {
         for packed in replies {
             let id = packed.correlation_id.and_then(|id| id.parse().ok());
             if let Some(id) = id
-                && self.waiters.answer(id, packed.reply).is_err()
+                && self.pending.answer(id, packed.reply).is_err()
             {
                 self.ignore("another command");
             }
@@ -359,14 +359,14 @@ enum End {
 
 /// Publishes one command and follows it to its confirm. Nobody cancels this: what is half
 /// published and forgotten would be neither saved nor known.
-async fn publish(channel: Channel, frame_max: usize, mut job: Job) -> End {
-    if job.teller.is_alone() {
+async fn publish(channel: Channel, frame_max: usize, mut job: OutgoingCommand) -> End {
+    if job.slot.is_alone() {
         return End::Known;
     }
     if content_header_bytes(&job.properties).is_none_or(|bytes| bytes > frame_max) {
         tracing::error!("a command's properties do not fit into a frame; it was not sent");
         job.sending.fail("too large");
-        job.teller.tell(Progress::TooLarge);
+        job.slot.tell(SendEvent::TooLarge);
         return End::Known;
     }
     let started = Instant::now();
@@ -385,20 +385,20 @@ async fn publish(channel: Channel, frame_max: usize, mut job: Job) -> End {
         Ok::<_, lapin::Error>(match written.await?.await? {
             Confirmation::Ack(None) => None,
             // `mandatory` and no queue to go to: confirmed and returned.
-            Confirmation::Ack(Some(_)) | Confirmation::NotRequested => Some(Progress::Unroutable),
-            Confirmation::Nack(_) => Some(Progress::QueueFull),
+            Confirmation::Ack(Some(_)) | Confirmation::NotRequested => Some(SendEvent::Unroutable),
+            Confirmation::Nack(_) => Some(SendEvent::QueueFull),
         })
     };
     let (progress, end) = match within_deadline(publish).await {
         Ok(progress) => (progress, End::Known),
         // Handed to the socket's buffer and then given up: some of it may have left.
-        Err(BrokerError::Amqp(_)) => (Some(Progress::Lost), End::Known),
-        Err(BrokerError::Deadline) => (Some(Progress::Lost), End::Silence),
+        Err(BrokerError::Amqp(_)) => (Some(SendEvent::Lost), End::Known),
+        Err(BrokerError::Deadline) => (Some(SendEvent::Lost), End::Silence),
     };
     let outcome = match &progress {
         None => "confirmed",
-        Some(Progress::QueueFull) => "queue full",
-        Some(Progress::Unroutable) => "unroutable",
+        Some(SendEvent::QueueFull) => "queue full",
+        Some(SendEvent::Unroutable) => "unroutable",
         Some(_) => "lost",
     };
     metrics::published(outcome, started.elapsed());
@@ -406,8 +406,8 @@ async fn publish(channel: Channel, frame_max: usize, mut job: Job) -> End {
         job.sending.fail(outcome);
     }
     match progress {
-        None => job.teller.confirm(),
-        Some(progress) => job.teller.tell(progress),
+        None => job.slot.confirm(),
+        Some(progress) => job.slot.tell(progress),
     }
     end
 }

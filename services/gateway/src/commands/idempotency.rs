@@ -10,7 +10,7 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
-use proto::{CatalogGuid, CommandId, Fault};
+use proto::{CatalogGuid, CommandError, CommandId};
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::{Builder, Uuid};
 
@@ -49,7 +49,7 @@ impl CommandIds {
     ///
     /// # Errors
     /// None that the form of a UUID allows; the signature is the check's.
-    pub fn random(&self, space: &CatalogGuid) -> Result<CommandId, Fault> {
+    pub fn random(&self, space: &CatalogGuid) -> Result<CommandId, CommandError> {
         self.with_head(space, Uuid::new_v4().as_bytes())
     }
 
@@ -62,7 +62,7 @@ impl CommandIds {
         space: &CatalogGuid,
         subject: &str,
         key: &[u8],
-    ) -> Result<CommandId, Fault> {
+    ) -> Result<CommandId, CommandError> {
         if let Some(ours) = self.given_before(space, key) {
             return Ok(ours);
         }
@@ -77,7 +77,7 @@ impl CommandIds {
         (ours.as_str() == text).then_some(ours)
     }
 
-    fn with_head(&self, space: &CatalogGuid, source: &[u8]) -> Result<CommandId, Fault> {
+    fn with_head(&self, space: &CatalogGuid, source: &[u8]) -> Result<CommandId, CommandError> {
         let mut bytes = [0; 16];
         bytes[..HEAD_BYTES].copy_from_slice(&source[..HEAD_BYTES]);
         // The version and variant bits are set before the tail is computed, so that an id that comes
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_given_names_the_same_command() -> Result<(), Fault> {
+    fn an_id_that_was_given_names_the_same_command() -> Result<(), CommandError> {
         let ids = ids();
         let [a, b] = [CatalogGuid::new("a")?, CatalogGuid::new("b")?];
         let random = ids.random(&a)?;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_belongs_to_its_space_and_subject() -> Result<(), Fault> {
+    fn a_key_belongs_to_its_space_and_subject() -> Result<(), CommandError> {
         let ids = ids();
         let [a, b] = [CatalogGuid::new("a")?, CatalogGuid::new("b")?];
         let id = ids.of_key(&a, "anna", b"key")?;
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_can_not_be_computed_without_the_secret() -> Result<(), Fault> {
+    fn an_id_can_not_be_computed_without_the_secret() -> Result<(), CommandError> {
         let space = CatalogGuid::new("a")?;
         let ids = ids();
         let derived = CommandIds::derived(&SECRET.into());

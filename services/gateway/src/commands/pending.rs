@@ -16,7 +16,7 @@ use tokio::{
 
 /// Something that happened to a command, and that whoever waits for it has to know at once.
 #[derive(Debug)]
-pub(crate) enum Progress {
+pub(crate) enum SendEvent {
     NotSent,
     Unroutable,
     QueueFull,
@@ -27,23 +27,23 @@ pub(crate) enum Progress {
 
 /// Where a command's sender tells how it goes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Teller(Arc<Told>);
+pub(crate) struct ReplySlot(Arc<Slot>);
 
 #[derive(Debug)]
-struct Told {
+struct Slot {
     /// The first word is the last: whoever waits goes by it. Taken once it is said.
-    word: Mutex<Option<oneshot::Sender<Progress>>>,
+    word: Mutex<Option<oneshot::Sender<SendEvent>>>,
     /// Wakes nobody: it matters only to those who are not answered in the end.
     confirmed: AtomicBool,
 }
 
-impl Teller {
+impl ReplySlot {
     /// Whether nobody waits any more.
     pub fn is_alone(&self) -> bool {
         self.word().as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    pub fn tell(&self, progress: Progress) {
+    pub fn tell(&self, progress: SendEvent) {
         if let Some(word) = self.word().take() {
             let _ = word.send(progress);
         }
@@ -58,14 +58,14 @@ impl Teller {
         self.0.confirmed.load(Ordering::Acquire)
     }
 
-    fn word(&self) -> MutexGuard<'_, Option<oneshot::Sender<Progress>>> {
+    fn word(&self) -> MutexGuard<'_, Option<oneshot::Sender<SendEvent>>> {
         self.0.word.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How far a command came.
 #[derive(Debug)]
-pub enum Sent {
+pub enum SendResult {
     /// The worker's answer.
     Answered(Box<Reply>),
     /// Confirmed and not answered in time, or the way of the answer is gone: it will be decided.
@@ -82,25 +82,25 @@ pub enum Sent {
 
 /// Who waits for which answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waiters(Arc<Inner>);
+pub(crate) struct PendingReplies(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Waiter>>,
+    waiting: Mutex<HashMap<u64, Pending>>,
 }
 
 #[derive(Debug)]
-struct Waiter {
+struct Pending {
     command_id: CommandId,
-    teller: Teller,
+    slot: ReplySlot,
 }
 
 /// A reply to somebody who waits for another command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OtherCommand;
 
-impl Waiters {
+impl PendingReplies {
     /// Gives a reply to whoever waits for it, if anybody does.
     ///
     /// # Errors
@@ -115,34 +115,34 @@ impl Waiters {
         if reply.command_id.as_deref() != Some(waiter.command_id.as_str()) {
             return Err(OtherCommand);
         }
-        waiter.teller.tell(Progress::Answered(Box::new(reply)));
+        waiter.slot.tell(SendEvent::Answered(Box::new(reply)));
         Ok(())
     }
 
     /// The channel that the answers would have come by is gone.
     pub fn abandon(&self) {
         for waiter in self.lock().values() {
-            waiter.teller.tell(Progress::Lost);
+            waiter.slot.tell(SendEvent::Lost);
         }
     }
 
-    pub fn place(&self, command_id: CommandId) -> Place {
+    pub fn place(&self, command_id: CommandId) -> PendingReply {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, word) = oneshot::channel();
-        let teller = Teller(Arc::new(Told {
+        let slot = ReplySlot(Arc::new(Slot {
             word: Mutex::new(Some(sender)),
             confirmed: AtomicBool::new(false),
         }));
-        let waiter = Waiter {
+        let waiter = Pending {
             command_id,
-            teller: teller.clone(),
+            slot: slot.clone(),
         };
         self.lock().insert(id, waiter);
-        Place {
+        PendingReply {
             id,
-            teller,
+            slot,
             word,
-            waiters: self.clone(),
+            pending: self.clone(),
         }
     }
 
@@ -151,7 +151,7 @@ impl Waiters {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Pending>> {
         self.0
             .waiting
             .lock()
@@ -162,32 +162,32 @@ impl Waiters {
 /// A place in the waiting list. It is given up when dropped: after an answer, a deadline and a
 /// client that hung up alike.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct PendingReply {
     pub id: u64,
-    pub teller: Teller,
-    word: oneshot::Receiver<Progress>,
-    waiters: Waiters,
+    pub slot: ReplySlot,
+    word: oneshot::Receiver<SendEvent>,
+    pending: PendingReplies,
 }
 
-impl Drop for Place {
+impl Drop for PendingReply {
     fn drop(&mut self) {
-        self.waiters.lock().remove(&self.id);
+        self.pending.lock().remove(&self.id);
     }
 }
 
-impl Place {
+impl PendingReply {
     /// Waits for the answer, until the deadline or until it is clear that none will come.
-    pub async fn answer(&mut self, deadline: Instant) -> Sent {
+    pub async fn answer(&mut self, deadline: Instant) -> SendResult {
         match timeout_at(deadline, &mut self.word).await {
-            Ok(Ok(Progress::Answered(reply))) => Sent::Answered(reply),
-            Ok(Ok(Progress::NotSent | Progress::Unroutable)) => Sent::NotSent,
-            Ok(Ok(Progress::QueueFull)) => Sent::QueueFull,
-            Ok(Ok(Progress::TooLarge)) => Sent::TooLarge,
+            Ok(Ok(SendEvent::Answered(reply))) => SendResult::Answered(reply),
+            Ok(Ok(SendEvent::NotSent | SendEvent::Unroutable)) => SendResult::NotSent,
+            Ok(Ok(SendEvent::QueueFull)) => SendResult::QueueFull,
+            Ok(Ok(SendEvent::TooLarge)) => SendResult::TooLarge,
             // The answer was lost with the connection, or does not come in time.
-            Ok(Ok(Progress::Lost) | Err(_)) | Err(_) if self.teller.is_confirmed() => {
-                Sent::Confirmed
+            Ok(Ok(SendEvent::Lost) | Err(_)) | Err(_) if self.slot.is_confirmed() => {
+                SendResult::Confirmed
             }
-            Ok(Ok(Progress::Lost) | Err(_)) | Err(_) => Sent::Unconfirmed,
+            Ok(Ok(SendEvent::Lost) | Err(_)) | Err(_) => SendResult::Unconfirmed,
         }
     }
 }
@@ -207,19 +207,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_is_accepted_only_for_the_command_that_it_names() -> anyhow::Result<()> {
-        let waiters = Waiters::default();
+        let pending = PendingReplies::default();
         let command_id = CommandId::new("mine").map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
-        let mut place = waiters.place(command_id);
+        let mut place = pending.place(command_id);
 
         for foreign in [Some("another"), None] {
-            assert_eq!(waiters.answer(place.id, reply(foreign)), Err(OtherCommand));
+            assert_eq!(pending.answer(place.id, reply(foreign)), Err(OtherCommand));
         }
-        assert_eq!(waiters.answer(place.id + 1, reply(Some("mine"))), Ok(()));
+        assert_eq!(pending.answer(place.id + 1, reply(Some("mine"))), Ok(()));
         assert!(place.word.try_recv().is_err(), "nobody was told anything");
-        assert_eq!(waiters.answer(place.id, reply(Some("mine"))), Ok(()));
+        assert_eq!(pending.answer(place.id, reply(Some("mine"))), Ok(()));
 
         let sent = place.answer(Instant::now()).await;
-        assert!(matches!(sent, Sent::Answered(_)), "{sent:?}");
+        assert!(matches!(sent, SendResult::Answered(_)), "{sent:?}");
         Ok(())
     }
 }

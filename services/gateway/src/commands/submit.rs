@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use proto::{Command, CommandId, Envelope, Fault, Outcome, Record, ledger::Decision};
-use runtime::traces::Place;
+use proto::{Command, CommandError, CommandId, Envelope, Outcome, Record, ledger::LedgerEntry};
+use runtime::traces::TraceContext;
 use tokio::time::{Instant, sleep_until};
 
-use super::client::{Commands, Sent};
-use crate::{graphql::errors::Failure, records::Records};
+use super::client::{Commands, SendResult};
+use crate::{graphql::errors::ApiError, records::Records};
 
 /// How long an answer is waited for. With the last look into the ledger, which takes a second at
 /// most, a request is answered well within ten.
@@ -19,15 +19,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// there was one. Takes at most the answer's and the read's deadline.
 ///
 /// # Errors
-/// The [`Failure`] says what the command leaves behind.
-pub async fn decide(
+/// The [`ApiError`] says what the command leaves behind.
+pub async fn submit(
     commands: &Commands,
     records: &Records,
     command_id: CommandId,
     subject: &str,
     command: &Command,
-    trace: &Place,
-) -> Result<Option<Record>, Failure> {
+    trace: &TraceContext,
+) -> Result<Option<Record>, ApiError> {
     let envelope = Envelope {
         subject: Some(subject.to_owned()),
         app_id: Some("connector-details-gateway".to_owned()),
@@ -35,28 +35,28 @@ pub async fn decide(
     };
     let deadline = Instant::now() + ANSWER_DEADLINE;
     let confirmed = match commands.send(envelope, command, deadline, trace).await {
-        Sent::Answered(reply) => return record(reply.outcome),
-        Sent::NotSent => return Err(Failure::Unavailable),
-        Sent::QueueFull => return Err(Failure::QueueFull),
-        Sent::TooLarge => return Err(Failure::Internal),
-        Sent::Confirmed => true,
-        Sent::Unconfirmed => false,
+        SendResult::Answered(reply) => return record(reply.outcome),
+        SendResult::NotSent => return Err(ApiError::Unavailable),
+        SendResult::QueueFull => return Err(ApiError::QueueFull),
+        SendResult::TooLarge => return Err(ApiError::Internal),
+        SendResult::Confirmed => true,
+        SendResult::Unconfirmed => false,
     };
     match decision(records, &command_id, command, deadline, trace).await {
         Some(decision) if decision.fingerprint == command.fingerprint() => {
             record(decision.end.into())
         }
-        Some(_) => Err(Failure::Refused(vec![Fault::conflict()])),
-        None if confirmed => Err(Failure::Pending(command_id)),
-        None => Err(Failure::Unknown(command_id)),
+        Some(_) => Err(ApiError::Refused(vec![CommandError::conflict()])),
+        None if confirmed => Err(ApiError::Pending(command_id)),
+        None => Err(ApiError::Unknown(command_id)),
     }
 }
 
-fn record(outcome: Outcome) -> Result<Option<Record>, Failure> {
+fn record(outcome: Outcome) -> Result<Option<Record>, ApiError> {
     match outcome {
         Outcome::Saved { record } => Ok(Some(record)),
         Outcome::Deleted { record } => Ok(record),
-        Outcome::Refused { errors } => Err(Failure::Refused(errors)),
+        Outcome::Refused { errors } => Err(ApiError::Refused(errors)),
     }
 }
 
@@ -67,8 +67,8 @@ async fn decision(
     command_id: &CommandId,
     command: &Command,
     deadline: Instant,
-    trace: &Place,
-) -> Option<Decision> {
+    trace: &TraceContext,
+) -> Option<LedgerEntry> {
     let space = &command.key().catalog_guid;
     loop {
         let last = Instant::now() >= deadline;

@@ -1,10 +1,10 @@
 //! What became of a command that was not answered.
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
-use proto::{CommandId, Fault, Outcome};
-use runtime::traces::Place;
+use proto::{CommandError, CommandId, Outcome};
+use runtime::traces::TraceContext;
 
-use super::{errors::Failure, types::ConnectorDetails};
+use super::{errors::ApiError, types::ConnectorDetails};
 use crate::{auth::caller::Caller, records::Records};
 
 /// What became of a command.
@@ -40,11 +40,11 @@ pub struct CommandState {
 
 /// Commands.
 #[derive(Debug, Default)]
-pub struct States;
+pub struct CommandStatusQuery;
 
 /// Commands.
 #[Object]
-impl States {
+impl CommandStatusQuery {
     /// What became of a command of the header's Space: what to ask after SAVE_PENDING or
     /// SAVE_UNKNOWN, with the commandId of that error.
     async fn save_command(
@@ -62,10 +62,10 @@ impl States {
     }
 }
 
-async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, Failure> {
+async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, ApiError> {
     let caller: &Caller = context.data_unchecked();
     let command_id = CommandId::new(id.as_str()).map_err(|fault| {
-        Failure::Invalid(vec![Fault {
+        ApiError::Invalid(vec![CommandError {
             field: Some("id".to_owned()),
             message: fault.message.replace(CommandId::FIELD, "id"),
             ..fault
@@ -75,9 +75,9 @@ async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, Failure> {
     let decision = records.decision(
         &caller.space,
         &command_id,
-        context.data_unchecked::<Place>(),
+        context.data_unchecked::<TraceContext>(),
     );
-    let decision = decision.await.map_err(|_| Failure::Unreadable)?;
+    let decision = decision.await.map_err(|_| ApiError::Unreadable)?;
     let mut state = CommandState {
         id,
         status: CommandStatus::Undecided,

@@ -29,15 +29,15 @@ pub use self::limits::DocumentArgs;
 pub(crate) use self::values::has_too_many_values;
 use self::{executed::Executed, inputs::check_inputs};
 use super::error_text;
-use crate::limits::Charge;
+use crate::limits::Cost;
 
-/// Documents that were parsed before, and whether the schema found them valid. A page sends the same
+/// DocumentCache that were parsed before, and whether the schema found them valid. A page sends the same
 /// few again and again, and parsing one costs more than anything else that is done with it.
 #[derive(Debug, Default)]
-pub struct Documents(Mutex<HashMap<String, Known>>);
+pub struct DocumentCache(Mutex<HashMap<String, CachedDocument>>);
 
 #[derive(Debug, Clone)]
-struct Known {
+struct CachedDocument {
     document: ExecutableDocument,
     is_valid: bool,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Parsed {
     pub is_valid: bool,
 }
 
-impl Documents {
+impl DocumentCache {
     const MOST: usize = 256;
     const LONGEST_BYTES: usize = 4096;
 
@@ -65,7 +65,7 @@ impl Documents {
         if !may_be_kept {
             return parse(query, args).map(new);
         }
-        if let Some(Known { document, is_valid }) = self.lock().get(query) {
+        if let Some(CachedDocument { document, is_valid }) = self.lock().get(query) {
             return Ok(Parsed {
                 document: document.clone(),
                 is_valid: *is_valid,
@@ -77,7 +77,7 @@ impl Documents {
             // Whoever sends so many different ones makes them up, and gains nothing.
             kept.clear();
         }
-        let known = Known {
+        let known = CachedDocument {
             document: document.clone(),
             is_valid: false,
         };
@@ -92,7 +92,7 @@ impl Documents {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, CachedDocument>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +111,7 @@ pub struct Analysis {
     /// What the operation is.
     pub operation: OperationType,
     /// What its sender is charged: each save and each read that will be executed.
-    pub charge: Charge,
+    pub charge: Cost,
     /// The fields that its answer may have, those of a page `first` times.
     pub complexity: usize,
     /// The bytes of records that its answer may have, without those of pages.
@@ -155,7 +155,7 @@ pub(crate) fn analyse_parsed(
     };
     let fields = executed.root_fields();
     let charge = charge(operation.ty, &fields);
-    if let Charge::Saves(saves) = charge
+    if let Cost::Saves(saves) = charge
         && saves > args.max_saves
     {
         return Err(error_text::too_many("saves", args.max_saves as usize));
@@ -195,13 +195,13 @@ fn operation<'a>(
 }
 
 /// What an operation with these top-level fields costs its bearer.
-fn charge(operation: OperationType, fields: &[&Positioned<Field>]) -> Charge {
+fn charge(operation: OperationType, fields: &[&Positioned<Field>]) -> Cost {
     let ours = |field: &&&Positioned<Field>| !field.node.name.node.starts_with("__");
     let count = u32::try_from(fields.iter().filter(ours).count()).unwrap_or(u32::MAX);
     match operation {
-        OperationType::Mutation if count > 0 => Charge::Saves(count),
+        OperationType::Mutation if count > 0 => Cost::Saves(count),
         // One that asks for nothing of ours was read and checked all the same.
-        _ => Charge::Reads(count.max(1)),
+        _ => Cost::Reads(count.max(1)),
     }
 }
 

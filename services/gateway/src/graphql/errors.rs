@@ -4,20 +4,20 @@
 //! without a code, and `?` on a database error would show the database's own words.
 
 use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
-use proto::{CommandId, Fault};
+use proto::{CommandError, CommandId};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{error_code::Code, limits::Full};
 
 /// The whole public list. Each variant's doc says what it leaves behind.
 #[derive(Debug)]
-pub enum Failure {
+pub enum ApiError {
     /// Values that break their rules, all of them. Nothing was sent or saved.
-    Invalid(Vec<Fault>),
+    Invalid(Vec<CommandError>),
     /// A valid request about another Space than the header's. Nothing was looked at.
     OtherSpace,
     /// The worker refused the command. Nothing was saved, and nothing will be.
-    Refused(Vec<Fault>),
+    Refused(Vec<CommandError>),
     /// The queue is full. The command was not accepted and will not appear later.
     QueueFull,
     /// No byte left for the broker, or the broker refused it. Nothing was saved, and nothing
@@ -38,7 +38,7 @@ pub enum Failure {
     Internal,
 }
 
-impl Failure {
+impl ApiError {
     /// Adds the errors to the response, all of them. The field itself is null then, and the
     /// other fields of the document keep their answers.
     pub fn report(self, context: &Context<'_>) {
@@ -53,11 +53,11 @@ impl Failure {
             Self::Invalid(faults) | Self::Refused(faults) => {
                 faults.into_iter().map(fault).collect()
             }
-            Self::OtherSpace => vec![fault(Fault {
+            Self::OtherSpace => vec![fault(CommandError {
                 message: "catalogGuid is not the Space of the SPACE_GUID header; \
                           nothing was read or saved."
                     .to_owned(),
-                ..Fault::forbidden()
+                ..CommandError::forbidden()
             })],
             Self::QueueFull => vec![simple(
                 Code::QueueFull.as_str(),
@@ -104,7 +104,7 @@ impl Failure {
     }
 }
 
-fn fault(fault: Fault) -> Error {
+fn fault(fault: CommandError) -> Error {
     let mut error = simple(fault.code.as_str(), &fault.message, false);
     if let Some(extensions) = &mut error.extensions {
         if let Some(field) = fault.field {

@@ -2,16 +2,16 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::PageInfo};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use proto::{ConnectionId, EnvId, Fault, IntegrationPackInstanceId, ProcessId};
-use runtime::traces::Place;
+use proto::{CommandError, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId};
+use runtime::traces::TraceContext;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{errors::Failure, types::ConnectorDetails};
+use super::{errors::ApiError, types::ConnectorDetails};
 use crate::{
     auth::caller::Caller,
     limits::Denied,
-    records::{AnswerSpace, Filter, Happened, PAGE, PAGE_MOST, Position, Records, position},
+    records::{AnswerSpace, Filter, HistoryEntry, PAGE, PAGE_MOST, Position, Records, position},
 };
 
 /// Which records are meant: those that agree in all that is given.
@@ -32,9 +32,9 @@ pub struct FilterInput {
 
 impl FilterInput {
     /// The ids keep the rules of ids, or there is nothing that could be found.
-    fn checked(self) -> Result<Filter, Failure> {
+    fn checked(self) -> Result<Filter, ApiError> {
         let mut faults = Vec::new();
-        let mut keep = |checked: Option<Result<String, Fault>>| {
+        let mut keep = |checked: Option<Result<String, CommandError>>| {
             checked?.map_err(|fault| faults.push(fault)).ok()
         };
         let ids = [
@@ -53,7 +53,7 @@ impl FilterInput {
             ),
         ];
         if !faults.is_empty() {
-            return Err(Failure::Invalid(faults));
+            return Err(ApiError::Invalid(faults));
         }
         Ok(Filter {
             ids,
@@ -129,11 +129,11 @@ pub struct ConnectorDetailsHistoryEdge {
 
 /// Pages.
 #[derive(Debug, Default)]
-pub struct Lists;
+pub struct ListQuery;
 
 /// Pages.
 #[Object]
-impl Lists {
+impl ListQuery {
     /// The records of the header's Space, page by page. What is saved or deleted meanwhile moves no
     /// other record to another page.
     async fn connector_details(
@@ -163,7 +163,7 @@ impl Lists {
     }
 }
 
-fn or_report<T>(context: &Context<'_>, result: Result<T, Failure>) -> Option<T> {
+fn or_report<T>(context: &Context<'_>, result: Result<T, ApiError>) -> Option<T> {
     result.map_err(|failure| failure.report(context)).ok()
 }
 
@@ -172,7 +172,7 @@ async fn page(
     filter: FilterInput,
     first: Option<i32>,
     after: Option<String>,
-) -> Result<ConnectorDetailsConnection, Failure> {
+) -> Result<ConnectorDetailsConnection, ApiError> {
     let count = count(first)?;
     let after = after.as_deref().map(decoded).transpose()?;
     // What can't be in a position can't have come from a page.
@@ -185,7 +185,7 @@ async fn page(
     let filter = filter.checked()?;
     let caller: &Caller = context.data_unchecked();
     let records: &Records = context.data_unchecked();
-    let trace = context.data_unchecked::<Place>();
+    let trace = context.data_unchecked::<TraceContext>();
     let space = AnswerSpace {
         budget: context.data_unchecked(),
         copies: copies(context),
@@ -199,7 +199,7 @@ async fn page(
         space,
         trace,
     );
-    let found = found.await.map_err(|_| Failure::Unreadable)?;
+    let found = found.await.map_err(|_| ApiError::Unreadable)?;
     let mut found = found.map_err(denied)?;
     let more = found.len() > count as usize;
     found.truncate(count as usize);
@@ -222,13 +222,13 @@ fn copies(context: &Context<'_>) -> usize {
     details.selection_fields().len()
 }
 
-fn denied(denied: Denied) -> Failure {
+fn denied(denied: Denied) -> ApiError {
     match denied {
-        Denied::TooLarge => Failure::Invalid(vec![Fault::value(
+        Denied::TooLarge => ApiError::Invalid(vec![CommandError::value(
             "first",
             "must be lower: this page has more bytes than are answered at once",
         )]),
-        Denied::Full(full) => Failure::Crowded(full),
+        Denied::Full(full) => ApiError::Crowded(full),
     }
 }
 
@@ -237,20 +237,20 @@ async fn history(
     id: &ID,
     first: Option<i32>,
     after: Option<String>,
-) -> Result<ConnectorDetailsHistoryConnection, Failure> {
+) -> Result<ConnectorDetailsHistoryConnection, ApiError> {
     let count = count(first)?;
     let before: Option<i64> = after.as_deref().map(decoded).transpose()?;
     let Ok(id) = Uuid::parse_str(id) else {
-        return Err(Failure::Invalid(vec![Fault::value(
+        return Err(ApiError::Invalid(vec![CommandError::value(
             "id",
             "must be a record's id",
         )]));
     };
     let caller: &Caller = context.data_unchecked();
     let records: &Records = context.data_unchecked();
-    let trace = context.data_unchecked::<Place>();
+    let trace = context.data_unchecked::<TraceContext>();
     let found = records.history(&caller.space, id, before, count + 1, trace);
-    let mut found = found.await.map_err(|_| Failure::Unreadable)?;
+    let mut found = found.await.map_err(|_| ApiError::Unreadable)?;
     let more = found.len() > count as usize;
     found.truncate(count as usize);
     let edges: Vec<_> = found
@@ -265,8 +265,8 @@ async fn history(
     Ok(ConnectorDetailsHistoryConnection { edges, page_info })
 }
 
-impl From<Happened> for ConnectorDetailsChange {
-    fn from(happened: Happened) -> Self {
+impl From<HistoryEntry> for ConnectorDetailsChange {
+    fn from(happened: HistoryEntry) -> Self {
         Self {
             revision: happened.revision,
             kind: if happened.deleted {
@@ -282,11 +282,11 @@ impl From<Happened> for ConnectorDetailsChange {
     }
 }
 
-fn count(first: Option<i32>) -> Result<u32, Failure> {
+fn count(first: Option<i32>) -> Result<u32, ApiError> {
     match first.map(u32::try_from) {
         None => Ok(PAGE),
         Some(Ok(count @ 1..=PAGE_MOST)) => Ok(count),
-        Some(_) => Err(Failure::Invalid(vec![Fault::value(
+        Some(_) => Err(ApiError::Invalid(vec![CommandError::value(
             "first",
             "must be from 1 to 100",
         )])),
@@ -298,7 +298,7 @@ fn encoded(position: &impl serde::Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default())
 }
 
-fn decoded<T: serde::de::DeserializeOwned>(cursor: &str) -> Result<T, Failure> {
+fn decoded<T: serde::de::DeserializeOwned>(cursor: &str) -> Result<T, ApiError> {
     let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
     decoded
         .and_then(|position| serde_json::from_slice(&position).ok())
@@ -310,8 +310,8 @@ pub(crate) fn is_cursor(text: &str) -> bool {
     decoded::<Position>(text).is_ok() || decoded::<i64>(text).is_ok()
 }
 
-fn not_a_cursor() -> Failure {
-    Failure::Invalid(vec![Fault::value(
+fn not_a_cursor() -> ApiError {
+    ApiError::Invalid(vec![CommandError::value(
         "after",
         "must be a cursor of an earlier page",
     )])

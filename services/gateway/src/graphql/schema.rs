@@ -2,15 +2,15 @@
 
 use async_graphql::{Context, MergedObject, Object, Schema, SchemaBuilder, ValidationMode};
 use proto::{
-    CatalogGuid, Command, CommandId, DeleteConnectorDetails, Fault, Record, SaveConnectorDetails,
-    SaveInput,
+    CatalogGuid, Command, CommandError, CommandId, DeleteConnectorDetails, Record,
+    SaveConnectorDetails, SaveInput,
 };
-use runtime::traces::Place;
+use runtime::traces::TraceContext;
 
 use super::{
-    command_status::States,
-    errors::Failure,
-    lists::Lists,
+    command_status::CommandStatusQuery,
+    errors::ApiError,
+    lists::ListQuery,
     subscription::Subscriptions,
     types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
 };
@@ -73,15 +73,15 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
 
 /// Reads, straight from the database.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(Single, States, Lists);
+pub struct Query(RecordQuery, CommandStatusQuery, ListQuery);
 
-/// Single records.
+/// RecordQuery records.
 #[derive(Debug, Default)]
-pub struct Single;
+pub struct RecordQuery;
 
-/// Single records.
+/// RecordQuery records.
 #[Object]
-impl Single {
+impl RecordQuery {
     /// The connector details as the last save left them, or null where none were saved.
     #[graphql(name = "IPackInstanceOAuthConnectorDetails")]
     async fn connector_details(
@@ -122,7 +122,7 @@ impl Mutation {
     ) -> Option<ConnectorDetails> {
         let saved = async {
             let command = save(input, expected_revision)?;
-            decide(context, command).await
+            submit(context, command).await
         };
         answered(context, saved.await)
     }
@@ -143,7 +143,7 @@ impl Mutation {
         let deleted = async {
             let command = DeleteConnectorDetails::new(input.key(), expected_revision)
                 .map_err(|faults| invalid(faults, "Nothing was deleted."))?;
-            decide(context, Command::Delete(command)).await
+            submit(context, Command::Delete(command)).await
         };
         answered(context, deleted.await)
     }
@@ -151,7 +151,7 @@ impl Mutation {
 
 fn answered(
     context: &Context<'_>,
-    decided: Result<Option<Record>, Failure>,
+    decided: Result<Option<Record>, ApiError>,
 ) -> Option<ConnectorDetails> {
     match decided {
         Ok(record) => record.map(ConnectorDetails::from),
@@ -162,16 +162,16 @@ fn answered(
     }
 }
 
-async fn find(context: &Context<'_>, input: FindDetailsInput) -> Result<Option<Record>, Failure> {
+async fn find(context: &Context<'_>, input: FindDetailsInput) -> Result<Option<Record>, ApiError> {
     let caller: &Caller = context.data_unchecked();
-    let key = input.key().map_err(Failure::Invalid)?;
+    let key = input.key().map_err(ApiError::Invalid)?;
     own_space(caller, &key.catalog_guid)?;
     let records: &Records = context.data_unchecked();
-    let found = records.find(&key, context.data_unchecked::<Place>());
-    found.await.map_err(|_| Failure::Unreadable)
+    let found = records.find(&key, context.data_unchecked::<TraceContext>());
+    found.await.map_err(|_| ApiError::Unreadable)
 }
 
-fn save(input: SaveDetailsInput, expected_revision: Option<i64>) -> Result<Command, Failure> {
+fn save(input: SaveDetailsInput, expected_revision: Option<i64>) -> Result<Command, ApiError> {
     SaveConnectorDetails::new(SaveInput {
         integration_pack_instance_id: input.integration_pack_instance_id,
         is_token_generated: input.is_token_generated,
@@ -188,38 +188,38 @@ fn save(input: SaveDetailsInput, expected_revision: Option<i64>) -> Result<Comma
     .map_err(|faults| invalid(faults, "Nothing was saved."))
 }
 
-async fn decide(context: &Context<'_>, command: Command) -> Result<Option<Record>, Failure> {
+async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record>, ApiError> {
     let caller: &Caller = context.data_unchecked();
     own_space(caller, &command.key().catalog_guid)?;
     let commands = context.data_unchecked::<Commands>();
-    submit::decide(
+    submit::submit(
         commands,
         context.data_unchecked::<Records>(),
-        name(commands, caller).map_err(|_| Failure::Internal)?,
+        name(commands, caller).map_err(|_| ApiError::Internal)?,
         &caller.subject,
         &command,
-        context.data_unchecked::<Place>(),
+        context.data_unchecked::<TraceContext>(),
     )
     .await
 }
 
-fn invalid(faults: Vec<Fault>, consequence: &str) -> Failure {
-    let told = |fault: Fault| Fault {
+fn invalid(faults: Vec<CommandError>, consequence: &str) -> ApiError {
+    let told = |fault: CommandError| CommandError {
         message: format!("{} {consequence}", fault.message),
         ..fault
     };
-    Failure::Invalid(faults.into_iter().map(told).collect())
+    ApiError::Invalid(faults.into_iter().map(told).collect())
 }
 
-fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), Failure> {
+fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), ApiError> {
     if *space == caller.space {
         Ok(())
     } else {
-        Err(Failure::OtherSpace)
+        Err(ApiError::OtherSpace)
     }
 }
 
-fn name(commands: &Commands, caller: &Caller) -> Result<CommandId, Fault> {
+fn name(commands: &Commands, caller: &Caller) -> Result<CommandId, CommandError> {
     let ids = commands.ids();
     match &caller.idempotency_key {
         Some(key) => ids.of_key(&caller.space, &caller.subject, key),

@@ -55,7 +55,7 @@ impl Subscriptions {
 impl From<Change> for ConnectorDetailsEvent {
     fn from(change: Change) -> Self {
         let (kind, record) = match &change {
-            Change::Happened(event) => {
+            Change::HistoryEntry(event) => {
                 let kind = match **event {
                     Event::Saved(_) => ConnectorDetailsEventKind::Saved,
                     Event::Deleted(_) => ConnectorDetailsEventKind::Deleted,

@@ -1,7 +1,7 @@
 //! The types of the published API.
 
 use async_graphql::{InputObject, SimpleObject};
-use proto::{Fault, Record, RecordKey};
+use proto::{CommandError, Record, RecordKey};
 use time::OffsetDateTime;
 
 /// What is saved for the connector of a process in an Integration Pack instance.
@@ -102,7 +102,7 @@ impl From<Record> for ConnectorDetails {
 
 impl FindDetailsInput {
     /// Checks the five ids.
-    pub(super) fn key(self) -> Result<RecordKey, Vec<Fault>> {
+    pub(super) fn key(self) -> Result<RecordKey, Vec<CommandError>> {
         RecordKey::new(
             self.catalog_guid,
             self.integration_pack_instance_id,

@@ -9,14 +9,14 @@ use axum::{
 };
 use runtime::{
     logs::milliseconds,
-    traces::{self, KeyValue, Place, Span, SpanKind, Traces},
+    traces::{self, KeyValue, Span, SpanKind, TraceContext, Traces},
 };
 
 use super::request_id::{self, RequestId};
-use crate::{error_code::Code, limits::Charge, metrics};
+use crate::{error_code::Code, limits::Cost, metrics};
 
 /// A request from its first byte to its answer.
-pub(super) struct Observed {
+pub(super) struct RequestLog {
     /// What the client and the log call it.
     pub id: RequestId,
     /// In errors and in the log, too.
@@ -26,7 +26,7 @@ pub(super) struct Observed {
     started: Instant,
 }
 
-impl Observed {
+impl RequestLog {
     /// Begins its span, in the trace that the client names, if any.
     pub fn begin(traces: &Traces, method: &Method, headers: &HeaderMap) -> Self {
         let header = |name| headers.get(name)?.to_str().ok();
@@ -44,8 +44,8 @@ impl Observed {
     }
 
     /// Where in its trace the rest happens.
-    pub fn place(&self, traces: &Traces) -> Place {
-        Place::below(traces.clone(), &self.span)
+    pub fn place(&self, traces: &Traces) -> TraceContext {
+        TraceContext::below(traces.clone(), &self.span)
     }
 
     /// Names the request in an error.
@@ -60,10 +60,10 @@ impl Observed {
     }
 
     /// What it asks for is known now.
-    pub fn asks_for(&mut self, charge: Charge) {
+    pub fn asks_for(&mut self, charge: Cost) {
         self.kind = match charge {
-            Charge::Saves(_) => "save",
-            Charge::Reads(_) => "read",
+            Cost::Saves(_) => "save",
+            Cost::Reads(_) => "read",
         };
     }
 

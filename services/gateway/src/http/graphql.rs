@@ -18,13 +18,13 @@ use axum::{
 use futures_util::FutureExt as _;
 
 use super::{
-    access_log::Observed,
+    access_log::RequestLog,
     media::JSON,
     negotiation::negotiate,
     prepare::{Failed, Prepared, Serves, prepare},
     receive::{Received, receive},
-    rejection::Refused,
-    response::{answer, in_our_words},
+    rejection::Rejection,
+    response::{answer, redact_errors},
 };
 use crate::{app::App, error_code::Code, graphql::errors::code, limits::Share};
 
@@ -39,14 +39,14 @@ async fn graphql(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let mut observed = Observed::begin(&app.traces, &method, &headers);
+    let mut log = RequestLog::begin(&app.traces, &method, &headers);
     let negotiated = negotiate(&headers);
     let media = *negotiated.as_ref().unwrap_or(&JSON);
     let served = match negotiated {
         Ok(_) => {
-            let served = serve(&app, &method, &uri, &headers, body, &mut observed);
+            let served = serve(&app, &method, &uri, &headers, body, &mut log);
             let served = AssertUnwindSafe(served).catch_unwind().await;
-            served.unwrap_or_else(|_| Err(Refused::failed()))
+            served.unwrap_or_else(|_| Err(Rejection::failed()))
         }
         Err(refused) => Err(refused),
     };
@@ -54,11 +54,11 @@ async fn graphql(
         Ok(Answered { answered, share }) => {
             let errors = answered.errors.iter();
             let codes: Vec<String> = errors.filter_map(code).map(ToOwned::to_owned).collect();
-            let response = answer(answered, share, media, &observed);
+            let response = answer(answered, share, media, &log);
             let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
-            observed.end_with(response, &codes)
+            log.end_with(response, &codes)
         }
-        Err(refused) => refused.answer(media, observed).await,
+        Err(refused) => refused.answer(media, log).await,
     }
 }
 
@@ -77,12 +77,12 @@ async fn serve(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-    observed: &mut Observed,
-) -> Result<Answered, Refused> {
+    log: &mut RequestLog,
+) -> Result<Answered, Rejection> {
     let serves = match *method {
         Method::POST => Serves::Post,
         Method::GET => Serves::Get,
-        _ => return Err(Refused::method("GET, POST")),
+        _ => return Err(Rejection::method("GET, POST")),
     };
     let received = receive(app, method, uri, headers, body).await?;
     let Received {
@@ -91,9 +91,9 @@ async fn serve(
         room: _room,
     } = received;
     let _place = app.limits.enter(&caller)?;
-    match prepare(app, caller, params, serves, observed) {
+    match prepare(app, caller, params, serves, log) {
         Ok(prepared) => Ok(execute(app, prepared).await),
-        Err(Failed::Refused(refused)) => Err(refused),
+        Err(Failed::Rejection(refused)) => Err(refused),
         Err(Failed::Invalid(error)) => Ok(Answered {
             answered: GraphqlResponse::from_errors(vec![error]),
             share: None,
@@ -115,7 +115,7 @@ async fn execute(app: &App, prepared: Prepared) -> Answered {
     } else {
         &schemas.strict
     };
-    let answered = in_our_words(schema.execute(request).await);
+    let answered = redact_errors(schema.execute(request).await);
     let invalid = Code::GraphqlValidationFailed.as_str();
     if let Some(query) = unproven
         && !answered.errors.iter().any(|it| code(it) == Some(invalid))

@@ -7,7 +7,7 @@ use axum::http::{
 
 use super::{
     media::{GRAPHQL_JSON, JSON},
-    rejection::Refused,
+    rejection::Rejection,
 };
 
 /// Whether the body says that it is JSON. It is not only about parsing: a web page can make a
@@ -30,7 +30,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 
 /// The media type of the answer: the first that the client names and the gateway has, and
 /// `application/json` where the client has no wish.
-pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Refused> {
+pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Rejection> {
     let mut wishes = headers
         .get_all(ACCEPT)
         .iter()
@@ -48,7 +48,7 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Refused> {
         .peekable();
     if wishes.peek().is_none() {
         return if headers.contains_key(ACCEPT) && !accepts_anything(headers) {
-            Err(Refused::not_acceptable())
+            Err(Rejection::not_acceptable())
         } else {
             Ok(JSON)
         };
@@ -59,7 +59,7 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Refused> {
             JSON | "application/*" | "*/*" => Some(JSON),
             _ => None,
         })
-        .ok_or_else(Refused::not_acceptable)
+        .ok_or_else(Rejection::not_acceptable)
 }
 
 fn refuses(wish: &str) -> bool {

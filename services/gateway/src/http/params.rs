@@ -4,7 +4,7 @@ use async_graphql::Variables;
 use async_graphql_value::ConstValue;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::rejection::Refused;
+use super::rejection::Rejection;
 use crate::graphql::document::has_too_many_values;
 
 /// The parameters of a GraphQL request.
@@ -25,7 +25,7 @@ struct Sent {
 }
 
 impl Params {
-    pub fn of_body(body: &[u8]) -> Result<Self, Refused> {
+    pub fn of_body(body: &[u8]) -> Result<Self, Rejection> {
         if has_too_many_values(body) {
             return Err(too_many_values());
         }
@@ -33,22 +33,22 @@ impl Params {
         let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         match serde_json::from_slice(body) {
             Ok(sent) if is_object => Self::of(sent),
-            _ if serde_json::from_slice::<IgnoredAny>(body).is_err() => Err(Refused::bad_request(
-                "The body must be valid JSON. Nothing was saved.",
-            )),
-            _ if !is_object => Err(Refused::bad_request(
+            _ if serde_json::from_slice::<IgnoredAny>(body).is_err() => Err(
+                Rejection::bad_request("The body must be valid JSON. Nothing was saved."),
+            ),
+            _ if !is_object => Err(Rejection::bad_request(
                 "The body must be one JSON object; batches are not served. Nothing was saved.",
             )),
-            _ => Err(Refused::bad_request(
+            _ => Err(Rejection::bad_request(
                 "The parameters can't be read. Nothing was saved.",
             )),
         }
     }
 
-    pub fn of_query(query: &str) -> Result<Self, Refused> {
+    pub fn of_query(query: &str) -> Result<Self, Rejection> {
         let mut sent = Sent::default();
         for (name, value) in reqwest::Url::parse(&format!("http://q/?{query}"))
-            .map_err(|_| Refused::bad_request("The query string can't be read."))?
+            .map_err(|_| Rejection::bad_request("The query string can't be read."))?
             .query_pairs()
         {
             let json = || {
@@ -56,7 +56,7 @@ impl Params {
                     return Err(too_many_values());
                 }
                 serde_json::from_str(&value).map_err(|_| {
-                    Refused::bad_request("variables and extensions must be valid JSON.")
+                    Rejection::bad_request("variables and extensions must be valid JSON.")
                 })
             };
             match name.as_ref() {
@@ -72,14 +72,14 @@ impl Params {
         Self::of(sent)
     }
 
-    fn of(sent: Sent) -> Result<Self, Refused> {
+    fn of(sent: Sent) -> Result<Self, Rejection> {
         let Some(ConstValue::String(query)) = sent.query else {
-            return Err(Refused::bad_request(
+            return Err(Rejection::bad_request(
                 "query is required and must be a string. Nothing was saved.",
             ));
         };
         let (Some(ConstValue::Object(_) | ConstValue::Null) | None) = sent.variables else {
-            return Err(Refused::bad_request(
+            return Err(Rejection::bad_request(
                 "variables must be an object. Nothing was saved.",
             ));
         };
@@ -87,13 +87,13 @@ impl Params {
             Some(ConstValue::String(name)) => Some(name),
             None | Some(ConstValue::Null) => None,
             Some(_) => {
-                return Err(Refused::bad_request(
+                return Err(Rejection::bad_request(
                     "operationName must be a string. Nothing was saved.",
                 ));
             }
         };
         let (Some(ConstValue::Object(_) | ConstValue::Null) | None) = sent.extensions else {
-            return Err(Refused::bad_request(
+            return Err(Rejection::bad_request(
                 "extensions must be an object. Nothing was saved.",
             ));
         };
@@ -105,6 +105,6 @@ impl Params {
     }
 }
 
-fn too_many_values() -> Refused {
-    Refused::bad_request("The parameters have too many values. Nothing was saved.")
+fn too_many_values() -> Rejection {
+    Rejection::bad_request("The parameters have too many values. Nothing was saved.")
 }

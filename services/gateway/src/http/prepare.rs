@@ -3,7 +3,7 @@
 
 use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
 
-use super::{access_log::Observed, params::Params, rejection::Refused};
+use super::{access_log::RequestLog, params::Params, rejection::Rejection};
 use crate::{
     app::App,
     auth::caller::Caller,
@@ -12,7 +12,7 @@ use crate::{
         document::{self, Analysis, Parsed},
         errors,
     },
-    limits::{AnswerBudget, Charge, Denied},
+    limits::{AnswerBudget, Cost, Denied},
 };
 
 /// Which operations are served.
@@ -42,14 +42,14 @@ pub(super) struct Prepared {
 /// A request that is not executed.
 pub(super) enum Failed {
     /// Before GraphQL's turn, with a status of its own.
-    Refused(Refused),
+    Rejection(Rejection),
     /// With GraphQL's own kind of answer.
     Invalid(ServerError),
 }
 
-impl<T: Into<Refused>> From<T> for Failed {
+impl<T: Into<Rejection>> From<T> for Failed {
     fn from(refused: T) -> Self {
-        Self::Refused(refused.into())
+        Self::Rejection(refused.into())
     }
 }
 
@@ -60,24 +60,24 @@ pub(super) fn prepare(
     caller: Caller,
     params: Params,
     serves: Serves,
-    observed: &mut Observed,
+    log: &mut RequestLog,
 ) -> Result<Prepared, Failed> {
-    let checked = check(app, &caller, &params, serves, observed);
+    let checked = check(app, &caller, &params, serves, log);
     let charge = match &checked {
-        Ok(Checked { analysis, .. }) => analysis.map_or(Charge::Reads(1), |it| it.charge),
-        Err(_) => Charge::Reads(1),
+        Ok(Checked { analysis, .. }) => analysis.map_or(Cost::Reads(1), |it| it.charge),
+        Err(_) => Cost::Reads(1),
     };
     app.limits.charge(&caller, charge)?;
     let Checked { parsed, analysis } = checked?;
     let answer = app.limits.answer(&caller, app.document.max_answer_bytes);
     let known_bytes = analysis.map_or(0, |analysis| analysis.answer_bytes);
-    answer.take(known_bytes).map_err(Refused::from)?;
+    answer.take(known_bytes).map_err(Rejection::from)?;
     // The schema validates before it refuses an operation that is not there, and would copy variables
     // whose size nobody has looked at.
     let variables = analysis.map_or_else(Variables::default, |_| params.variables);
     let mut request = Request::new(String::new())
         .variables(variables)
-        .data(observed.place(&app.traces))
+        .data(log.place(&app.traces))
         .data(answer.clone())
         .data(caller);
     request.operation_name = params.operation_name;
@@ -86,7 +86,7 @@ pub(super) fn prepare(
         request,
         answer,
         streams: match charge {
-            Charge::Reads(count) | Charge::Saves(count) => count as usize,
+            Cost::Reads(count) | Cost::Saves(count) => count as usize,
         },
         trusted: parsed.is_valid && analysis.is_some_and(|analysis| analysis.fits),
         unproven: (!parsed.is_valid).then_some(params.query),
@@ -104,7 +104,7 @@ fn check(
     caller: &Caller,
     params: &Params,
     serves: Serves,
-    observed: &mut Observed,
+    log: &mut RequestLog,
 ) -> Result<Checked, Failed> {
     let invalid = Failed::Invalid;
     let parsed = app.documents.parse(&params.query, &app.document);
@@ -114,12 +114,12 @@ fn check(
     let analysis = document::analyse_parsed(&parsed.document, name, variables, &app.document);
     let analysis = analysis.map_err(invalid)?;
     if let Some(analysis) = analysis {
-        observed.asks_for(analysis.charge);
+        log.asks_for(analysis.charge);
     }
     let operation = analysis.map(|analysis| analysis.operation);
     match serves {
         Serves::Get if operation.is_some_and(|it| it != OperationType::Query) => {
-            return Err(Refused::method("POST").into());
+            return Err(Rejection::method("POST").into());
         }
         Serves::Streams if operation != Some(OperationType::Subscription) => {
             return Err(invalid(only_subscriptions()));
@@ -127,8 +127,8 @@ fn check(
         _ => {}
     }
     let saves = analysis.map(|analysis| analysis.charge);
-    if caller.idempotency_key.is_some() && matches!(saves, Some(Charge::Saves(2..))) {
-        return Err(Refused::bad_request(
+    if caller.idempotency_key.is_some() && matches!(saves, Some(Cost::Saves(2..))) {
+        return Err(Rejection::bad_request(
             "Idempotency-Key names one save; the document has several. Nothing was saved.",
         )
         .into());
@@ -143,7 +143,7 @@ pub(super) fn only_subscriptions() -> ServerError {
     error
 }
 
-impl From<Denied> for Refused {
+impl From<Denied> for Rejection {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Full(full) => full.into(),

@@ -10,12 +10,12 @@ use axum::{
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::{negotiation::is_json, params::Params, rejection::Refused};
+use super::{negotiation::is_json, params::Params, rejection::Rejection};
 use crate::{
     app::App,
     auth::caller::Caller,
     error_code::Code,
-    limits::{Charge, Share},
+    limits::{Cost, Share},
 };
 
 /// For a whole body. Whoever sends it byte by byte keeps a connection, and no place.
@@ -36,9 +36,9 @@ pub(super) async fn receive(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Received, Refused> {
+) -> Result<Received, Rejection> {
     if *method == Method::POST && !is_json(headers) {
-        return Err(Refused::not_json());
+        return Err(Rejection::not_json());
     }
     let caller = app.auth.caller(headers).await?;
     app.limits.request(&caller)?;
@@ -57,20 +57,24 @@ pub(super) async fn receive(
         }),
         Err(refused) => {
             // It was read all the same.
-            app.limits.charge(&caller, Charge::Reads(1))?;
+            app.limits.charge(&caller, Cost::Reads(1))?;
             Err(refused)
         }
     }
 }
 
-async fn read(body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>, Refused> {
+async fn read(body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>, Rejection> {
     match timeout(BODY_DEADLINE, collect(body, most_bytes, room)).await {
         Ok(read) => read,
         Err(_) => Err(unread()),
     }
 }
 
-async fn collect(mut body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>, Refused> {
+async fn collect(
+    mut body: Body,
+    most_bytes: usize,
+    room: &mut Share,
+) -> Result<Vec<u8>, Rejection> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame.map_err(|_| unread())?.into_data() else {
@@ -85,14 +89,14 @@ async fn collect(mut body: Body, most_bytes: usize, room: &mut Share) -> Result<
     Ok(whole)
 }
 
-fn too_large() -> Refused {
-    Refused::new(
+fn too_large() -> Rejection {
+    Rejection::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         Code::PayloadTooLarge,
         "The body is larger than this gateway takes. Nothing was saved.",
     )
 }
 
-fn unread() -> Refused {
-    Refused::bad_request("The body could not be read to its end in time. Nothing was saved.")
+fn unread() -> Rejection {
+    Rejection::bad_request("The body could not be read to its end in time. Nothing was saved.")
 }

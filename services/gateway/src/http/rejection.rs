@@ -16,9 +16,9 @@ use axum::{
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{access_log::Observed, response::respond};
+use super::{access_log::RequestLog, response::respond};
 use crate::{
-    auth::Refusal,
+    auth::AuthError,
     error_code::Code,
     graphql::errors::extensions,
     limits::{Full, RateLimited},
@@ -33,7 +33,7 @@ const DELAYS_MS: std::ops::Range<u64> = 250..750;
 const CROWDED: Duration = Duration::from_secs(1);
 
 /// A refused request.
-pub(super) struct Refused {
+pub(super) struct Rejection {
     status: StatusCode,
     code: Code,
     message: &'static str,
@@ -41,7 +41,7 @@ pub(super) struct Refused {
     retry_after: Option<Duration>,
 }
 
-impl Refused {
+impl Rejection {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -132,16 +132,16 @@ impl Refused {
     }
 
     /// Answers the request with it, a moment later if its bearer asks too often.
-    pub async fn answer(self, media: &'static str, observed: Observed) -> Response {
+    pub async fn answer(self, media: &'static str, log: RequestLog) -> Response {
         self.wait().await;
         let code = self.code.as_str();
-        let response = self.respond(media, &observed);
-        observed.end_with(response, &[code])
+        let response = self.respond(media, &log);
+        log.end_with(response, &[code])
     }
 
-    fn respond(self, media: &'static str, observed: &Observed) -> Response {
+    fn respond(self, media: &'static str, log: &RequestLog) -> Response {
         let mut error = self.error();
-        observed.name(&mut error);
+        log.name(&mut error);
         let body = json!({ "errors": [error] });
         let mut response = respond(self.status, media, body.to_string().into_bytes());
         let headers = response.headers_mut();
@@ -154,20 +154,20 @@ impl Refused {
     }
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<AuthError> for Rejection {
+    fn from(refusal: AuthError) -> Self {
         match refusal {
-            Refusal::BadRequest(message) => Self::bad_request(message),
-            Refusal::Unauthenticated(message) => Self {
+            AuthError::BadRequest(message) => Self::bad_request(message),
+            AuthError::Unauthenticated(message) => Self {
                 header: Some((WWW_AUTHENTICATE, "Bearer")),
                 ..Self::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message)
             },
-            Refusal::OtherSpace => Self::new(
+            AuthError::OtherSpace => Self::new(
                 StatusCode::FORBIDDEN,
                 Code::Forbidden,
                 "SPACE_GUID is not a Space of this token. Nothing was read or saved.",
             ),
-            Refusal::NoKeys => Self::new(
+            AuthError::NoKeys => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::ServiceUnavailable,
                 "Tokens can't be checked at the moment. Nothing was saved; repeating is safe.",
@@ -176,7 +176,7 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl From<RateLimited> for Refused {
+impl From<RateLimited> for Rejection {
     fn from(limited: RateLimited) -> Self {
         Self {
             retry_after: Some(limited.retry_after),
@@ -190,7 +190,7 @@ impl From<RateLimited> for Refused {
     }
 }
 
-impl From<Full> for Refused {
+impl From<Full> for Rejection {
     fn from(full: Full) -> Self {
         match full {
             Full::All => Self::busy(),

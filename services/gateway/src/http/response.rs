@@ -14,7 +14,7 @@ use axum::{
 use futures_util::stream;
 
 use super::{
-    access_log::Observed,
+    access_log::RequestLog,
     media::{GRAPHQL_JSON, JSON},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 const PART_BYTES: usize = 64 * 1024;
 
 /// Errors that the resolvers did not make are the document's fault; the first of them is told.
-pub(super) fn in_our_words(mut response: GraphqlResponse) -> GraphqlResponse {
+pub(super) fn redact_errors(mut response: GraphqlResponse) -> GraphqlResponse {
     let (ours, foreign): (Vec<_>, Vec<_>) = response
         .errors
         .into_iter()
@@ -46,10 +46,10 @@ pub(super) fn answer(
     mut response: GraphqlResponse,
     share: Option<Share>,
     media: &'static str,
-    observed: &Observed,
+    log: &RequestLog,
 ) -> Response {
     for error in &mut response.errors {
-        observed.name(error);
+        log.name(error);
     }
     let is_request_error = !response.errors.is_empty()
         && response.data == async_graphql::Value::Null

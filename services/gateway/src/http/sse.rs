@@ -31,13 +31,13 @@ use proto::amqp::envelope::since_epoch;
 use tokio::time::sleep;
 
 use super::{
-    access_log::Observed,
+    access_log::RequestLog,
     media::JSON,
     params::Params,
     prepare::{Failed, Prepared, Serves, prepare},
     receive::{Received, receive},
-    rejection::Refused,
-    response::in_our_words,
+    rejection::Rejection,
+    response::redact_errors,
 };
 use crate::{app::App, auth::caller::Caller, error_code::Code, limits::Full};
 
@@ -50,12 +50,12 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn events(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    let mut observed = Observed::begin(&app.traces, &Method::POST, &headers);
-    let served = serve(&app, &uri, &headers, body, &mut observed);
+    let mut log = RequestLog::begin(&app.traces, &Method::POST, &headers);
+    let served = serve(&app, &uri, &headers, body, &mut log);
     let served = AssertUnwindSafe(served).catch_unwind().await;
-    match served.unwrap_or_else(|_| Err(Refused::failed())) {
-        Ok(answers) => observed.end_with(as_events(answers), &[]),
-        Err(refused) => refused.answer(JSON, observed).await,
+    match served.unwrap_or_else(|_| Err(Rejection::failed())) {
+        Ok(answers) => log.end_with(as_events(answers), &[]),
+        Err(refused) => refused.answer(JSON, log).await,
     }
 }
 
@@ -76,19 +76,19 @@ async fn serve(
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
-    observed: &mut Observed,
-) -> Result<BoxStream<'static, GraphqlResponse>, Refused> {
+    log: &mut RequestLog,
+) -> Result<BoxStream<'static, GraphqlResponse>, Rejection> {
     let received = receive(app, &Method::POST, uri, headers, body).await?;
     let Received {
         caller,
         params,
         room: _room,
     } = received;
-    match subscribe(app, &caller, params, observed) {
+    match subscribe(app, &caller, params, log) {
         Ok(answers) => Ok(answers),
-        Err(Failed::Refused(refused)) => Err(refused),
+        Err(Failed::Rejection(refused)) => Err(refused),
         Err(Failed::Invalid(mut error)) => {
-            observed.name(&mut error);
+            log.name(&mut error);
             Ok(stream::once(ready(GraphqlResponse::from_errors(vec![error]))).boxed())
         }
     }
@@ -99,11 +99,11 @@ pub(super) fn subscribe(
     app: &App,
     caller: &Caller,
     params: Params,
-    observed: &mut Observed,
+    log: &mut RequestLog,
 ) -> Result<BoxStream<'static, GraphqlResponse>, Failed> {
     let Prepared {
         request, streams, ..
-    } = prepare(app, caller.clone(), params, Serves::Streams, observed)?;
+    } = prepare(app, caller.clone(), params, Serves::Streams, log)?;
     let places = app.limits.subscribe(caller, streams);
     let places = places.map_err(|full| Failed::Invalid(too_many(full).error()))?;
     let lifetime = Duration::from_secs(caller.expires.saturating_sub(since_epoch().as_secs()));
@@ -121,9 +121,9 @@ pub(super) fn subscribe(
         .schemas
         .strict
         .execute_stream_with_session_data(request, Arc::<Data>::default());
-    let name = observed.namer();
+    let name = log.namer();
     let stream = guarded(told)
-        .map(in_our_words)
+        .map(redact_errors)
         .take_until(lives)
         .chain(last_word.filter_map(ready))
         .take_until(app.stop.clone().cancelled_owned())
@@ -139,15 +139,15 @@ pub(super) fn subscribe(
 fn guarded(
     stream: impl Stream<Item = GraphqlResponse> + Send,
 ) -> impl Stream<Item = GraphqlResponse> + Send {
-    let failed = |_| GraphqlResponse::from_errors(vec![Refused::failed().error()]);
+    let failed = |_| GraphqlResponse::from_errors(vec![Rejection::failed().error()]);
     let stream = AssertUnwindSafe(stream).catch_unwind();
     stream.map(move |answer| answer.unwrap_or_else(failed))
 }
 
-fn too_many(full: Full) -> Refused {
+fn too_many(full: Full) -> Rejection {
     match full {
         Full::Bearer => full.into(),
-        Full::All => Refused::new(
+        Full::All => Rejection::new(
             StatusCode::SERVICE_UNAVAILABLE,
             Code::ServiceUnavailable,
             "Too many subscriptions are open. Repeating is safe.",
@@ -155,8 +155,8 @@ fn too_many(full: Full) -> Refused {
     }
 }
 
-fn expired() -> Refused {
-    Refused::new(
+fn expired() -> Rejection {
+    Rejection::new(
         StatusCode::UNAUTHORIZED,
         Code::Unauthenticated,
         "The token has expired.",
@@ -164,17 +164,17 @@ fn expired() -> Refused {
 }
 
 /// The answer to an operation that is refused, a moment later if its bearer asks too often.
-pub(super) async fn refusal(failed: Failed, observed: Observed) -> GraphqlResponse {
+pub(super) async fn refusal(failed: Failed, log: RequestLog) -> GraphqlResponse {
     let (mut error, status) = match failed {
-        Failed::Refused(refused) => {
+        Failed::Rejection(refused) => {
             refused.wait().await;
             (refused.error(), refused.status())
         }
         Failed::Invalid(error) => (error, StatusCode::OK),
     };
-    observed.name(&mut error);
+    log.name(&mut error);
     let code = code_of(&error);
-    observed.end(status, &[code]);
+    log.end(status, &[code]);
     GraphqlResponse::from_errors(vec![error])
 }
 

@@ -41,17 +41,17 @@ use tokio::{
 };
 
 use super::{
-    access_log::Observed,
+    access_log::RequestLog,
     media::JSON,
     params::Params,
     prepare::only_subscriptions,
-    rejection::Refused,
+    rejection::Rejection,
     request_id,
     sse::{refusal, subscribe},
 };
 use crate::{
     app::App,
-    auth::{Refusal, caller::Caller},
+    auth::{AuthError, caller::Caller},
     graphql::document::has_too_many_values,
     limits::{Full, Share},
 };
@@ -87,8 +87,8 @@ async fn websocket(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let Some(stranger) = app.limits.stranger() else {
-        let observed = Observed::begin(&app.traces, &Method::GET, &headers);
-        return Refused::busy().answer(JSON, observed).await;
+        let log = RequestLog::begin(&app.traces, &Method::GET, &headers);
+        return Rejection::busy().answer(JSON, log).await;
     };
     // Each operation gets an id of its own.
     headers.remove(request_id::HEADER);
@@ -300,9 +300,9 @@ async fn introduce(
 ) -> Result<(Caller, Share), async_graphql::Error> {
     let caller = app.auth.caller(headers).await.map_err(|refusal| {
         async_graphql::Error::new(match refusal {
-            Refusal::BadRequest(message) | Refusal::Unauthenticated(message) => message,
-            Refusal::OtherSpace => "SPACE_GUID is not a Space of this token.",
-            Refusal::NoKeys => "Tokens can't be checked at the moment.",
+            AuthError::BadRequest(message) | AuthError::Unauthenticated(message) => message,
+            AuthError::OtherSpace => "SPACE_GUID is not a Space of this token.",
+            AuthError::NoKeys => "Tokens can't be checked at the moment.",
         })
     })?;
     let too_often = |_| async_graphql::Error::new("This subject asks too often in this Space.");
@@ -383,24 +383,24 @@ async fn operate(
     caller: Option<Caller>,
     request: Request,
 ) -> BoxStream<'static, GraphqlResponse> {
-    let mut observed = Observed::begin(&app.traces, &Method::GET, &headers);
+    let mut log = RequestLog::begin(&app.traces, &Method::GET, &headers);
     let params = Params {
         query: request.query,
         variables: request.variables,
         operation_name: request.operation_name,
     };
     let subscribed = async {
-        let caller = caller.ok_or(Refusal::Unauthenticated("A token is required."))?;
+        let caller = caller.ok_or(AuthError::Unauthenticated("A token is required."))?;
         app.limits.request(&caller)?;
-        subscribe(&app, &caller, params, &mut observed)
+        subscribe(&app, &caller, params, &mut log)
     };
     let subscribed = AssertUnwindSafe(subscribed).catch_unwind().await;
-    match subscribed.unwrap_or_else(|_| Err(Refused::failed().into())) {
+    match subscribed.unwrap_or_else(|_| Err(Rejection::failed().into())) {
         Ok(answers) => {
-            observed.end(axum::http::StatusCode::OK, &[]);
+            log.end(axum::http::StatusCode::OK, &[]);
             answers
         }
-        Err(failed) => stream::once(refusal(failed, observed)).boxed(),
+        Err(failed) => stream::once(refusal(failed, log)).boxed(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::statement::Statement;
 
 /// Something that happened to a record.
 #[derive(Debug)]
-pub struct Happened {
+pub struct HistoryEntry {
     /// The revision that came of it; a deletion has one, too.
     pub revision: i64,
     /// Whether the record was deleted then.
@@ -36,11 +36,11 @@ pub(super) struct History<'a> {
 }
 
 impl Statement for History<'_> {
-    type Answer = Vec<Happened>;
+    type Answer = Vec<HistoryEntry>;
 
     const NAME: &'static str = "select connector_details_changes";
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Happened>> {
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<HistoryEntry>> {
         // Row by row: no more than the details of two changes are in memory.
         let mut rows = sqlx::query_as!(
             Row,
@@ -84,7 +84,7 @@ struct Row {
 }
 
 impl Row {
-    fn after(&self, before: &Self) -> Happened {
+    fn after(&self, before: &Self) -> HistoryEntry {
         let changed = [
             (
                 "isTokenGenerated",
@@ -101,13 +101,13 @@ impl Row {
     }
 
     /// The oldest that is known: with the first, all fields came.
-    fn begun(&self) -> Happened {
+    fn begun(&self) -> HistoryEntry {
         let all = || vec!["isTokenGenerated", "oauthConnectorDetails", "clientId"];
         self.happened((self.revision == 1).then(all))
     }
 
-    fn happened(&self, changed: Option<Vec<&'static str>>) -> Happened {
-        Happened {
+    fn happened(&self, changed: Option<Vec<&'static str>>) -> HistoryEntry {
+        HistoryEntry {
             revision: self.revision,
             deleted: self.deleted,
             at: self.decided_at,

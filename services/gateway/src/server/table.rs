@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::phase::{Connection, State};
-use crate::{log_throttle::Seldom, metrics};
+use crate::{log_throttle::LogThrottle, metrics};
 
 /// Where no connection may be closed, that is not found out for every newcomer anew.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -20,7 +20,7 @@ pub(super) struct Table {
     pub of: HashMap<IpAddr, usize>,
     /// Whom to close next: of all (`None`), or of one address.
     pub oldest: HashMap<Option<IpAddr>, Oldest>,
-    pub warned: Seldom,
+    pub warned: LogThrottle,
 }
 
 #[derive(Debug)]

@@ -9,10 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{CatalogGuid, CommandId, Fault, RecordKey};
+use proto::{CatalogGuid, CommandError, CommandId, RecordKey};
 
-use super::Progress;
-use crate::store::{Change, StoreError, Writers};
+use super::progress::Progress;
+use crate::{
+    change::Change,
+    store::{StoreError, Writers},
+};
 
 /// The most bytes of details in one statement. A batch that has more takes several.
 const STATEMENT_BYTES: usize = 4 * 1024 * 1024;
@@ -169,7 +172,7 @@ fn refused(part: &[(usize, &Change)], error: &sqlx::Error) -> Vec<(usize, Progre
             sql_state = sql_state(error),
             "the database refuses the content of a valid command; it is parked"
         );
-        (*index, Progress::Refused(vec![Fault::internal()]))
+        (*index, Progress::Refused(vec![CommandError::internal()]))
     };
     part.iter().map(refuse).collect()
 }
@@ -214,7 +217,7 @@ mod tests {
     use super::*;
 
     /// A save of a record under an id, with this many bytes of details and some.
-    fn change(record: &str, id: &str, bytes: usize) -> Result<Change, Fault> {
+    fn change(record: &str, id: &str, bytes: usize) -> Result<Change, CommandError> {
         let body = serde_json::json!({
             "integrationPackInstanceId": "i", "processId": record, "envId": "e",
             "connectionId": "c", "catalogGuid": "3f8a1d9e-0c1b-4a52-9d6e-5b7c8d9e0f1a",
@@ -222,7 +225,7 @@ mod tests {
             "oauthConnectorDetails":
                 format!(r#"{{"baseURL":"https://example.com","n":"{}"}}"#, "x".repeat(bytes)),
         });
-        let first = |mut faults: Vec<Fault>| faults.swap_remove(0);
+        let first = |mut faults: Vec<CommandError>| faults.swap_remove(0);
         let command = Command::decode(Kind::Save, body.to_string().as_bytes()).map_err(first)?;
         Ok(Change {
             command_id: CommandId::new(id.to_owned())?,
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shares_a_record_or_an_id_is_in_a_later_statement() -> Result<(), Fault> {
+    fn what_shares_a_record_or_an_id_is_in_a_later_statement() -> Result<(), CommandError> {
         let changes = [
             change("a", "1", 1)?,
             change("a", "2", 1)?,
@@ -269,7 +272,8 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_bounded_in_bytes_and_order_is_kept_across_the_bound() -> Result<(), Fault> {
+    fn a_statement_is_bounded_in_bytes_and_order_is_kept_across_the_bound()
+    -> Result<(), CommandError> {
         const LARGE: usize = 60_000;
         let mut changes = Vec::new();
         for number in 0..150 {

@@ -12,7 +12,7 @@ use std::{
 
 use lapin::{BasicProperties, Channel, Confirmation, options::BasicPublishOptions};
 use proto::{
-    Envelope, Fault,
+    CommandError, Envelope,
     amqp::{
         parked,
         topology::{self, PARKED_BODY_BYTES},
@@ -144,7 +144,7 @@ pub(crate) struct ParkedCopy {
 
 impl ParkedCopy {
     /// The redacted body, and what is known of the message and the reason.
-    pub fn of(envelope: &Envelope, fault: &Fault, body: &[u8]) -> Self {
+    pub fn of(envelope: &Envelope, fault: &CommandError, body: &[u8]) -> Self {
         let redacted = contained("redacting a message", || {
             failpoint::redact(envelope);
             parked::redacted(body)
@@ -188,7 +188,11 @@ mod tests {
                 "oauthConnectorDetails": details,
             });
             let body = body.to_string();
-            ParkedCopy::of(&Envelope::default(), &Fault::forbidden(), body.as_bytes())
+            ParkedCopy::of(
+                &Envelope::default(),
+                &CommandError::forbidden(),
+                body.as_bytes(),
+            )
         };
 
         let (small, large) = (copy(60_000), copy(65_400));
@@ -199,10 +203,10 @@ mod tests {
 
     #[test]
     fn a_valid_command_is_never_left_out() {
-        let of = |fault: &Fault| ParkedCopy::of(&Envelope::default(), fault, b"{}");
+        let of = |fault: &CommandError| ParkedCopy::of(&Envelope::default(), fault, b"{}");
 
-        assert!(of(&Fault::forbidden()).may_be_left_out);
-        assert!(!of(&Fault::internal()).may_be_left_out);
+        assert!(of(&CommandError::forbidden()).may_be_left_out);
+        assert!(!of(&CommandError::internal()).may_be_left_out);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use lapin::{BasicProperties, Channel, options::BasicPublishOptions};
 use proto::{
     Envelope, Outcome, Reply,
     amqp::envelope::CONTENT_TYPE,
-    reply::{self, Packed},
+    reply::{self, BatchedReply},
 };
 use runtime::broker::{BrokerError, within_deadline};
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub(super) struct PendingReply {
     kind: &'static str,
     /// Whether it may share a message with others to the same queue.
     pack: bool,
-    packed: Packed,
+    packed: BatchedReply,
     /// Given back when it is written, or dropped.
     _bytes: Share,
 }
@@ -66,7 +66,7 @@ impl Replies {
             to,
             kind: reply::kind_of(envelope),
             pack: envelope.pack_replies,
-            packed: Packed {
+            packed: BatchedReply {
                 correlation_id: envelope.correlation_id.clone(),
                 reply: Reply {
                     command_id: envelope.command_id.clone().map(String::from),
@@ -89,7 +89,7 @@ pub(super) async fn send_all(
     channel: &Channel,
     batch: impl Iterator<Item = PendingReply>,
 ) -> Result<(), BrokerError> {
-    let mut packs: HashMap<String, Vec<Packed>> = HashMap::new();
+    let mut packs: HashMap<String, Vec<BatchedReply>> = HashMap::new();
     let mut bytes = 0;
     for PendingReply {
         to,
@@ -126,7 +126,7 @@ fn details_bytes(outcome: &Outcome) -> usize {
 
 async fn send_packs(
     channel: &Channel,
-    packs: impl Iterator<Item = (String, Vec<Packed>)>,
+    packs: impl Iterator<Item = (String, Vec<BatchedReply>)>,
 ) -> Result<(), BrokerError> {
     for (to, pack) in packs {
         let properties = BasicProperties::default().with_type(reply::PACKED_TYPE.into());
@@ -139,7 +139,7 @@ async fn send(
     channel: &Channel,
     to: &str,
     kind: &'static str,
-    packed: Packed,
+    packed: BatchedReply,
 ) -> Result<(), BrokerError> {
     let mut properties = BasicProperties::default().with_type(kind.into());
     if let Some(id) = packed.correlation_id {

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::incoming::Incoming;
 use crate::{
     batch_trace::{BatchTrace, Statement},
+    change::Change,
     metrics,
     process::{self, Outage, OutcomeKind, Progress},
-    store::{Change, Writers},
+    store::Writers,
 };
 
 /// Commands that are processed together.

@@ -6,60 +6,31 @@
 //! them first, in their old order. A worker that takes fewer than were given back, and gives one back
 //! itself, gets that one after the others.
 
-mod session;
-mod topology_watch;
-
 use std::time::{Duration, Instant};
 
-use lapin::uri::AMQPUri;
 use proto::amqp::topology::TopologyError;
-use runtime::{broker, traces::Traces};
-use tokio::{sync::watch, time::sleep};
-use tokio_util::sync::CancellationToken;
+use runtime::broker;
+use tokio::time::sleep;
 
-use self::session::{SessionEnd, SessionError};
+use super::{
+    context::Context,
+    session::{self, SAFE_PREFETCH, SessionEnd, SessionError},
+};
 use crate::{
-    metrics::{self, Oldest},
+    change::Change,
+    metrics,
     process::Outage,
-    publish::Publisher,
-    publisher_acl::PublisherAcl,
-    store::{Change, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// Six batches of 200: one in the database, one to go on with, the others on their way. More would be more
 /// to be delivered again, and processed one by one, when a worker dies. A quorum queue allows at most 2,000.
 const PREFETCH: u16 = 1200;
-/// Safe mode: at the start of a process and after every session that broke, until a command was settled
-/// that was never delivered before. What was delivered before may have ended the process or the session:
-/// it is taken alone, so that the commands behind it are not delivered, and counted, each time with it
-/// until they reach the delivery limit, too.
-const SAFE_PREFETCH: u16 = 1;
 /// How long to wait after a session that was open and broke. The command that broke it has to be
 /// delivered 21 times before the broker gives it up, and all others wait for that.
 const SAFE_PAUSE: Duration = Duration::from_millis(100);
 /// How often to come back that soon, before the pauses grow.
 const SAFE_RETRIES: u32 = 50;
-
-/// What the consumer works with.
-#[derive(Debug)]
-pub struct Context {
-    /// The broker.
-    pub uri: AMQPUri,
-    /// The database.
-    pub store: Store,
-    /// Which publishers may write to which Spaces.
-    pub publishers: PublisherAcl,
-    /// Publishes replies and parked commands.
-    pub publisher: Publisher,
-    /// Cancelled when the worker has to stop.
-    pub stop: CancellationToken,
-    /// Whether the worker consumes, or stands by.
-    pub connected: watch::Sender<bool>,
-    /// The oldest command in hand.
-    pub oldest: Oldest,
-    /// Where spans go.
-    pub traces: Traces,
-}
 
 /// Consumes until told to stop.
 ///

@@ -1,7 +1,7 @@
 //! Why the broker gave a message up.
 
 use lapin::{BasicProperties, types::AMQPValue};
-use proto::Fault;
+use proto::CommandError;
 
 /// The header with the reasons, the latest first.
 const DEATHS: &str = "x-death";
@@ -47,10 +47,10 @@ impl DeathReason {
     }
 
     /// The error that its publisher and its parked copy get.
-    pub fn fault(self) -> Fault {
+    pub fn fault(self) -> CommandError {
         match self {
-            Self::Expired => Fault::expired(),
-            Self::DeliveryLimit | Self::Rejected | Self::Unknown => Fault::internal(),
+            Self::Expired => CommandError::expired(),
+            Self::DeliveryLimit | Self::Rejected | Self::Unknown => CommandError::internal(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! From a delivery to a command in hand, or to its refusal.
 
 use lapin::message::Delivery;
-use proto::{Command, Envelope, Fault, amqp::envelope::since_epoch};
+use proto::{Command, CommandError, Envelope, amqp::envelope::since_epoch};
 
 use super::unreadable;
-use crate::{failpoint, publish::parking::contained, publisher_acl::PublisherAcl, store::Change};
+use crate::{change::Change, failpoint, publish::parking::contained, publisher_acl::PublisherAcl};
 
 /// A valid command of a delivery that is not settled.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Refused {
     pub redelivered: bool,
     pub envelope: Envelope,
     pub body: Vec<u8>,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<CommandError>,
 }
 
 impl Incoming {
@@ -42,10 +42,10 @@ impl Incoming {
         let envelope = contained("reading a message", || Envelope::read(&properties));
         let change = match (unreadable::fault(&properties), &envelope) {
             (Some(fault), _) => Err(vec![fault]),
-            (None, None) => Err(vec![Fault::internal()]),
+            (None, None) => Err(vec![CommandError::internal()]),
             (None, Some(envelope)) => {
                 contained("checking a command", || check(envelope, &body, publishers))
-                    .unwrap_or_else(|| Err(vec![Fault::internal()]))
+                    .unwrap_or_else(|| Err(vec![CommandError::internal()]))
             }
         };
         let envelope = envelope.unwrap_or_default();
@@ -74,7 +74,7 @@ impl Incoming {
     }
 
     /// It can't be applied after all.
-    pub fn refuse(self, faults: Vec<Fault>) -> Refused {
+    pub fn refuse(self, faults: Vec<CommandError>) -> Refused {
         Refused {
             tag: self.tag,
             redelivered: self.redelivered,
@@ -94,12 +94,12 @@ pub fn check(
     envelope: &Envelope,
     body: &[u8],
     publishers: &PublisherAcl,
-) -> Result<Change, Vec<Fault>> {
+) -> Result<Change, Vec<CommandError>> {
     let (command_id, command) = Command::read(envelope, body)?;
     failpoint::pass(command_id);
     let user_id = envelope.user_id.as_deref();
     if !publishers.allow(user_id, &command.key().catalog_guid) {
-        return Err(vec![Fault::forbidden()]);
+        return Err(vec![CommandError::forbidden()]);
     }
     // The `x-subject` of a publisher that may not name authors is ignored.
     let author = if publishers.may_name_authors(user_id) {

@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 
 use super::{
     batch::{Batch, ProcessedBatch},
-    consumer::Context,
+    context::Context,
     incoming::Incoming,
     set_aside::{Hashes, SetAside, hashes},
 };

@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use crate::store::Change;
+use crate::change::Change;
 
 /// Hashes of a command's record and of its id. Two different names with the same hash cost a wait.
 pub(crate) type Hashes = [u64; 2];

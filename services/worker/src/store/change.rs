@@ -1,6 +1,6 @@
 //! The statement for deletions, and for saves that expect a revision.
 
-use proto::ledger::{Decision, Entry};
+use proto::ledger::{LedgerEntry, LedgerRow};
 use sqlx::PgConnection;
 
 use super::input::Input;
@@ -14,9 +14,9 @@ use super::input::Input;
 pub(super) async fn change(
     connection: &mut PgConnection,
     changes: &[Input<'_>],
-) -> sqlx::Result<Vec<Decision>> {
+) -> sqlx::Result<Vec<LedgerEntry>> {
     let rows = sqlx::query_as!(
-        Entry,
+        LedgerRow,
         r#"
         with fresh as materialized (
             select i.*
@@ -120,5 +120,5 @@ pub(super) async fn change(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(Decision::from).collect())
+    Ok(rows.into_iter().map(LedgerEntry::from).collect())
 }

@@ -6,7 +6,7 @@ use sqlx::{
     postgres::{PgHasArrayType, PgTypeInfo},
 };
 
-use super::Change;
+use crate::change::Change;
 
 /// The type of [`Input`] in the database.
 const NAME: &str = "connector_details_input";

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 
-use proto::ledger::{Decision, Entry};
+use proto::ledger::{LedgerEntry, LedgerRow};
 use sqlx::PgConnection;
 
-use super::{Change, input::Input};
+use super::input::Input;
+use crate::change::Change;
 
 pub(super) async fn decisions(
     connection: &mut PgConnection,
     changes: &[Input<'_>],
-) -> sqlx::Result<Vec<Decision>> {
+) -> sqlx::Result<Vec<LedgerEntry>> {
     let rows = sqlx::query_as!(
-        Entry,
+        LedgerRow,
         r#"
         select
             c.kind::text as "kind!", c.command_id, c.fingerprint, c.record_id, c.revision,
@@ -31,7 +32,7 @@ pub(super) async fn decisions(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(Decision::from).collect())
+    Ok(rows.into_iter().map(LedgerEntry::from).collect())
 }
 
 /// What a command is known by: its Space and its id.
@@ -42,8 +43,8 @@ pub(super) fn name(change: &Change) -> Name {
     (space.to_owned(), change.command_id.as_str().to_owned())
 }
 
-pub(super) fn by_name(decisions: Vec<Decision>) -> HashMap<Name, Decision> {
-    let named = |decision: Decision| {
+pub(super) fn by_name(decisions: Vec<LedgerEntry>) -> HashMap<Name, LedgerEntry> {
+    let named = |decision: LedgerEntry| {
         let name = (decision.space.clone(), decision.command_id.clone());
         (name, decision)
     };

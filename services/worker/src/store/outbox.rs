@@ -4,7 +4,7 @@
 
 use proto::{
     event::{ConnectorDetailsDeleted, ConnectorDetailsSaved, Event},
-    ledger::{Decision, End, Entry},
+    ledger::{LedgerEntry, LedgerOutcome, LedgerRow},
 };
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -27,21 +27,23 @@ impl PendingEvent {
     /// None where nothing happened to a record.
     fn of(
         command_id: &str,
-        end: &End,
+        end: &LedgerOutcome,
         decided_at: OffsetDateTime,
         updated_by: Option<&str>,
         traceparent: Option<&str>,
     ) -> Option<Self> {
         let command_id = command_id.to_owned();
         let event = match end.clone() {
-            End::Saved(record) => Event::Saved(ConnectorDetailsSaved { command_id, record }),
-            End::Deleted(Some(record)) => Event::Deleted(ConnectorDetailsDeleted {
+            LedgerOutcome::Saved(record) => {
+                Event::Saved(ConnectorDetailsSaved { command_id, record })
+            }
+            LedgerOutcome::Deleted(Some(record)) => Event::Deleted(ConnectorDetailsDeleted {
                 command_id,
                 record,
                 deleted_at: decided_at,
                 deleted_by: updated_by.map(ToOwned::to_owned),
             }),
-            End::Deleted(None) | End::Conflict(_) => return None,
+            LedgerOutcome::Deleted(None) | LedgerOutcome::Conflict(_) => return None,
         };
         Some(Self {
             event,
@@ -182,7 +184,7 @@ struct Row {
 impl Row {
     fn event(self) -> Option<PendingEvent> {
         let (decided_at, updated_by) = (self.decided_at, self.updated_by.clone());
-        let decision = Decision::from(Entry {
+        let decision = LedgerEntry::from(LedgerRow {
             kind: self.kind,
             command_id: self.command_id,
             fingerprint: self.fingerprint,

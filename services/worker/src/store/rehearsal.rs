@@ -3,7 +3,8 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{Change, StoreError, change, input::inputs, locked, save};
+use super::{change, error::StoreError, input::inputs, locked, save};
+use crate::change::Change;
 
 /// Ends well when the batch could be decided, apart from what is wrong with single commands: a locked
 /// record, or content that the database refuses, is no outage.

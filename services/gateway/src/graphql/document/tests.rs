@@ -28,7 +28,7 @@ fn refusal(query: &str, variables: Value) -> String {
     })
 }
 
-fn charged(query: &str, variables: Value) -> anyhow::Result<Charge> {
+fn charged(query: &str, variables: Value) -> anyhow::Result<Cost> {
     match analysis(query, variables) {
         Ok(Some(analysis)) => Ok(analysis.charge),
         other => anyhow::bail!("{query}: {other:?}"),
@@ -66,13 +66,13 @@ fn saves_are_counted_as_they_are_executed() -> anyhow::Result<()> {
     ] {
         assert_eq!(
             charged(&query, variables.clone())?,
-            Charge::Saves(count),
+            Cost::Saves(count),
             "{query}"
         );
     }
     assert_eq!(
         charged("mutation { __typename }", json!({}))?,
-        Charge::Reads(1)
+        Cost::Reads(1)
     );
     let six = saves("...A ...A") + &on_mutation("A", &SAVE.repeat(3));
     assert!(refusal(&six, variables).contains("more than 5 saves"));
@@ -280,9 +280,9 @@ proptest! {
 
         let executed = count.load(Ordering::Relaxed);
         let expected = if query.starts_with("mutation") && executed > 0 {
-            Charge::Saves(executed)
+            Cost::Saves(executed)
         } else {
-            Charge::Reads(executed.max(1))
+            Cost::Reads(executed.max(1))
         };
         prop_assert_eq!(analysis.ok().flatten().map(|it| it.charge), Some(expected));
     }
@@ -304,7 +304,7 @@ proptest! {
 
 #[test]
 fn what_may_hold_a_secret_is_not_kept() -> anyhow::Result<()> {
-    let documents = Documents::default();
+    let documents = DocumentCache::default();
     let args = DocumentArgs::default();
     for query in [
         "{ __typename }",
@@ -325,17 +325,17 @@ fn what_may_hold_a_secret_is_not_kept() -> anyhow::Result<()> {
 
 #[test]
 fn no_more_is_kept_than_was_promised() -> anyhow::Result<()> {
-    let documents = Documents::default();
+    let documents = DocumentCache::default();
     let args = DocumentArgs::default();
     for number in 0..1000 {
         let parsed = documents.parse(&format!("{{ a{number} }}"), &args);
         anyhow::ensure!(parsed.is_ok());
     }
-    let long = format!("{{ {} }}", "a".repeat(Documents::LONGEST_BYTES));
+    let long = format!("{{ {} }}", "a".repeat(DocumentCache::LONGEST_BYTES));
     anyhow::ensure!(documents.parse(&long, &args).is_ok());
 
     let kept = documents.lock();
-    assert!(kept.len() <= Documents::MOST);
+    assert!(kept.len() <= DocumentCache::MOST);
     assert!(!kept.contains_key(&long));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Documents that were found valid before, and what of a request is still to be looked at then.
+//! DocumentCache that were found valid before, and what of a request is still to be looked at then.
 //!
 //! async-graphql's validation of a document takes a tenth of the gateway's time for a save, and comes
 //! to the same end each time but for the values of variables. Where those are what the inputs have, it

@@ -14,7 +14,7 @@ use lapin::{
     types::FieldTable,
 };
 use proto::{
-    CommandId, Fault, Outcome,
+    CommandError, CommandId, Outcome,
     amqp::topology::{self, TopologyError},
 };
 use runtime::{
@@ -31,15 +31,14 @@ use tokio::{
 };
 
 use super::{
-    super::{
-        MAX_BODY_BYTES,
-        acks::Acks,
-        batch::{Batch, ProcessedBatch, Summary},
-        batcher::{Batcher, Next, Waiting},
-        incoming::{Incoming, Refused},
-        retries::Retries,
-    },
-    Context, SAFE_PREFETCH, topology_watch,
+    MAX_BODY_BYTES,
+    acks::Acks,
+    batch::{Batch, ProcessedBatch, Summary},
+    batcher::{Batcher, Next, Waiting},
+    context::Context,
+    incoming::{Incoming, Refused},
+    retries::Retries,
+    topology_watch,
 };
 use crate::{
     failpoint, metrics,
@@ -48,6 +47,11 @@ use crate::{
     store::Writers,
 };
 
+/// Safe mode: at the start of a process and after every session that broke, until a command was settled
+/// that was never delivered before. What was delivered before may have ended the process or the session:
+/// it is taken alone, so that the commands behind it are not delivered, and counted, each time with it
+/// until they reach the delivery limit, too.
+pub(super) const SAFE_PREFETCH: u16 = 1;
 /// The most commands that wait for their batch. What the broker sends beyond that waits in the socket.
 const MAX_BUFFERED: usize = 400;
 /// Bytes of messages in hand or on their way, however many that are. With 64 KiB each, some hundreds.
@@ -398,7 +402,10 @@ impl<'a> Session<'a> {
             faults,
             ..
         } = refused;
-        let first = faults.first().cloned().unwrap_or_else(Fault::internal);
+        let first = faults
+            .first()
+            .cloned()
+            .unwrap_or_else(CommandError::internal);
         tracing::warn!(
             command.id = envelope.command_id.as_ref().map(CommandId::as_str),
             trace.id = trace_id(envelope.traceparent.as_deref()),

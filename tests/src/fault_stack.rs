@@ -10,11 +10,11 @@ use std::{
 use anyhow::Context as _;
 use dev::{
     database,
-    kept::{Keeper, Kept},
     paths::{self, free_port},
     servers::{Servers, ready},
-    services::{self, Wiring},
+    services::{self, ServiceConfig},
     state::State,
+    supervisor::{Supervised, Supervisor},
 };
 use nix::sys::signal::Signal;
 use proto::amqp::topology;
@@ -40,25 +40,25 @@ pub type Proxies = BTreeMap<&'static str, Proxy>;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The stack.
-pub struct Rig {
+pub struct FaultStack {
     /// Postgres and RabbitMQ.
     pub servers: Servers,
     /// The gateways' URLs.
     pub gateway_urls: Vec<String>,
     /// The gateways.
-    pub gateways: Vec<Kept>,
+    pub gateways: Vec<Supervised>,
     /// The workers.
-    pub workers: Vec<Kept>,
+    pub workers: Vec<Supervised>,
     /// How the services reach what they need.
-    pub wiring: Wiring,
+    pub wiring: ServiceConfig,
     worker_ports: Vec<u16>,
-    keeper: Keeper,
+    keeper: Supervisor,
     folder: PathBuf,
     stopped: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
-impl Rig {
+impl FaultStack {
     /// Starts servers, gateways and workers, and waits until all are ready.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Rig {
     async fn wired(
         gateways: usize,
         workers: usize,
-        change: impl AsyncFnOnce(&mut Wiring) -> anyhow::Result<()>,
+        change: impl AsyncFnOnce(&mut ServiceConfig) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let turn = ONE_AT_A_TIME.lock().await;
         let folder = paths::repository()
@@ -101,9 +101,9 @@ impl Rig {
             .join(format!("rig-{}", Uuid::new_v4().simple()));
         std::fs::create_dir_all(folder.join("logs"))?;
         let mut state = State::open(&folder)?;
-        let keeper = Keeper::default();
+        let keeper = Supervisor::default();
         let servers = Servers::start_private(&folder, &mut state, &keeper).await?;
-        let mut wiring = Wiring {
+        let mut wiring = ServiceConfig {
             programs: programs()?,
             logs: folder.join("logs"),
             logins: database::prepare(&servers.database_url, &state.database_password).await?,
@@ -224,7 +224,7 @@ impl Rig {
     ///
     /// # Errors
     /// It was not started here.
-    pub fn server(&self, name: &str) -> anyhow::Result<&Kept> {
+    pub fn server(&self, name: &str) -> anyhow::Result<&Supervised> {
         let mut kept = self.servers.kept.iter();
         kept.find(|kept| kept.name == name)
             .context("no such server")
@@ -234,7 +234,7 @@ impl Rig {
     ///
     /// # Errors
     /// It does not run.
-    pub async fn freeze(&self, kept: &Kept, time: Duration) -> anyhow::Result<()> {
+    pub async fn freeze(&self, kept: &Supervised, time: Duration) -> anyhow::Result<()> {
         kept.freeze().await?;
         tokio::time::sleep(time).await;
         kept.thaw().await
@@ -284,7 +284,7 @@ impl Rig {
 }
 
 /// A test that failed leaves nothing running, and its files for whoever looks for the reason.
-impl Drop for Rig {
+impl Drop for FaultStack {
     fn drop(&mut self) {
         if !self.stopped {
             self.end();

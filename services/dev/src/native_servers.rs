@@ -16,9 +16,9 @@ use nix::{
 use tokio::process::Command;
 
 use crate::{
-    kept::{Program, Stop},
     paths,
     state::OWNER,
+    supervisor::{Program, Stop},
 };
 
 /// The broker's own name, unique in its name server, which is ours alone.
@@ -26,13 +26,13 @@ const NODE: &str = "connector-details@localhost";
 
 /// Where the servers' programs are.
 #[derive(Debug, Clone)]
-pub struct Installed {
+pub struct NativeServers {
     postgres: PathBuf,
     rabbitmq: PathBuf,
     epmd: PathBuf,
 }
 
-impl Installed {
+impl NativeServers {
     /// Looks for the servers: in the places of Debian's packages first, then in `PATH`.
     ///
     /// # Errors
@@ -203,8 +203,8 @@ impl Installed {
     }
 }
 
-impl Installed {
-    /// `rabbitmqctl` for the broker of [`Installed::rabbitmq`], and the variables that it needs.
+impl NativeServers {
+    /// `rabbitmqctl` for the broker of [`NativeServers::rabbitmq`], and the variables that it needs.
     #[must_use]
     pub fn rabbitmqctl(
         &self,
@@ -231,7 +231,7 @@ pub struct BrokerPorts {
     pub management: u16,
     /// Erlang's own protocol, for `rabbitmqctl`.
     pub distribution: u16,
-    /// Of [`Installed::epmd`].
+    /// Of [`NativeServers::epmd`].
     pub epmd: u16,
 }
 

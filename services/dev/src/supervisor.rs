@@ -53,7 +53,7 @@ pub enum Stop {
 
 /// A program that is being kept.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct Supervised {
     /// Its name.
     pub name: String,
     /// The server's own pid; none while it is being started, and none of a container.
@@ -61,7 +61,7 @@ pub struct Kept {
     stop: Stop,
 }
 
-impl Kept {
+impl Supervised {
     /// Sends a signal to the program, in its container where it has one.
     ///
     /// # Errors
@@ -123,21 +123,21 @@ fn children(parent: u32) -> Vec<u32> {
 
 /// Everything that was started. Whatever becomes of those who started it, it can be stopped here.
 #[derive(Debug, Default)]
-pub struct Keeper(Mutex<Vec<(CancellationToken, JoinHandle<()>)>>);
+pub struct Supervisor(Mutex<Vec<(CancellationToken, JoinHandle<()>)>>);
 
-impl Keeper {
+impl Supervisor {
     /// Starts a program and keeps it.
     ///
     /// # Errors
     /// It can't be started the first time. Later failures are told and tried again.
-    pub fn keep(&self, program: Program) -> anyhow::Result<Kept> {
+    pub fn keep(&self, program: Program) -> anyhow::Result<Supervised> {
         let first = program.spawn()?;
         let (sender, pid) = watch::channel(None);
         let stop = CancellationToken::new();
         let (name, how) = (program.name.clone(), program.stop.clone());
         let task = tokio::spawn(program.run(first, sender, stop.clone()));
         self.running().push((stop, task));
-        Ok(Kept {
+        Ok(Supervised {
             name,
             pid,
             stop: how,
@@ -162,7 +162,7 @@ impl Keeper {
 
     /// Ends everything at once, without waiting, where there is no time for good order: when a
     /// test has failed. `kept` says what runs.
-    pub fn kill<'a>(&self, kept: impl Iterator<Item = &'a Kept>) {
+    pub fn kill<'a>(&self, kept: impl Iterator<Item = &'a Supervised>) {
         for (_, task) in self.running().drain(..) {
             task.abort();
         }

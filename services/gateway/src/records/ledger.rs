@@ -2,7 +2,7 @@
 
 use proto::{
     CatalogGuid, CommandId,
-    ledger::{Decision, Entry},
+    ledger::{LedgerEntry, LedgerRow},
 };
 use sqlx::PgConnection;
 
@@ -12,14 +12,14 @@ use super::statement::Statement;
 pub(super) struct DecisionOf<'a>(pub &'a CatalogGuid, pub &'a CommandId);
 
 impl Statement for DecisionOf<'_> {
-    type Answer = Option<Decision>;
+    type Answer = Option<LedgerEntry>;
 
     const NAME: &'static str = "select connector_details_changes";
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Decision>> {
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<LedgerEntry>> {
         let Self(space, id) = self;
         let entry = sqlx::query_as!(
-            Entry,
+            LedgerRow,
             r#"select
                  kind::text as "kind!", command_id, fingerprint, record_id, revision, catalog_guid,
                  integration_pack_instance_id, process_id, env_id, connection_id,
@@ -32,6 +32,6 @@ impl Statement for DecisionOf<'_> {
         )
         .fetch_optional(connection)
         .await?;
-        Ok(entry.map(Decision::from))
+        Ok(entry.map(LedgerEntry::from))
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tests::{
     api::{Api, SPACE, sample, sample_with},
     eventually,
-    foreign::{output, packages_of_python},
+    external_clients::{output, packages_of_python},
     publisher::Publisher,
     stack::Stack,
 };

@@ -1,7 +1,7 @@
 //! What `deploy/` says, as the tools of others read it.
 
 use dev::paths;
-use tests::foreign::{output, python};
+use tests::external_clients::{output, python};
 use tokio::process::Command;
 
 #[tokio::test]

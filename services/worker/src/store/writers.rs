@@ -10,18 +10,20 @@ use std::{
 
 use proto::{
     Command,
-    ledger::{Decision, End},
+    ledger::{LedgerEntry, LedgerOutcome},
 };
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::sync::Notify;
 
 use super::{
-    Change, DEADLINE, Idle, StoreError, change,
+    change,
+    connection::{DEADLINE, Idle, run_on},
+    error::StoreError,
     input::inputs,
     ledger::{self, by_name, name},
-    locked, run_on, save,
+    locked, save,
 };
-use crate::{batch_trace::Statement, metrics};
+use crate::{batch_trace::Statement, change::Change, metrics};
 
 /// Changes with their places in the batch.
 type Indexed<'a> = Vec<(usize, &'a Change)>;
@@ -51,7 +53,10 @@ impl Writers {
     ///
     /// # Errors
     /// Every [`StoreError`]. One half may have taken effect.
-    pub async fn apply(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
+    pub async fn apply(
+        &mut self,
+        changes: &[&Change],
+    ) -> Result<Vec<Option<LedgerOutcome>>, StoreError> {
         if changes.len() < SPLIT_MIN {
             return self.first.decide(changes).await;
         }
@@ -70,7 +75,7 @@ impl Writers {
     pub async fn decisions(
         &mut self,
         changes: &[&Change],
-    ) -> Result<Vec<Option<Decision>>, StoreError> {
+    ) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
         self.first.decisions(changes).await
     }
 
@@ -125,7 +130,10 @@ impl Writer {
     ///
     /// # Errors
     /// Every [`StoreError`]. All of a statement or nothing of it took effect.
-    async fn decide(&mut self, changes: &[&Change]) -> Result<Vec<Option<End>>, StoreError> {
+    async fn decide(
+        &mut self,
+        changes: &[&Change],
+    ) -> Result<Vec<Option<LedgerOutcome>>, StoreError> {
         let mut sorted: Indexed<'_> = changes.iter().copied().enumerate().collect();
         sorted.sort_unstable_by_key(|(_, change)| change.command.key());
         let (plain, others): (Indexed<'_>, Indexed<'_>) = sorted
@@ -134,7 +142,7 @@ impl Writer {
         let mut decided = self.save(&plain).await?;
         decided.extend(self.change(&others).await?);
         self.has_decided.store(true, Ordering::Relaxed);
-        let mut ends: Vec<Option<End>> = changes.iter().map(|_| None).collect();
+        let mut ends: Vec<Option<LedgerOutcome>> = changes.iter().map(|_| None).collect();
         for (index, end) in decided {
             ends[index] = Some(end);
         }
@@ -144,7 +152,7 @@ impl Writer {
     async fn save(
         &mut self,
         changes: &[(usize, &Change)],
-    ) -> Result<Vec<(usize, End)>, StoreError> {
+    ) -> Result<Vec<(usize, LedgerOutcome)>, StoreError> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
@@ -160,7 +168,7 @@ impl Writer {
             let Command::Save(save) = &change.command else {
                 return Err(StoreError::Undecided);
             };
-            let end = End::Saved(saved.record(save, change.updated_by.clone()));
+            let end = LedgerOutcome::Saved(saved.record(save, change.updated_by.clone()));
             Ok((*index, end))
         });
         decided.collect()
@@ -169,7 +177,7 @@ impl Writer {
     async fn change(
         &mut self,
         changes: &[(usize, &Change)],
-    ) -> Result<Vec<(usize, End)>, StoreError> {
+    ) -> Result<Vec<(usize, LedgerOutcome)>, StoreError> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
@@ -194,7 +202,7 @@ impl Writer {
     async fn decisions(
         &mut self,
         changes: &[&Change],
-    ) -> Result<Vec<Option<Decision>>, StoreError> {
+    ) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
