@@ -1,16 +1,15 @@
-//! The spans of a batch, made when it is decided.
+//! The spans of a batch, created after the batch was processed.
 //!
-//! A batch is a trace of its own, linked to each of its commands; and each command's own trace gets
-//! what happened to it: that it was processed, and the statement that stored it. A trace that is
-//! followed from a request ends in its answer, and one that is followed from a slow statement shows
-//! who waited for it.
+//! Each batch has a trace of its own, with links to the traces of its commands. The trace of each command gets
+//! a span for its processing, with the batch's statements as children. So the trace of a request contains the
+//! statement that stored it, and the trace of a slow statement links to the requests that waited for it.
 
 use std::time::SystemTime;
 
 use proto::Envelope;
 use runtime::traces::{self, KeyValue, SpanBuilder, SpanContext, SpanKind, Traces};
 
-/// A statement, as it was run.
+/// A statement that was run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Statement {
     pub name: &'static str,
@@ -19,23 +18,23 @@ pub(crate) struct Statement {
     pub ok: bool,
 }
 
-/// The commands of a batch whose publishers record a trace, each with its outcome.
+/// The commands of a batch whose traces are recorded.
 pub(crate) struct BatchTrace {
     started: SystemTime,
-    commands: Vec<Recorded>,
+    commands: Vec<TracedCommand>,
 }
 
-/// A command whose publisher records a trace.
-struct Recorded {
-    /// Its place in the batch.
-    place: usize,
+/// A command whose trace is recorded.
+struct TracedCommand {
+    /// Position in the batch.
+    index: usize,
     context: SpanContext,
     id: Option<String>,
 }
 
 impl BatchTrace {
-    /// None where nobody records.
-    pub fn begin<'a>(
+    /// Starts the trace of a batch now. `None` if no trace of a command is recorded.
+    pub fn start<'a>(
         traces: &Traces,
         envelopes: impl Iterator<Item = &'a Envelope>,
     ) -> Option<Self> {
@@ -44,13 +43,13 @@ impl BatchTrace {
         }
         let commands: Vec<_> = envelopes
             .enumerate()
-            .filter_map(|(place, envelope)| {
+            .filter_map(|(index, envelope)| {
                 let traceparent = envelope.traceparent.as_deref()?;
                 let context = traces::parent(Some(traceparent), envelope.tracestate.as_deref());
                 let id = envelope.command_id.clone().map(String::from);
                 context
                     .is_sampled()
-                    .then_some(Recorded { place, context, id })
+                    .then_some(TracedCommand { index, context, id })
             })
             .collect();
         (!commands.is_empty()).then(|| Self {
@@ -59,13 +58,13 @@ impl BatchTrace {
         })
     }
 
-    /// Those of some commands only, by their places in the batch. None where nobody records one of them.
+    /// Keeps only some of the commands, by their positions in the batch. `None` if none of them is recorded.
     pub fn only(mut self, is_wanted: impl Fn(usize) -> bool) -> Option<Self> {
-        self.commands.retain(|command| is_wanted(command.place));
+        self.commands.retain(|command| is_wanted(command.index));
         (!self.commands.is_empty()).then_some(self)
     }
 
-    /// Hands over all spans.
+    /// Ends the batch now, and exports its spans.
     pub fn end(self, traces: &Traces, statements: &[Statement]) {
         let Self { started, commands } = self;
         let links = commands
@@ -75,10 +74,10 @@ impl BatchTrace {
         let batch = span("process a batch", SpanKind::Consumer, started)
             .with_links(links.collect())
             .with_attributes([KeyValue::new("messaging.batch.message_count", count)]);
-        // A new trace: a batch has no one parent.
+        // A new trace, because a batch has no single parent.
         let batch = traces.build(batch, &SpanContext::NONE);
-        below(traces, batch.context(), statements);
-        for Recorded { context, id, .. } in commands {
+        add_statements(traces, batch.context(), statements);
+        for TracedCommand { context, id, .. } in commands {
             let mut process = span(
                 "process ipack.connector-details.v1",
                 SpanKind::Consumer,
@@ -89,12 +88,13 @@ impl BatchTrace {
                 process = process.with_attributes([KeyValue::new("messaging.message.id", id)]);
             }
             let process = traces.build(process, &context);
-            below(traces, process.context(), statements);
+            add_statements(traces, process.context(), statements);
         }
     }
 }
 
-fn below(traces: &Traces, parent: &SpanContext, statements: &[Statement]) {
+/// Adds a span for each statement, below `parent`.
+fn add_statements(traces: &Traces, parent: &SpanContext, statements: &[Statement]) {
     for statement in statements {
         let span = span(statement.name, SpanKind::Client, statement.started)
             .with_attributes([KeyValue::new("db.system.name", "postgresql")]);

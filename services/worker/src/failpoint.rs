@@ -1,12 +1,12 @@
-//! Lets a test find out what happens when handling a command kills the worker. In debug builds
-//! alone: a release has no such door.
+//! Failures that a test injects by the environment variable `FAILPOINT`. Only in debug builds: a release
+//! build ignores the variable.
 
 use std::time::Duration;
 
 use proto::{CommandId, Envelope, Event};
 
-/// Aborts before the event of this command is announced: `abort-announcing:ID`.
-pub(crate) fn announce(event: &Event) {
+/// `abort-announcing:ID` aborts the process before the event of this command is published.
+pub(crate) fn before_publishing(event: &Event) {
     let command_id = match event {
         Event::Saved(saved) => &saved.command_id,
         Event::Deleted(deleted) => &deleted.command_id,
@@ -16,8 +16,8 @@ pub(crate) fn announce(event: &Event) {
     }
 }
 
-/// How long commands are held while the database is away, in place of minutes: `hold:SECONDS`.
-pub(crate) fn hold() -> Option<Duration> {
+/// `hold:SECONDS` replaces the time for which commands are held while the database is unavailable.
+pub(crate) fn outage_hold() -> Option<Duration> {
     if !cfg!(debug_assertions) {
         return None;
     }
@@ -26,37 +26,36 @@ pub(crate) fn hold() -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Does what `FAILPOINT` says, if it names this command: `panic:ID` or `abort:ID`.
-pub(crate) fn pass(id: &CommandId) {
+/// `panic:ID` panics and `abort:ID` aborts the process while this command is checked.
+pub(crate) fn while_checking(id: &CommandId) {
     assert!(!is_set("panic", id.as_str()), "as FAILPOINT says");
     if is_set("abort", id.as_str()) {
         std::process::abort();
     }
 }
 
-/// Panics while this command is redacted: `panic-redacting:ID`.
-pub(crate) fn redact(envelope: &Envelope) {
+/// `panic-redacting:ID` panics while this command is redacted.
+pub(crate) fn while_redacting(envelope: &Envelope) {
     assert!(!names("panic-redacting", envelope), "as FAILPOINT says");
 }
 
-/// Whether this command ends the session that it is delivered to: `break-session:ID`.
-pub(crate) fn breaks_the_session(envelope: &Envelope) -> bool {
+/// `break-session:ID` and `break-everything:ID` end the session that receives this command.
+pub(crate) fn breaks_session(envelope: &Envelope) -> bool {
     names("break-session", envelope) || names("break-everything", envelope)
 }
 
-/// Whether this command, once it is dead, ends the session that it is delivered to as well:
-/// `break-everything:ID`.
-pub(crate) fn cannot_be_moved(envelope: &Envelope) -> bool {
+/// `break-everything:ID` also ends the session that receives this command as a dead letter.
+pub(crate) fn breaks_dead_letters(envelope: &Envelope) -> bool {
     names("break-everything", envelope)
 }
 
-fn names(what: &str, envelope: &Envelope) -> bool {
+fn names(failure: &str, envelope: &Envelope) -> bool {
     let id = envelope.command_id.as_ref();
-    id.is_some_and(|id| is_set(what, id.as_str()))
+    id.is_some_and(|id| is_set(failure, id.as_str()))
 }
 
-fn is_set(what: &str, id: &str) -> bool {
+fn is_set(failure: &str, id: &str) -> bool {
     cfg!(debug_assertions)
         && std::env::var("FAILPOINT")
-            .is_ok_and(|failpoint| failpoint.split_once(':') == Some((what, id)))
+            .is_ok_and(|failpoint| failpoint.split_once(':') == Some((failure, id)))
 }

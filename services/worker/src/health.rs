@@ -1,4 +1,4 @@
-//! `/health/live` and `/health/ready`: the same two questions that the gateway publisher.
+//! The endpoints `/health/live` and `/health/ready`, and the client that a container's health check runs.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,76 +20,91 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Oldest, publish::Publisher, store::Store};
 
-/// Between two heartbeats.
-const PAUSE: Duration = Duration::from_secs(2);
-
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Short enough to need no client for it.
-const QUESTION: &[u8] =
+/// Pause between two heartbeats.
+const HEARTBEAT_PAUSE: Duration = Duration::from_secs(2);
+/// How long [`check`] waits for a response.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Written by hand: this one request does not justify an HTTP client in the worker.
+const REQUEST: &[u8] =
     b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
-/// Asks the worker of this address whether it is ready.
+/// Checks whether the worker at this address is ready.
 ///
 /// # Errors
-/// It is not, or does not answer.
-pub async fn ask(mut listen: SocketAddr) -> anyhow::Result<()> {
+/// It is not ready, or does not respond in time.
+pub async fn check(mut listen: SocketAddr) -> anyhow::Result<()> {
     if listen.ip().is_unspecified() {
         listen.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    let answer = timeout(PATIENCE, async {
+    let response = timeout(CHECK_TIMEOUT, async {
         let mut stream = TcpStream::connect(listen).await?;
-        stream.write_all(QUESTION).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        std::io::Result::Ok(answer)
+        stream.write_all(REQUEST).await?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await?;
+        std::io::Result::Ok(response)
     })
     .await??;
-    anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200"), "not ready");
+    anyhow::ensure!(response.starts_with(b"HTTP/1.1 200"), "not ready");
     Ok(())
 }
 
-/// What the worker needs in order to work.
+/// The state from which readiness and the gauges are derived.
 #[derive(Debug)]
-pub struct Needs {
-    /// The database, as [`watch_database`] sees it.
+pub struct Readiness {
+    /// Whether the database accepts writes: see [`watch_database`].
     pub database: watch::Receiver<bool>,
-    /// The connection that publishes.
+    /// Owns the connection that publishes.
     pub publisher: Publisher,
-    /// The connection that consumes. A worker that stands by is ready too.
+    /// Whether the connection that consumes is open. A standby worker is ready, too.
     pub connected: watch::Receiver<bool>,
-    /// A worker that was told to stop is not ready any more.
+    /// Cancelled when the worker has to stop. It is not ready any more then.
     pub stop: CancellationToken,
-    /// Of what is in hand.
+    /// The oldest command that is being processed.
     pub oldest: Oldest,
 }
 
+impl Readiness {
+    fn consuming(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    fn broker_up(&self) -> bool {
+        self.consuming() && self.publisher.connected()
+    }
+
+    fn database_up(&self) -> bool {
+        *self.database.borrow()
+    }
+}
+
 /// The endpoints.
-pub fn router(needs: Arc<Needs>) -> Router {
+pub fn router(readiness: Arc<Readiness>) -> Router {
     Router::new()
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
-        .with_state(needs)
+        .with_state(readiness)
 }
 
-/// Writes this worker's heartbeat from time to time, and tells whether the database took it. Not
-/// written by the probe itself: one with a short patience would give up every new connection, and find
-/// the database away for as long as it asks; and whoever asks often would write often.
+/// Writes this worker's heartbeat periodically. The value is whether the last write succeeded.
+///
+/// The probe does not write the heartbeat itself. A probe with a short timeout would cancel each attempt to
+/// connect, and report the database as down for as long as it runs. Frequent probes would also write
+/// frequently.
 #[must_use]
 pub fn watch_database(store: Store) -> watch::Receiver<bool> {
-    let (sender, answered) = watch::channel(false);
+    let (sender, is_up) = watch::channel(false);
     tokio::spawn(async move {
         while !sender.is_closed() {
             sender.send_replace(store.heartbeat().await.is_ok());
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(HEARTBEAT_PAUSE).await;
         }
     });
-    answered
+    is_up
 }
 
-async fn ready(State(needs): State<Arc<Needs>>) -> impl IntoResponse {
-    let broker = *needs.connected.borrow() && needs.publisher.connected();
-    let database = *needs.database.borrow();
-    let stopping = needs.stop.is_cancelled();
+async fn ready(State(readiness): State<Arc<Readiness>>) -> impl IntoResponse {
+    let (broker, database) = (readiness.broker_up(), readiness.database_up());
+    let stopping = readiness.stop.is_cancelled();
     let ready = broker && database && !stopping;
     let state = |up: bool| if up { "up" } else { "down" };
     let body = serde_json::json!({
@@ -109,23 +124,20 @@ async fn ready(State(needs): State<Arc<Needs>>) -> impl IntoResponse {
     )
 }
 
-/// Reads the gauges that are not set as they change.
+/// Sets the gauges that are only updated when Prometheus scrapes them.
 #[must_use]
-pub fn refresh_gauges(needs: Arc<Needs>) -> GaugeRefresh {
+pub fn refresh_gauges(readiness: Arc<Readiness>) -> GaugeRefresh {
     Arc::new(move || {
-        let needs = needs.clone();
+        let readiness = readiness.clone();
         async move {
-            let consuming = *needs.connected.borrow();
-            let broker = consuming && needs.publisher.connected();
-            let database = *needs.database.borrow();
             for (name, up) in [
-                ("connector_details_consuming", consuming),
-                ("connector_details_broker_up", broker),
-                ("connector_details_database_up", database),
+                ("connector_details_consuming", readiness.consuming()),
+                ("connector_details_broker_up", readiness.broker_up()),
+                ("connector_details_database_up", readiness.database_up()),
             ] {
                 gauge!(name).set(f64::from(u8::from(up)));
             }
-            gauge!("connector_details_oldest_command_age_seconds").set(needs.oldest.age());
+            gauge!("connector_details_oldest_command_age_seconds").set(readiness.oldest.age());
         }
         .boxed()
     })

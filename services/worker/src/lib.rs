@@ -1,4 +1,4 @@
-//! The worker: commands in, rows, replies and events out.
+//! The worker consumes commands from RabbitMQ, stores them in Postgres, and publishes replies and events.
 //!
 //! ```text
 //! RabbitMQ ──▶ queue ──▶ process ──▶ store ──▶ Postgres
@@ -8,7 +8,7 @@
 //!             publish (replies, parked commands, events) ──▶ RabbitMQ
 //! ```
 //!
-//! Only `queue`, `publish` and `replay` know AMQP; only `store` and `migrate` know SQL; `process` knows
+//! Only `queue`, `publish` and `replay` use AMQP. Only `store` and `migrate` use SQL. `process` uses
 //! neither.
 
 mod batch_trace;
@@ -19,6 +19,7 @@ mod failpoint;
 pub mod health;
 pub mod metrics;
 pub mod migrate;
+mod pause;
 pub mod process;
 pub mod publish;
 pub mod publisher_acl;

@@ -1,8 +1,9 @@
-//! Configuration, database, broker, health, stop.
+//! Reads the configuration, then runs one of the subcommands, or consumes until a signal stops it.
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::Router;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 use runtime::{
@@ -15,6 +16,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -31,15 +33,16 @@ use worker::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Measured: see docs/performance.md.
+/// Faster than the system's allocator for this program. Measured: docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// How long the last events may take. What is not announced by then, the next worker announces.
-const LAST_EVENTS: Duration = Duration::from_secs(3);
+/// How long to publish events at shutdown. Events that are still in the outbox after that are published
+/// by the next worker.
+const LAST_EVENTS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// One thread: the work is one batch after the other, and handing it between threads costs more
-/// than it does.
+/// A single thread, because batches are processed one after the other: moving a batch between threads
+/// costs more time than a second thread saves.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config = Config::parse();
@@ -59,7 +62,7 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     match &config.command {
         Some(Command::Migrate) => migrate(&config::database()?).await,
-        Some(Command::Healthcheck) => health::ask(config.consume.listen).await,
+        Some(Command::Healthcheck) => health::check(config.consume.listen).await,
         Some(Command::Replay(args)) => {
             let store = Store::new(config::database()?);
             replay::replay(&config::broker()?, &store, args, std::io::stdout()).await
@@ -70,11 +73,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 "the configuration is complete"
             )?),
             Ok(settings) => consume(config.consume, settings).await,
-            Err(wrong) => {
-                for error in &wrong {
+            Err(errors) => {
+                for error in &errors {
                     tracing::error!("{error}");
                 }
-                anyhow::bail!("the configuration has {} faults", wrong.len())
+                anyhow::bail!("the configuration has {} errors", errors.len())
             }
         },
     }
@@ -88,7 +91,7 @@ async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
         let name = &login.name;
         migrate::login(owner, role, name, login.password.expose_secret())
             .await
-            .with_context(|| format!("the login {name} can't be made"))?;
+            .with_context(|| format!("the login {name} can't be created"))?;
         tracing::info!(name, "the login is ready");
     }
     Ok(())
@@ -106,36 +109,28 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
 
     let publisher_stop = CancellationToken::new();
-    let (publisher, answering) = Publisher::start(uri.clone(), publisher_stop.clone());
+    let (publisher, publisher_task) = Publisher::start(uri.clone(), publisher_stop.clone());
     let (connected, is_connected) = watch::channel(false);
     let oldest = Oldest::default();
-    let needs = Arc::new(health::Needs {
+    let readiness = Arc::new(health::Readiness {
         database: health::watch_database(store.clone()),
         publisher: publisher.clone(),
         connected: is_connected,
         stop: stop.clone(),
         oldest: oldest.clone(),
     });
-    let look = health::refresh_gauges(needs.clone());
-    let endpoints = health::router(needs).merge(runtime::metrics::router(metrics_handle, look));
-    tokio::spawn(async move { axum::serve(listener, endpoints).await });
+    let refresh_gauges = health::refresh_gauges(readiness.clone());
+    let endpoints =
+        health::router(readiness).merge(runtime::metrics::router(metrics_handle, refresh_gauges));
+    tokio::spawn(serve(listener, endpoints));
 
-    tokio::spawn(retention::keep(
-        store.clone(),
-        args.ledger_retention,
-        stop.clone(),
-    ));
-    let events_stop = CancellationToken::new();
-    let relaying = tokio::spawn(events::relay(
-        store.clone(),
-        publisher.clone(),
-        events_stop.clone(),
-    ));
-    tokio::spawn(dead_letters::run(
-        uri.clone(),
-        publisher.clone(),
-        stop.clone(),
-    ));
+    let retention = args.ledger_retention;
+    tokio::spawn(retention::run(store.clone(), retention, stop.clone()));
+    let relay_stop = CancellationToken::new();
+    let relay = events::relay(store.clone(), publisher.clone(), relay_stop.clone());
+    let relay_task = tokio::spawn(relay);
+    let dead_letters = dead_letters::run(uri.clone(), publisher.clone(), stop.clone());
+    tokio::spawn(dead_letters);
     let result = consumer::run(&Context {
         uri,
         store,
@@ -147,19 +142,35 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
         traces: traces.clone(),
     })
     .await;
-    // After the last batch: its events are still to be announced.
-    events_stop.cancel();
-    let _ = timeout(LAST_EVENTS, relaying).await;
-    // And its replies to be written.
+    // The relay stops after the consumer, so that it publishes the events of the last batch.
+    relay_stop.cancel();
+    finish_relay(relay_task).await;
+    // The publisher stops last: the consumer hands over replies, and the relay uses its connection.
     publisher_stop.cancel();
-    answering.await.context("the supervisor of the replies")?;
+    publisher_task.await.context("the task that publishes")?;
     tokio::task::spawn_blocking(move || traces.stop()).await?;
     result.context("the broker has another topology than this version's")
 }
 
+async fn serve(listener: TcpListener, endpoints: Router) {
+    if let Err(error) = axum::serve(listener, endpoints).await {
+        tracing::error!(%error, "the endpoints for health and metrics have ended");
+    }
+}
+
+async fn finish_relay(task: JoinHandle<()>) {
+    match timeout(LAST_EVENTS_TIMEOUT, task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the outbox relay has failed"),
+        Err(_) => tracing::warn!(
+            "the last events could not be published in time; they are kept in the outbox"
+        ),
+    }
+}
+
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let token = stop.clone();
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
@@ -169,8 +180,8 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("told to stop; finishing the batch in hand");
-        told.cancel();
+        tracing::info!("told to stop; finishing the current batch");
+        token.cancel();
     });
     Ok(stop)
 }

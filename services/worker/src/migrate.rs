@@ -1,4 +1,4 @@
-//! The schema, and the logins of those who use it.
+//! The schema's migrations, and the logins of the services.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use sqlx::{
 };
 use tokio::time::sleep;
 
-/// The one way in which the schema is changed. Safe when several start at once: the migrator
-/// holds a lock of the database.
+/// Safe to run several times at once: the migrator holds an advisory lock of the database.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
+/// How often to try to change a role, and the pause after the first attempt; later pauses are longer.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Whose rights a login gets.
+/// The role whose rights a login gets.
 #[derive(Debug, Clone, Copy)]
 pub enum Role {
-    /// May only select.
+    /// May only read.
     Gateway,
-    /// May not alter the schema, nor a decision.
+    /// May read and write. May not alter the schema, and may not change entries of the ledger.
     Worker,
 }
 
@@ -35,7 +35,7 @@ impl Role {
 /// Brings the schema up to date.
 ///
 /// # Errors
-/// The database does not answer, or a migration fails; each is applied whole or not at all.
+/// The database does not respond, or a migration fails. Each migration runs in a transaction.
 pub async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
     let pool = sqlx::PgPool::connect_with(owner.clone()).await?;
     MIGRATIONS.run(&pool).await?;
@@ -43,11 +43,11 @@ pub async fn migrate(owner: &PgConnectOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes sure that a login exists, with this password and the rights of this role.
+/// Creates a login or updates it, with this password and the rights of this role.
 ///
-/// Roles belong to all databases of a server. Whoever migrates another of them may change the
-/// same role at this very moment, which Postgres answers with an error rather than a wait, so
-/// this is tried a few times.
+/// All databases of a server share their roles. If another database of the server is migrated at the same
+/// time, both may change the same role, and Postgres fails one of them instead of letting it wait. So a
+/// failure is retried a few times.
 ///
 /// # Errors
 /// The owner may not create roles.
@@ -58,7 +58,7 @@ pub async fn login(
     password: &str,
 ) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect_with(owner).await?;
-    // Utility statements take no parameters; the server quotes the names for itself.
+    // Utility statements accept no parameters, so the server builds the statement and quotes the names.
     let statement: String = sqlx::query_scalar(
         "select format(
              'do $do$ begin

@@ -1,8 +1,9 @@
-//! Has commands decided: valid commands in, outcomes out. Knows the store, and nothing of AMQP.
+//! Applies valid commands to the store and returns their outcomes. Knows nothing of AMQP.
 //!
-//! A conflict is an outcome, not an error. The only error is that the database could not decide for so
-//! long that the commands have to go back to the broker.
+//! A conflict or a refusal is an outcome, not an error. The only error is [`Outage`]: the database was
+//! unavailable for so long that the commands have to go back to the broker.
 
+mod plan;
 mod progress;
 mod statements;
 
@@ -16,76 +17,94 @@ use proto::CommandError;
 use runtime::broker;
 use tokio_util::sync::CancellationToken;
 
+use self::plan::SeenKeys;
 pub use self::progress::{OutcomeKind, Progress};
-use self::statements::Names;
 use crate::{
     change::Change,
     failpoint, metrics,
     store::{StoreError, Writers},
 };
 
-/// How long an outage of the database is waited for with commands in hand. After that they go back, so
-/// that an outage costs each command one delivery and not its delivery limit.
+/// How long commands are held while the database is unavailable. After that they go back to the broker. So a
+/// long outage costs each command one delivery, and not all deliveries up to its delivery limit.
 const OUTAGE_HOLD: Duration = Duration::from_mins(2);
-/// How long a worker that has to stop goes on trying to finish what it has in hand.
-const DRAIN: Duration = Duration::from_secs(15);
+/// The same for a worker that has to stop.
+const SHUTDOWN_HOLD: Duration = Duration::from_secs(15);
 
-/// The database could not decide for too long.
+/// The database was unavailable for too long.
 #[derive(Debug, thiserror::Error)]
-#[error("the database was away for too long")]
+#[error("the database was unavailable for too long")]
 pub struct Outage {
     /// The last error.
     pub source: StoreError,
-    /// Some of what could not be decided: the outage lasts for as long as it can't.
+    /// Some of the changes that could not be applied. The outage is over when the database accepts them.
     pub sample: Vec<Change>,
 }
 
-/// Decides commands, in order; the results stand in the order of the commands. Where that panics, each is
-/// decided by itself, and the one that panics is refused.
+/// Applies commands in their order, and retries while the database is unavailable. The results have the order
+/// of the commands.
+///
+/// If that panics, each command is applied on its own, and only the one that panics is refused.
 ///
 /// # Errors
-/// The database could not decide for two minutes. Some commands may have been decided; to decide all of
-/// them again gives the same outcomes.
+/// The database was unavailable for two minutes. Some commands may have been applied; applying all of them
+/// again gives the same outcomes.
 pub async fn process(
     writers: &mut Writers,
     changes: &[&Change],
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
-    let together = AssertUnwindSafe(apply_or_hold(writers, changes, stop));
-    if let Ok(progress) = together.catch_unwind().await {
+    let batch = AssertUnwindSafe(apply_with_retries(writers, changes, stop));
+    if let Ok(progress) = batch.catch_unwind().await {
         return progress;
     }
+    tracing::error!(
+        commands = changes.len(),
+        "applying a batch failed unexpectedly; applying each command on its own"
+    );
     let mut all = Vec::with_capacity(changes.len());
-    let mut locked = Names::default();
+    let mut locked = SeenKeys::default();
     for change in changes {
-        let progress = if locked.share(change) {
+        let progress = if locked.overlaps(change) {
             Progress::Locked
         } else {
-            let alone = apply_or_hold(writers, std::slice::from_ref(change), stop);
-            match AssertUnwindSafe(alone).catch_unwind().await {
-                Ok(progress) => progress?.pop().unwrap_or_else(internal),
-                Err(_) => internal(),
-            }
+            process_one(writers, change, stop).await?
         };
         if matches!(progress, Progress::Locked) {
-            locked.add(change);
+            locked.insert(change);
         }
         all.push(progress);
     }
     Ok(all)
 }
 
-fn internal() -> Progress {
-    Progress::Refused(vec![CommandError::internal()])
+async fn process_one(
+    writers: &mut Writers,
+    change: &Change,
+    stop: &CancellationToken,
+) -> Result<Progress, Outage> {
+    let changes = [change];
+    let result = AssertUnwindSafe(apply_with_retries(writers, &changes, stop))
+        .catch_unwind()
+        .await;
+    if let Ok(progress) = result
+        && let Some(progress) = progress?.pop()
+    {
+        return Ok(progress);
+    }
+    tracing::error!(
+        command.id = change.command_id.as_str(),
+        "applying a command failed unexpectedly; it is refused and parked"
+    );
+    Ok(Progress::Refused(vec![CommandError::internal()]))
 }
 
-/// Decides the commands, and holds them while the database can't.
-async fn apply_or_hold(
+async fn apply_with_retries(
     writers: &mut Writers,
     changes: &[&Change],
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
-    let hold = failpoint::hold().unwrap_or(OUTAGE_HOLD);
+    let hold = failpoint::outage_hold().unwrap_or(OUTAGE_HOLD);
     let started = Instant::now();
     let mut pauses = broker::backoff();
     loop {
@@ -93,28 +112,33 @@ async fn apply_or_hold(
             Ok(progress) => return Ok(progress),
             Err(error) => error,
         };
-        let limit = if stop.is_cancelled() { DRAIN } else { hold };
+        let limit = if stop.is_cancelled() {
+            SHUTDOWN_HOLD
+        } else {
+            hold
+        };
         if started.elapsed() > limit {
             return Err(Outage {
                 source: error,
-                sample: statements::sample(changes),
+                sample: plan::sample(changes),
             });
         }
-        metrics::held();
+        metrics::database_retry();
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             commands = changes.len(),
-            "the database can't decide now; holding the commands and trying again"
+            "the database is unavailable; holding the commands and trying again"
         );
+        // The pauses have no end; the default is never used.
         tokio::time::sleep(pauses.next().unwrap_or(broker::DEADLINE)).await;
     }
 }
 
-/// Decides commands once, in order; the results stand in the order of the commands.
+/// Applies commands once, in their order. The results have the order of the commands.
 ///
 /// # Errors
-/// The database can't decide now. Some commands may have been decided; to decide all of them again gives
-/// the same outcomes.
+/// The database is unavailable. Some commands may have been applied; applying all of them again gives the
+/// same outcomes.
 pub async fn apply(
     writers: &mut Writers,
     changes: &[&Change],

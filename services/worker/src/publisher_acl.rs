@@ -7,17 +7,17 @@ use std::{
 
 use proto::CatalogGuid;
 
-/// Stands for every Space.
+/// In a list of Spaces: every Space.
 const EVERY_SPACE: &str = "*";
 
-/// The publishers that are allowed. Not set, the broker's own permissions decide alone: whoever
-/// may publish to the exchange may write to every Space.
+/// The publishers with the Spaces that they may write to. If it is `None`, only the broker's permissions
+/// apply: every user that may publish to the exchange may write to every Space.
 #[derive(Debug, Clone, Default)]
 pub struct PublisherAcl(Option<HashMap<String, HashSet<String>>>);
 
 impl PublisherAcl {
-    /// Whether a publisher may write to a Space. `user_id` is the broker's word; a message
-    /// without one can't be told from a forged one.
+    /// Whether a publisher may write to a Space. The broker has checked the `user_id` against the
+    /// connection's user. A message without a `user_id` may come from anyone, so it is not allowed.
     #[must_use]
     pub fn allow(&self, user_id: Option<&str>, space: &CatalogGuid) -> bool {
         let Some(publishers) = &self.0 else {
@@ -28,8 +28,8 @@ impl PublisherAcl {
             .is_some_and(|spaces| spaces.contains(EVERY_SPACE) || spaces.contains(space.as_str()))
     }
 
-    /// Whether a publisher's word on who the author is counts. It is the gateway's, who may write to
-    /// every Space because it asks each person for a token; another's own name stands there instead.
+    /// Whether a publisher may name another author than itself. Only publishers that may write to every
+    /// Space are trusted with that: the gateway is one, because it checks the token of each person.
     #[must_use]
     pub fn may_name_authors(&self, user_id: Option<&str>) -> bool {
         let Some(publishers) = &self.0 else {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_publisher_writes_to_its_own_spaces_only() -> Result<(), Box<dyn std::error::Error>> {
-        let space = CatalogGuid::new("a").map_err(|fault| fault.message)?;
+        let space = CatalogGuid::new("a").map_err(|error| error.message)?;
         let publishers: PublisherAcl =
             r#"{"gateway": ["*"], "one": ["a"], "two": ["b"]}"#.parse()?;
 

@@ -1,14 +1,14 @@
-//! The queue of commands: deliveries in, acknowledgements out.
+//! The queue of commands: receives deliveries and acknowledges them.
 //!
 //! ```text
-//! consumer ──▶ incoming ──▶ batcher ──▶ process (and store) ──▶ consumer ──▶ publish
-//!                │ refused      ▲            │ locked               └──────▶ acks
+//! consumer ──▶ incoming ──▶ batcher ──▶ process (and store) ──▶ session ──▶ publish
+//!                │ refused      ▲            │ locked               └─────▶ acks
 //!                ▼              └─ retries ◀─┘
 //!             publish
 //! ```
 //!
-//! `batcher`, `set_aside` and `acks` know neither AMQP nor SQL. `dead_letters` moves what the broker gave
-//! up to `.parked`.
+//! A `session` uses one connection, from its opening to the first error. `batcher`, `locked_commands` and
+//! `acks` use neither AMQP nor SQL. `dead_letters` moves dead-lettered commands to `.parked`.
 
 mod acks;
 mod batch;
@@ -18,13 +18,13 @@ pub mod context;
 pub mod dead_letters;
 pub(crate) mod death;
 pub mod incoming;
+mod locked_commands;
 mod retries;
 mod session;
-mod set_aside;
 mod topology_watch;
 mod unreadable;
 
 use proto::command;
 
-/// The largest body that is read. A command's is smaller, even if all of it is escaped.
+/// The largest body that is read. The bodies of valid commands are smaller, even if every character is escaped.
 const MAX_BODY_BYTES: u64 = command::MAX_BODY_BYTES as u64;

@@ -1,4 +1,4 @@
-//! Forgets decisions that are older than the retention, a few at a time.
+//! Deletes ledger entries that are older than the retention period, in small batches.
 
 use std::time::Duration;
 
@@ -6,35 +6,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics, store::Store};
 
-/// Decisions in one statement: it takes a few milliseconds.
+/// Entries that one statement deletes. Such a statement takes a few milliseconds.
 const BATCH: u32 = 1000;
-/// Between two statements, while there is something to forget: saves come first.
-const BREATH: Duration = Duration::from_millis(500);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_mins(10);
+/// Pause between two statements while there are more entries to delete. Saves have priority.
+const BATCH_PAUSE: Duration = Duration::from_millis(500);
+/// How often to check for entries that are too old.
+const CHECK_PERIOD: Duration = Duration::from_mins(10);
 
-/// Prunes the ledger until told to stop. Several workers take turns.
-pub async fn keep(store: Store, retention: Duration, stop: CancellationToken) {
-    let mut forgotten = 0;
+/// Prunes the ledger until `stop`. Several workers may run it at the same time.
+pub async fn run(store: Store, retention: Duration, stop: CancellationToken) {
+    let mut total = 0;
     loop {
         let pruned = match store.prune(retention, BATCH).await {
             Ok(pruned) => pruned,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the ledger is not pruned at the moment");
+                tracing::warn!(error, "the ledger can't be pruned now; trying again later");
                 0
             }
         };
         metrics::pruned(pruned);
-        forgotten += pruned;
+        total += pruned;
         let pause = if pruned < u64::from(BATCH) {
-            if forgotten > 0 {
-                tracing::info!(decisions = forgotten, "the ledger was pruned");
+            if total > 0 {
+                tracing::info!(entries = total, "the ledger was pruned");
             }
-            forgotten = 0;
-            PAUSE
+            total = 0;
+            CHECK_PERIOD
         } else {
-            BREATH
+            BATCH_PAUSE
         };
         let pause = tokio::time::sleep(pause);
         if stop.run_until_cancelled(pause).await.is_none() {

@@ -1,42 +1,43 @@
-//! How far a command came.
+//! The result of an attempt to apply a command.
 
 use proto::{CommandError, Outcome, ledger::LedgerOutcome};
 
-/// How far a command came.
+/// The result of an attempt to apply a command.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are decided")]
+#[expect(clippy::large_enum_variant, reason = "nearly all values are `Decided`")]
 pub enum Progress {
-    /// It is decided, now or before.
+    /// The ledger has the command's outcome, from now or from an earlier delivery.
     Decided {
-        /// The answer for its publisher.
+        /// The outcome for the reply.
         outcome: Outcome,
-        /// What it is counted as.
+        /// The outcome's kind, for logs and metrics.
         kind: OutcomeKind,
     },
-    /// The database refuses its content, or it makes the worker panic: it is parked.
+    /// The database refuses the command's content, or the command makes the worker panic. It has to be
+    /// parked.
     Refused(Vec<CommandError>),
-    /// Somebody else's open transaction has locked its record, or it stands behind such a command for the
-    /// same record or with the same id. Nothing is decided yet.
+    /// Another transaction has locked the command's record; or the command has the record or the id of an
+    /// earlier command that waits for such a lock. It has no outcome yet.
     Locked,
 }
 
-/// What a command is counted as.
+/// The kind of an outcome, for logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeKind {
-    /// Saved now.
+    /// The record was saved.
     Saved,
-    /// Deleted now, or there was nothing to delete.
+    /// The record was deleted, or did not exist.
     Deleted,
-    /// Decided before, and answered the same.
+    /// The command had an outcome already. Its reply has the same outcome.
     Repeated,
-    /// Its id stands for another command, or the record is not as it expected.
+    /// The command's id was used for another command, or the record has another revision than expected.
     Conflict,
-    /// No worker can apply it.
+    /// No worker can apply the command.
     Refused,
 }
 
 impl OutcomeKind {
-    /// All of them.
+    /// All kinds, in the order of their declaration: code uses `kind as usize` as an index.
     pub const ALL: [Self; 5] = [
         Self::Saved,
         Self::Deleted,
@@ -45,7 +46,7 @@ impl OutcomeKind {
         Self::Refused,
     ];
 
-    /// Its name in metrics.
+    /// The value of the label `outcome` in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,25 +60,56 @@ impl OutcomeKind {
 }
 
 impl Progress {
-    /// What the ledger has for it, from now or from `before`.
-    pub(super) fn decided(end: LedgerOutcome, before: bool) -> Self {
-        let kind = match &end {
-            _ if before => OutcomeKind::Repeated,
+    /// A command with this outcome in the ledger. `repeated`: from an earlier delivery.
+    pub(super) fn from_ledger(outcome: LedgerOutcome, repeated: bool) -> Self {
+        let kind = match &outcome {
+            _ if repeated => OutcomeKind::Repeated,
             LedgerOutcome::Saved(_) => OutcomeKind::Saved,
             LedgerOutcome::Deleted(_) => OutcomeKind::Deleted,
             LedgerOutcome::Conflict(_) => OutcomeKind::Conflict,
         };
         Self::Decided {
-            outcome: end.into(),
+            outcome: outcome.into(),
             kind,
         }
     }
 
-    /// Its id was used for another command.
-    pub(super) fn conflict() -> Self {
+    /// A command whose id was used for another command.
+    pub(super) fn id_conflict() -> Self {
         Self::Decided {
             outcome: Outcome::refused(CommandError::conflict()),
             kind: OutcomeKind::Conflict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(progress: &Progress) -> Option<OutcomeKind> {
+        match progress {
+            Progress::Decided { kind, .. } => Some(*kind),
+            Progress::Refused(_) | Progress::Locked => None,
+        }
+    }
+
+    #[test]
+    fn a_repeated_command_is_counted_as_repeated_whatever_its_outcome_was() {
+        let deletion = || LedgerOutcome::Deleted(None);
+
+        let new = Progress::from_ledger(deletion(), false);
+        let repeated = Progress::from_ledger(deletion(), true);
+
+        assert_eq!(kind(&new), Some(OutcomeKind::Deleted));
+        assert_eq!(kind(&repeated), Some(OutcomeKind::Repeated));
+        assert_eq!(kind(&Progress::id_conflict()), Some(OutcomeKind::Conflict));
+    }
+
+    #[test]
+    fn a_kind_is_the_index_of_itself_in_the_list_of_all_kinds() {
+        for (index, kind) in OutcomeKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
         }
     }
 }
