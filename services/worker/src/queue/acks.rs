@@ -1,28 +1,30 @@
-//! Which deliveries can be acknowledged, and when. Pure: the consumer sends the acknowledgements.
+//! Decides which deliveries to acknowledge, and when. It sends nothing itself: the session does.
 //!
-//! A delivery has one or more commands, and is acknowledged when all of them are settled:
+//! A delivery has one or more commands. A command is settled when its outcome is committed, or when the broker
+//! has confirmed its parked copy. A delivery is acknowledged when all of its commands are settled:
 //!
 //! ```text
-//! Open { commands: n } ── a command is decided, or its parked copy is confirmed ──▶ Open { commands: n - 1 }
-//! Open { commands: 1 } ── its last command is settled ──▶ Settled ── acknowledged ──▶ (forgotten)
+//! Open { commands: n } ── a command is settled ──▶ Open { commands: n - 1 }
+//! Open { commands: 1 } ── the last command is settled ──▶ Settled ── acknowledged ──▶ (removed)
 //! ```
 //!
-//! Acknowledgements wait for a few milliseconds and are sent together, while the next statement runs: the
-//! broker writes them to its disk, too, and the next command of a caller who saves one after the other
-//! would have to wait for that.
+//! Acknowledgements are delayed by a few milliseconds and sent together, while the next statement runs. The
+//! broker writes acknowledgements to its disk, and the next command of a caller that saves one record after
+//! the other would have to wait for that write.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// How long a settled delivery may stay unacknowledged. A worker that dies leaves that much to be
-/// delivered, and found decided, again.
+/// How long a settled delivery may stay unacknowledged. If a worker dies, the settled commands of this time
+/// are delivered again; the ledger has their outcomes.
 const ACK_DELAY: Duration = Duration::from_millis(10);
-/// And how many may: fewer than the prefetch, or the broker would stop sending.
+/// How many settled deliveries may stay unacknowledged. It must be less than the prefetch, or the broker would
+/// stop sending.
 const MAX_UNACKED: usize = 100;
 
-/// What is known of a delivery that is not acknowledged.
+/// The state of a delivery that is not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open { commands: usize },
@@ -37,13 +39,14 @@ pub(crate) struct Ack {
     pub multiple: bool,
 }
 
-/// The deliveries of one session that are not acknowledged, by their tags, each with what it holds until
-/// it is (`H`: its part of the memory for deliveries).
+/// The deliveries of one session that are not acknowledged, by their tags. Each keeps a value of type `H` until
+/// then: its reservation of memory.
 #[derive(Debug)]
 pub(crate) struct Acks<H> {
     deliveries: BTreeMap<u64, (State, H)>,
+    /// The number of settled deliveries.
     settled: usize,
-    /// When the first settled delivery was.
+    /// When the first of the settled deliveries was settled.
     since: Option<Instant>,
 }
 
@@ -58,13 +61,13 @@ impl<H> Default for Acks<H> {
 }
 
 impl<H> Acks<H> {
-    /// A delivery with this many commands came. Tags grow in the order of delivery.
+    /// Adds a delivery with this many commands. Tags increase in the order of delivery.
     pub fn open(&mut self, tag: u64, commands: usize, held: H) {
         self.deliveries
             .insert(tag, (State::Open { commands }, held));
     }
 
-    /// One command of a delivery is settled.
+    /// Settles one command of a delivery. An unknown tag is ignored: its delivery is acknowledged already.
     pub fn settle(&mut self, tag: u64, now: Instant) {
         let Some((state, _)) = self.deliveries.get_mut(&tag) else {
             return;
@@ -80,7 +83,7 @@ impl<H> Acks<H> {
         }
     }
 
-    /// When acknowledgements have to be sent. `None`: there are none.
+    /// When to send acknowledgements. `None` if there are none to send.
     pub fn due(&self) -> Option<Instant> {
         let since = self.since?;
         Some(if self.settled < MAX_UNACKED {
@@ -90,8 +93,8 @@ impl<H> Acks<H> {
         })
     }
 
-    /// Takes all that can be acknowledged: in one go as far as nothing in between is open, and one by one
-    /// behind that.
+    /// Removes the settled deliveries and returns their acknowledgements: a single one for all deliveries before
+    /// the first open one, and one for each of the others.
     pub fn take(&mut self) -> Vec<Ack> {
         (self.since, self.settled) = (None, 0);
         let is_open = |state: State| matches!(state, State::Open { .. });
@@ -100,11 +103,11 @@ impl<H> Acks<H> {
             .iter()
             .find(|(_, (state, _))| is_open(*state))
             .map(|(tag, _)| *tag);
-        let behind = match first_open {
+        let rest = match first_open {
             Some(open) => self.deliveries.split_off(&open),
             None => BTreeMap::new(),
         };
-        let front = std::mem::replace(&mut self.deliveries, behind);
+        let front = std::mem::replace(&mut self.deliveries, rest);
         let multiple = |tag| Ack {
             tag,
             multiple: true,
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_settled_in_a_row_is_acknowledged_in_one_go() {
+    fn consecutive_settled_deliveries_have_one_acknowledgement() {
         let mut acks = with(&[(1, 1), (2, 1), (3, 1)]);
         assert_eq!(acks.take(), []);
 
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_delivery_is_never_acknowledged_with_others() {
+    fn an_open_delivery_is_never_acknowledged_together_with_others() {
         let mut acks = with(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
 
         for tag in [1, 3, 4] {
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_settled_with_the_last_of_its_commands() {
+    fn a_delivery_is_settled_when_its_last_command_is() {
         let mut acks = with(&[(7, 3)]);
 
         acks.settle(7, Instant::now());
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_delivery_holds_is_held_until_it_is_acknowledged() {
+    fn a_delivery_keeps_its_reservation_until_it_is_acknowledged() {
         let held = std::rc::Rc::new(());
         let mut acks = Acks::default();
         acks.open(1, 1, held.clone());
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_are_due_after_a_moment_or_when_there_are_many() {
+    fn acknowledgements_are_due_after_a_delay_or_when_there_are_many() {
         let now = Instant::now();
         let many: Vec<_> = (1..=MAX_UNACKED as u64).map(|tag| (tag, 1)).collect();
         let mut acks = with(&many);
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_not_known_changes_nothing() {
+    fn an_unknown_tag_changes_nothing() {
         let mut acks = with(&[(1, 1)]);
         acks.settle(2, Instant::now());
         assert_eq!((acks.due(), acks.take()), (None, Vec::new()));

@@ -1,4 +1,4 @@
-//! A batch of commands on its way through `process`.
+//! A batch of commands, before and after `process`.
 
 use std::time::{Duration, Instant};
 
@@ -14,27 +14,27 @@ use crate::{
     store::Writers,
 };
 
-/// Commands that are processed together.
+/// Commands that are processed together, in the order of delivery.
 pub(super) struct Batch {
     pub commands: Vec<Incoming>,
     pub started: Instant,
-    /// `None` where no publisher records a trace.
+    /// `None` if no trace of a command is recorded.
     pub trace: Option<BatchTrace>,
 }
 
-/// A batch with what became of its commands.
+/// A batch with the results of its commands.
 pub(super) struct ProcessedBatch {
     pub batch: Batch,
-    /// In the order of the commands. An error: the database could not take them.
+    /// One result for each command, in the order of the commands.
     pub progress: Result<Vec<Progress>, Outage>,
-    /// The statements that were run for it.
+    /// The statements that were run for the batch.
     pub statements: Vec<Statement>,
 }
 
 impl Batch {
-    /// A batch that begins now.
+    /// A batch that starts now.
     pub fn new(commands: Vec<Incoming>, traces: &Traces) -> Self {
-        let trace = BatchTrace::begin(traces, commands.iter().map(|command| &command.envelope));
+        let trace = BatchTrace::start(traces, commands.iter().map(|command| &command.envelope));
         Self {
             commands,
             started: Instant::now(),
@@ -42,12 +42,12 @@ impl Batch {
         }
     }
 
-    /// When its oldest command was published, in seconds since 1970.
+    /// When the oldest command was published, in seconds since 1970.
     pub fn oldest(&self) -> Option<u64> {
         self.commands.iter().map(Incoming::published).min()
     }
 
-    /// Has the commands decided.
+    /// Applies the commands.
     pub async fn process(self, writers: &mut Writers, stop: &CancellationToken) -> ProcessedBatch {
         let changes: Vec<&Change> = self.commands.iter().map(|it| &it.change).collect();
         let progress = process::process(writers, &changes, stop).await;
@@ -60,7 +60,7 @@ impl Batch {
 }
 
 impl ProcessedBatch {
-    /// Whether none of its commands was delivered before.
+    /// Whether none of the commands is a redelivery.
     pub fn is_new(&self) -> bool {
         self.batch
             .commands
@@ -69,23 +69,28 @@ impl ProcessedBatch {
     }
 }
 
-/// How many commands of a batch had which outcome.
-#[derive(Default)]
+/// The number of commands of a batch for each kind of outcome.
+#[derive(Debug, Default)]
 pub(super) struct Summary {
     counts: [u64; OutcomeKind::ALL.len()],
     redelivered: usize,
 }
 
 impl Summary {
+    /// Counts one command.
     pub fn add(&mut self, kind: OutcomeKind, redelivered: bool) {
         self.counts[kind as usize] += 1;
         self.redelivered += usize::from(redelivered);
     }
 
-    /// Writes one log line for the batch, and its metrics.
+    fn commands(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Writes the batch's log line, and its metrics.
     pub fn report(&self, took: Duration, statements: &[Statement]) {
         let [saved, deleted, repeated, conflicts, refused] = self.counts;
-        let commands = self.counts.iter().sum();
+        let commands = self.commands();
         tracing::info!(
             commands,
             saved,
@@ -100,7 +105,30 @@ impl Summary {
         );
         metrics::batch(commands, self.redelivered, took);
         for kind in OutcomeKind::ALL {
-            metrics::decided(kind.as_str(), self.counts[kind as usize]);
+            metrics::processed(kind.as_str(), self.counts[kind as usize]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_counts_each_kind_of_outcome_and_the_redeliveries() {
+        let mut summary = Summary::default();
+        assert_eq!((summary.commands(), summary.redelivered), (0, 0));
+
+        for (kind, redelivered) in [
+            (OutcomeKind::Saved, false),
+            (OutcomeKind::Saved, true),
+            (OutcomeKind::Repeated, true),
+            (OutcomeKind::Refused, false),
+        ] {
+            summary.add(kind, redelivered);
+        }
+
+        assert_eq!(summary.counts, [2, 0, 1, 0, 1]);
+        assert_eq!((summary.commands(), summary.redelivered), (4, 2));
     }
 }

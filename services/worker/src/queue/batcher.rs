@@ -1,49 +1,49 @@
-//! When a batch begins, and how many of the waiting commands are in it. Pure: what waits and the time
-//! go in, a decision comes out.
+//! Decides when a batch starts, and how many of the waiting commands it has. A pure function of the waiting
+//! commands, the time and the last batch.
 
 use std::time::{Duration, Instant};
 
-/// The most commands in one batch. Larger ones gain little, and each command waits for more
-/// neighbours. The store writes a large batch by two connections.
+/// The most commands in one batch. A larger batch is hardly faster per command, and each of its commands waits
+/// longer.
 pub(crate) const MAX_BATCH: usize = 400;
-/// Bytes of bodies in one batch, roughly: a larger statement is not faster.
+/// Approximate limit on the bytes of bodies in one batch. A larger batch takes several statements anyway.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How long to wait for a batch to fill after a large one. Callers that were just answered send their
 /// next save within about 2 ms. Measured: docs/performance.md.
 const LINGER: Duration = Duration::from_millis(2);
-/// After a smaller batch nothing is waited for: a caller that saves one after the other would be slowed
-/// down.
+/// After a batch with fewer commands, the next one starts at once: waiting would slow down a single caller that
+/// saves one record after the other.
 const LINGER_MIN_BATCH: usize = 8;
 
-/// What the batcher has to know of a waiting command.
+/// The properties of a waiting command that the batcher needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiting {
     pub bytes: usize,
     pub redelivered: bool,
 }
 
-/// What to do now.
+/// The next step of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Begin a batch with this many of the commands, in their order.
+    /// Start a batch with the first commands, this many.
     Batch(usize),
-    /// Ask again at this time, or when another command came.
+    /// Ask again at this time, or when another command has arrived.
     WaitUntil(Instant),
-    /// Nothing waits.
+    /// No command waits.
     Idle,
 }
 
-/// Decides over the batches of one session. Asked only while no batch is in work.
+/// Decides about the batches of one session. Use it only while no batch is being processed.
 #[derive(Debug, Default)]
 pub(crate) struct Batcher {
-    /// How many commands were in the last batch.
+    /// The number of commands in the last batch.
     last: usize,
-    /// Until when it is waited for more.
+    /// When to stop waiting for more commands.
     deadline: Option<Instant>,
 }
 
 impl Batcher {
-    /// What to do with the commands that wait, the oldest first.
+    /// The next step for the waiting commands, which are in the order of delivery.
     pub fn next(&mut self, waiting: impl ExactSizeIterator<Item = Waiting>, now: Instant) -> Next {
         let all = waiting.len();
         let mut waiting = waiting.peekable();
@@ -51,7 +51,8 @@ impl Batcher {
             return Next::Idle;
         };
         if first.redelivered {
-            // By itself: it may be what ended a worker before, and must not take others with it again.
+            // Alone, because it may have crashed a worker before. If it does so again, no other command is
+            // delivered once more for it.
             self.deadline = None;
             return Next::Batch(1);
         }
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_waits_is_one_batch_up_to_its_limit() {
+    fn all_waiting_commands_are_one_batch_up_to_the_limit() {
         let (mut batcher, now) = (Batcher::default(), Instant::now());
         assert_eq!(next(&mut batcher, &[], now), Next::Idle);
         assert_eq!(next(&mut batcher, &[NEW; 3], now), Next::Batch(3));
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_delivered_before_is_alone() {
+    fn a_redelivered_command_has_a_batch_of_its_own() {
         let (mut batcher, now) = (Batcher::default(), Instant::now());
         let waiting = [NEW, NEW, REDELIVERED, NEW];
         assert_eq!(next(&mut batcher, &waiting, now), Next::Batch(2));
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_large_batch_the_next_may_fill_for_a_moment() {
+    fn after_a_large_batch_the_next_one_waits_for_more_commands() {
         let (mut batcher, now) = (Batcher::default(), Instant::now());
         assert_eq!(next(&mut batcher, &[NEW; 64], now), Next::Batch(64));
 
@@ -128,12 +129,12 @@ mod tests {
         assert_eq!(
             next(&mut batcher, &[NEW; 15], later),
             Next::Batch(15),
-            "three quarters are enough"
+            "three quarters of the last batch are enough"
         );
     }
 
     #[test]
-    fn one_caller_never_waits() {
+    fn a_single_caller_never_waits() {
         let (mut batcher, now) = (Batcher::default(), Instant::now());
         for _ in 0..3 {
             assert_eq!(next(&mut batcher, &[NEW], now), Next::Batch(1));
@@ -146,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn a_redelivered_command_is_not_waited_with() {
+    fn a_redelivered_command_never_waits_for_others() {
         let (mut batcher, now) = (Batcher::default(), Instant::now());
         assert_eq!(next(&mut batcher, &[NEW; 64], now), Next::Batch(64));
         assert_eq!(next(&mut batcher, &[REDELIVERED], now), Next::Batch(1));
     }
 
     #[test]
-    fn a_batch_is_bounded_in_bytes() {
+    fn a_batch_has_a_limit_in_bytes() {
         let large = Waiting {
             bytes: MAX_BATCH_BYTES / 2,
             redelivered: false,
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(
             next(&mut Batcher::default(), &[huge, NEW], now),
             Next::Batch(1),
-            "never none"
+            "a batch has at least one command"
         );
     }
 }

@@ -1,16 +1,16 @@
-//! Takes commands from the queue, through as many connections as it takes.
+//! Consumes commands. Opens a new session after each session that ended with an error.
 //!
-//! One session owns connection, channel and consumer, and drops all of them at the first error. The
-//! connection is closed first: after a cancelled consumer or a closed channel (lapin does both when they
-//! are dropped) the next worker would overtake the deliveries in hand. After a closed connection it gets
-//! them first, in their old order. A worker that takes fewer than were given back, and gives one back
-//! itself, gets that one after the others.
+//! A session owns a connection, a channel and a consumer, and drops all of them at the first error. It must
+//! close the connection first. If the consumer is cancelled or the channel is closed first (lapin does both on
+//! drop), the broker delivers later commands to the next worker before it returns the unacknowledged ones. If
+//! the connection is closed, the next worker gets the unacknowledged commands first, in their order. One case
+//! remains: a worker with a prefetch smaller than the number of returned commands, which itself returns one,
+//! gets that one after the others.
 
 use std::time::{Duration, Instant};
 
 use proto::amqp::topology::TopologyError;
 use runtime::broker;
-use tokio::time::sleep;
 
 use super::{
     context::Context,
@@ -19,20 +19,22 @@ use super::{
 use crate::{
     change::Change,
     metrics,
+    pause::pause,
     process::Outage,
     store::{Store, StoreError},
 };
 
-/// Six batches of 200: one in the database, one to go on with, the others on their way. More would be more
-/// to be delivered again, and processed one by one, when a worker dies. A quorum queue allows at most 2,000.
+/// Six batches of 200: one in the database, one that waits, and the others in transit. After the death of a
+/// worker all of these commands are delivered again and processed one by one, so more would take longer. A
+/// quorum queue allows at most 2,000.
 const PREFETCH: u16 = 1200;
-/// How long to wait after a session that was open and broke. The command that broke it has to be
-/// delivered 21 times before the broker gives it up, and all others wait for that.
+/// Pause after a session that was open and ended with an error. If a command caused the error, the broker
+/// delivers it 21 times before it dead-letters it, and all other commands wait for that.
 const SAFE_PAUSE: Duration = Duration::from_millis(100);
-/// How often to come back that soon, before the pauses grow.
+/// How many times to use this short pause before the pauses grow.
 const SAFE_RETRIES: u32 = 50;
 
-/// Consumes until told to stop.
+/// Consumes until the worker has to stop.
 ///
 /// # Errors
 /// An exchange or a queue exists with other arguments, which no retry will change.
@@ -58,8 +60,8 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
                     error,
                     "commands go back to the broker until the database is back"
                 );
-                // Safe mode follows: if the database is not back after all, one command loses a delivery
-                // for it.
+                // The next session is in safe mode. If the database fails again, only one command loses a
+                // delivery.
                 wait_for_database(context, &sample).await;
             }
             Err(error) => tracing::warn!(%error, "the consumer stopped; starting another"),
@@ -71,15 +73,16 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
         }
         if was_open && retries > 0 {
             retries -= 1;
-            pause(context, Some(SAFE_PAUSE)).await;
+            pause(&context.stop, SAFE_PAUSE).await;
         } else {
-            pause(context, pauses.next()).await;
+            // The pauses have no end; the default is never used.
+            pause(&context.stop, pauses.next().unwrap_or(broker::DEADLINE)).await;
         }
     }
     Ok(())
 }
 
-/// Waits until the database takes writes, and those that it could not take before.
+/// Waits until the database accepts the heartbeat and the changes that it did not accept before.
 async fn wait_for_database(context: &Context, sample: &[Change]) {
     for next in broker::backoff() {
         if context.stop.is_cancelled() {
@@ -92,16 +95,11 @@ async fn wait_for_database(context: &Context, sample: &[Change]) {
                 tracing::warn!(error, "the database still takes no commands");
             }
         }
-        pause(context, Some(next)).await;
+        pause(&context.stop, next).await;
     }
 }
 
 async fn can_write(store: &Store, sample: &[Change]) -> Result<(), StoreError> {
     store.heartbeat().await?;
     store.rehearse(sample).await
-}
-
-async fn pause(context: &Context, pause: Option<Duration>) {
-    let pause = sleep(pause.unwrap_or(broker::DEADLINE));
-    let _ = context.stop.run_until_cancelled(pause).await;
 }

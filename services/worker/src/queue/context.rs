@@ -1,4 +1,4 @@
-//! What a session works with.
+//! The resources that all sessions of a worker share.
 
 use lapin::uri::AMQPUri;
 use runtime::traces::Traces;
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Oldest, publish::Publisher, publisher_acl::PublisherAcl, store::Store};
 
-/// What the consumer works with.
+/// The resources that all sessions of a worker share.
 #[derive(Debug)]
 pub struct Context {
     /// The broker.
@@ -16,14 +16,14 @@ pub struct Context {
     pub store: Store,
     /// Which publishers may write to which Spaces.
     pub publishers: PublisherAcl,
-    /// Publishes replies and parked commands.
+    /// For replies and parked commands.
     pub publisher: Publisher,
     /// Cancelled when the worker has to stop.
     pub stop: CancellationToken,
-    /// Whether the worker consumes, or stands by.
+    /// Whether the worker consumes, as the active worker or as a standby.
     pub connected: watch::Sender<bool>,
-    /// The oldest command in hand.
+    /// The oldest command that is being processed.
     pub oldest: Oldest,
-    /// Where spans go.
+    /// The exporter of spans.
     pub traces: Traces,
 }

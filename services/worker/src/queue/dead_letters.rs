@@ -1,9 +1,8 @@
-//! Moves what the broker gave up on from `.dead` to `.parked`, redacted, without running the
-//! handler: whatever is there has ended the connection, or the process, of a worker again and again,
-//! or has expired.
+//! Moves dead-lettered commands from `.dead` to `.parked`, as redacted copies, without applying them. Such a
+//! command has expired, or it has ended the connection or the process of a worker each time it was delivered.
 //!
-//! On a connection of its own, whose end is nobody else's. What can't be moved in a few deliveries, the
-//! broker moves to `.unreadable`.
+//! It uses a connection of its own, so that a message that ends this connection does not stop the consumer of
+//! commands. If a message can't be moved within a few deliveries, the broker moves it to `.unreadable`.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use lapin::{
     uri::AMQPUri,
 };
 use proto::{
-    Envelope, Outcome,
+    CommandId, Envelope, Outcome,
     amqp::topology::{self, TopologyError},
 };
 use runtime::broker::{self, BrokerError, within_deadline};
@@ -26,26 +25,27 @@ use tokio_util::sync::CancellationToken;
 use super::{MAX_BODY_BYTES, death::DeathReason};
 use crate::{
     failpoint, metrics,
+    pause::pause,
     publish::{
         Publisher,
-        parking::{ParkedCopy, contained},
+        parking::{ParkedCopy, catch_panic},
     },
 };
 
-/// How long to wait after a session that was open and broke.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The shortest pause after a session.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, thiserror::Error)]
-enum NotMoved {
+enum SessionError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    #[error("the broker ended the consumer of dead letters")]
+    #[error("the broker cancelled the consumer of dead letters")]
     Ended,
 }
 
-/// Moves dead letters until `stop`, through as many connections as it takes.
+/// Moves dead letters until `stop`. Opens a new connection after each error.
 pub async fn run(uri: AMQPUri, publisher: Publisher, stop: CancellationToken) {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
@@ -56,17 +56,19 @@ pub async fn run(uri: AMQPUri, publisher: Publisher, stop: CancellationToken) {
             Some(Ok(error)) => (true, error),
             Some(Err(error)) => (false, error),
         };
-        tracing::warn!(%error, "dead letters are not moved at the moment; trying again");
+        tracing::warn!(%error, "dead letters can't be moved now; trying again");
         if was_open || started.elapsed() > broker::GOOD_SESSION {
             pauses = broker::backoff();
         }
-        let pause = pauses.next().unwrap_or(broker::DEADLINE).max(PAUSE);
-        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        // The pauses have no end; the default is never used.
+        let duration = pauses.next().unwrap_or(broker::DEADLINE);
+        pause(&stop, duration.max(MIN_PAUSE)).await;
     }
 }
 
-/// A session that was open ends with what ended it.
-async fn session(uri: &AMQPUri, publisher: &Publisher) -> Result<NotMoved, NotMoved> {
+/// Runs one session. Returns `Ok` with the error that ended it if it was able to consume, and `Err` if it was
+/// not.
+async fn session(uri: &AMQPUri, publisher: &Publisher) -> Result<SessionError, SessionError> {
     let name = "connector-details-worker dead letters";
     let connection = broker::connect_to_consume(uri, name, MAX_BODY_BYTES, None).await?;
     let result = consume(&connection, publisher).await;
@@ -74,7 +76,10 @@ async fn session(uri: &AMQPUri, publisher: &Publisher) -> Result<NotMoved, NotMo
     result
 }
 
-async fn consume(connection: &Connection, publisher: &Publisher) -> Result<NotMoved, NotMoved> {
+async fn consume(
+    connection: &Connection,
+    publisher: &Publisher,
+) -> Result<SessionError, SessionError> {
     let channel = within_deadline(connection.create_channel()).await?;
     tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
         .await
@@ -96,52 +101,52 @@ async fn consume(connection: &Connection, publisher: &Publisher) -> Result<NotMo
             return Ok(error);
         }
     }
-    Ok(NotMoved::Ended)
+    Ok(SessionError::Ended)
 }
 
-async fn move_one(delivery: &Delivery, publisher: &Publisher) -> Result<(), NotMoved> {
+async fn move_one(delivery: &Delivery, publisher: &Publisher) -> Result<(), SessionError> {
     let properties = &delivery.properties;
-    let envelope = contained("reading a dead letter", || Envelope::read(properties));
+    let envelope = catch_panic("reading a dead letter", || Envelope::read(properties));
+    // `None` is logged as an error. The message is still parked, without its properties.
     let envelope = envelope.unwrap_or_default();
-    if failpoint::cannot_be_moved(&envelope) {
-        return Err(NotMoved::Ended);
+    if failpoint::breaks_dead_letters(&envelope) {
+        return Err(SessionError::Ended);
     }
     let reason = DeathReason::of(properties);
-    let fault = reason.fault();
+    let error = reason.error();
     let copy = ParkedCopy {
-        // A place in `.parked` is waited for here, where nobody else has to wait for it.
-        may_be_left_out: false,
-        ..ParkedCopy::of(&envelope, &fault, &delivery.data)
+        // If `.parked` is full, this task waits until there is room. No other command waits for this task.
+        required: true,
+        ..ParkedCopy::new(&envelope, &error, &delivery.data)
     };
     publisher.park(copy).await;
     metrics::dead_letter(reason);
-    tell(&envelope, reason);
+    log(&envelope, reason);
     if reason == DeathReason::Expired {
-        // What was delivered too often may have been applied all the same; its publisher finds that in
-        // the ledger, and is not told otherwise.
-        publisher.reply(&envelope, Outcome::refused(fault));
+        // Only an expired command is certain to be not applied. A command that was delivered too often may
+        // have been applied, so its publisher has to query the ledger.
+        publisher.reply(&envelope, Outcome::refused(error));
     }
     within_deadline(delivery.ack(BasicAckOptions::default())).await?;
     Ok(())
 }
 
-fn tell(envelope: &Envelope, reason: DeathReason) {
-    let id = envelope.command_id.as_ref().map(proto::CommandId::as_str);
+fn log(envelope: &Envelope, reason: DeathReason) {
+    let id = envelope.command_id.as_ref().map(CommandId::as_str);
     let trace = trace_id(envelope.traceparent.as_deref());
-    let reason = reason.as_str();
-    if reason == DeathReason::Expired.as_str() {
+    if reason == DeathReason::Expired {
         tracing::warn!(
             command.id = id,
             trace.id = trace,
-            reason,
+            reason = reason.as_str(),
             "a command expired and is parked"
         );
     } else {
         tracing::error!(
             command.id = id,
             trace.id = trace,
-            reason,
-            "a command was given up by the broker and is parked"
+            reason = reason.as_str(),
+            "a command was dead-lettered by the broker and is parked"
         );
     }
 }

@@ -1,26 +1,26 @@
-//! Why the broker gave a message up.
+//! The reason why the broker dead-lettered a message.
 
 use lapin::{BasicProperties, types::AMQPValue};
 use proto::CommandError;
 
-/// The header with the reasons, the latest first.
-const DEATHS: &str = "x-death";
+/// The header in which the broker lists its reasons, the latest first.
+const X_DEATH: &str = "x-death";
 
-/// Why the broker gave a message up.
+/// The reason why the broker dead-lettered a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeathReason {
-    /// Its `expiration` was over.
+    /// Its `expiration` has passed.
     Expired,
-    /// It was delivered too often.
+    /// It was delivered more often than the queue's delivery limit.
     DeliveryLimit,
-    /// A consumer rejected it; no worker does.
+    /// A consumer rejected it. No worker does that.
     Rejected,
-    /// Nobody said so: an operator published it here, for example.
+    /// The header is missing or has another form. For example, an operator published the message to `.dead`.
     Unknown,
 }
 
 impl DeathReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 4] = [
         Self::Expired,
         Self::DeliveryLimit,
@@ -28,7 +28,7 @@ impl DeathReason {
         Self::Unknown,
     ];
 
-    /// Reads it from the message's properties.
+    /// Reads the reason from the message's properties.
     pub fn of(properties: &BasicProperties) -> Self {
         let latest = latest_death(properties);
         let is_latest = |reason: &Self| latest.as_deref() == Some(reason.as_str());
@@ -36,7 +36,7 @@ impl DeathReason {
         known.unwrap_or(Self::Unknown)
     }
 
-    /// Its name in `x-death` and in metrics.
+    /// The reason's name in `x-death` and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -46,8 +46,8 @@ impl DeathReason {
         }
     }
 
-    /// The error that its publisher and its parked copy get.
-    pub fn fault(self) -> CommandError {
+    /// The error for the reply and for the parked copy.
+    pub fn error(self) -> CommandError {
         match self {
             Self::Expired => CommandError::expired(),
             Self::DeliveryLimit | Self::Rejected | Self::Unknown => CommandError::internal(),
@@ -57,7 +57,7 @@ impl DeathReason {
 
 fn latest_death(properties: &BasicProperties) -> Option<String> {
     let headers = properties.headers().as_ref()?.inner();
-    let AMQPValue::FieldArray(deaths) = headers.get(DEATHS)? else {
+    let AMQPValue::FieldArray(deaths) = headers.get(X_DEATH)? else {
         return None;
     };
     let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else {
@@ -66,5 +66,73 @@ fn latest_death(properties: &BasicProperties) -> Option<String> {
     match latest.inner().get("reason")? {
         AMQPValue::LongString(reason) => Some(reason.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{FieldArray, FieldTable};
+    use proto::ErrorCode;
+
+    use super::*;
+
+    fn death(reason: &str) -> AMQPValue {
+        let mut death = FieldTable::default();
+        death.insert("reason".into(), AMQPValue::LongString(reason.into()));
+        AMQPValue::FieldTable(death)
+    }
+
+    fn with_header(value: AMQPValue) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        headers.insert(X_DEATH.into(), value);
+        BasicProperties::default().with_headers(headers)
+    }
+
+    fn with_deaths(reasons: &[&str]) -> BasicProperties {
+        let deaths: Vec<AMQPValue> = reasons.iter().map(|reason| death(reason)).collect();
+        with_header(AMQPValue::FieldArray(FieldArray::from(deaths)))
+    }
+
+    #[test]
+    fn each_reason_of_the_broker_is_recognised() {
+        for reason in DeathReason::ALL {
+            assert_eq!(DeathReason::of(&with_deaths(&[reason.as_str()])), reason);
+        }
+    }
+
+    #[test]
+    fn the_latest_death_counts() {
+        let properties = with_deaths(&["delivery_limit", "expired"]);
+
+        assert_eq!(DeathReason::of(&properties), DeathReason::DeliveryLimit);
+    }
+
+    #[test]
+    fn a_missing_or_malformed_header_gives_an_unknown_reason() {
+        for properties in [
+            BasicProperties::default(),
+            with_deaths(&[]),
+            with_deaths(&["maxlen"]),
+            with_header(AMQPValue::Boolean(true)),
+            with_header(AMQPValue::FieldArray(FieldArray::from(vec![
+                AMQPValue::Boolean(true),
+            ]))),
+            with_header(AMQPValue::FieldArray(FieldArray::from(vec![
+                AMQPValue::FieldTable(FieldTable::default()),
+            ]))),
+        ] {
+            assert_eq!(DeathReason::of(&properties), DeathReason::Unknown);
+        }
+    }
+
+    #[test]
+    fn only_an_expired_command_is_reported_as_expired() {
+        for reason in DeathReason::ALL {
+            let expected = match reason {
+                DeathReason::Expired => ErrorCode::Expired,
+                _ => ErrorCode::InternalServerError,
+            };
+            assert_eq!(reason.error().code, expected);
+        }
     }
 }

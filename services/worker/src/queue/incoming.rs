@@ -1,36 +1,38 @@
-//! From a delivery to a command in hand, or to its refusal.
+//! Reads a delivery: its result is a valid command, or a refused one.
 
 use lapin::message::Delivery;
 use proto::{Command, CommandError, Envelope, amqp::envelope::since_epoch};
 
 use super::unreadable;
-use crate::{change::Change, failpoint, publish::parking::contained, publisher_acl::PublisherAcl};
+use crate::{
+    change::Change, failpoint, publish::parking::catch_panic, publisher_acl::PublisherAcl,
+};
 
-/// A valid command of a delivery that is not settled.
+/// A valid command that was received and has no outcome yet.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    /// The tag of its delivery. In one session, tags grow in the order of delivery.
+    /// The tag of its delivery. In one session, tags increase in the order of delivery.
     pub tag: u64,
-    /// Whether its delivery was delivered before.
+    /// Whether the broker has delivered it before.
     pub redelivered: bool,
     pub envelope: Envelope,
-    /// Kept until it is decided: it may have to be parked.
+    /// The body, for the parked copy if the database refuses the command.
     pub body: Vec<u8>,
     pub change: Change,
 }
 
-/// A command that no worker can apply, with all that is wrong with it.
+/// A command that no worker can apply, with all of its errors.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub tag: u64,
     pub redelivered: bool,
     pub envelope: Envelope,
     pub body: Vec<u8>,
-    pub faults: Vec<CommandError>,
+    pub errors: Vec<CommandError>,
 }
 
 impl Incoming {
-    /// Reads and checks a delivery. A panic in it counts as a fault of the worker: the command is refused.
+    /// Reads and checks a delivery. If that panics, the command is refused with an internal error.
     pub fn read(delivery: Delivery, publishers: &PublisherAcl) -> Result<Self, Box<Refused>> {
         let Delivery {
             delivery_tag: tag,
@@ -39,15 +41,16 @@ impl Incoming {
             data: body,
             ..
         } = delivery;
-        let envelope = contained("reading a message", || Envelope::read(&properties));
-        let change = match (unreadable::fault(&properties), &envelope) {
-            (Some(fault), _) => Err(vec![fault]),
+        let envelope = catch_panic("reading a message", || Envelope::read(&properties));
+        let change = match (unreadable::error(&properties), &envelope) {
+            (Some(error), _) => Err(vec![error]),
             (None, None) => Err(vec![CommandError::internal()]),
             (None, Some(envelope)) => {
-                contained("checking a command", || check(envelope, &body, publishers))
+                catch_panic("checking a command", || check(envelope, &body, publishers))
                     .unwrap_or_else(|| Err(vec![CommandError::internal()]))
             }
         };
+        // `None` is logged as an error, and the command is refused: see above.
         let envelope = envelope.unwrap_or_default();
         match change {
             Ok(change) => Ok(Self {
@@ -57,46 +60,46 @@ impl Incoming {
                 body,
                 change,
             }),
-            Err(faults) => Err(Box::new(Refused {
+            Err(errors) => Err(Box::new(Refused {
                 tag,
                 redelivered,
                 envelope,
                 body,
-                faults,
+                errors,
             })),
         }
     }
 
-    /// When it was published, in seconds since 1970. A publisher that sets no time counts as publishing now.
+    /// When it was published, in seconds since 1970. Now, if the publisher sets no timestamp.
     pub fn published(&self) -> u64 {
         let published = self.envelope.timestamp;
         published.unwrap_or_else(|| since_epoch().as_secs())
     }
 
-    /// It can't be applied after all.
-    pub fn refuse(self, faults: Vec<CommandError>) -> Refused {
+    /// Refuses the command after all.
+    pub fn refuse(self, errors: Vec<CommandError>) -> Refused {
         Refused {
             tag: self.tag,
             redelivered: self.redelivered,
             envelope: self.envelope,
             body: self.body,
-            faults,
+            errors,
         }
     }
 }
 
-/// Validates a command as the gateway does: other services publish, too. Then checks whether its publisher
-/// may write to its Space.
+/// Validates a command with the same rules as the gateway, because other services publish commands, too. Then
+/// checks whether its publisher may write to its Space.
 ///
 /// # Errors
-/// All that is wrong with the message.
+/// All errors of the message.
 pub fn check(
     envelope: &Envelope,
     body: &[u8],
     publishers: &PublisherAcl,
 ) -> Result<Change, Vec<CommandError>> {
     let (command_id, command) = Command::read(envelope, body)?;
-    failpoint::pass(command_id);
+    failpoint::while_checking(command_id);
     let user_id = envelope.user_id.as_deref();
     if !publishers.allow(user_id, &command.key().catalog_guid) {
         return Err(vec![CommandError::forbidden()]);
@@ -116,3 +119,6 @@ pub fn check(
         traceparent: envelope.traceparent.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

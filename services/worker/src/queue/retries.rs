@@ -1,4 +1,4 @@
-//! Tries commands again whose records are locked, beside the batches of all others.
+//! Retries commands whose records are locked, at the same time as the batches of the other commands.
 
 use std::{
     hash::RandomState,
@@ -12,25 +12,26 @@ use super::{
     batch::{Batch, ProcessedBatch},
     context::Context,
     incoming::Incoming,
-    set_aside::{Hashes, SetAside, hashes},
+    locked_commands::{KeyHashes, LockedCommands, key_hashes},
 };
 use crate::store::Writers;
 
-/// Pause between two tries. A try waits for the lock for as long as any statement.
+/// Pause between two attempts. An attempt itself waits for the lock as long as every other statement.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The most commands in one try.
-const MAX_TRIED: usize = 200;
+/// The most commands in one attempt.
+const MAX_ATTEMPTED: usize = 200;
 
-/// The commands of a session that wait for locked records, and the connection that tries them.
+/// The commands of a session that wait for locked records, and the connection that retries them.
 pub(super) struct Retries<'a> {
     context: &'a Context,
-    aside: SetAside<Incoming>,
+    commands: LockedCommands<Incoming>,
+    /// The connection for attempts, while there is no attempt. Opened for the first attempt.
     writers: Option<Writers>,
-    trying: Option<LocalBoxFuture<'a, (Writers, ProcessedBatch)>>,
-    /// When the oldest command of the try was published, until [`Retries::end`].
-    tried_oldest: Option<u64>,
-    /// When the next try may begin.
-    due: Instant,
+    attempt: Option<LocalBoxFuture<'a, (Writers, ProcessedBatch)>>,
+    /// When the oldest command of the attempt was published. Set until [`Retries::finish_attempt`].
+    attempt_oldest: Option<u64>,
+    /// The earliest start of the next attempt.
+    next_attempt: Instant,
     hasher: RandomState,
 }
 
@@ -38,84 +39,87 @@ impl<'a> Retries<'a> {
     pub fn new(context: &'a Context) -> Self {
         Self {
             context,
-            aside: SetAside::default(),
+            commands: LockedCommands::default(),
             writers: None,
-            trying: None,
-            tried_oldest: None,
-            due: Instant::now(),
+            attempt: None,
+            attempt_oldest: None,
+            next_attempt: Instant::now(),
             hasher: RandomState::new(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.aside.len() == 0
+        self.commands.len() == 0
     }
 
-    /// Whether a command has to wait behind one of these.
+    /// Whether a command has to wait behind one of these commands.
     pub fn must_wait(&self, incoming: &Incoming) -> bool {
-        !self.is_empty() && self.aside.share(self.hashes(incoming))
+        !self.is_empty() && self.commands.overlaps(self.hashes(incoming))
     }
 
-    fn hashes(&self, incoming: &Incoming) -> Hashes {
-        hashes(&self.hasher, &incoming.change)
+    fn hashes(&self, incoming: &Incoming) -> KeyHashes {
+        key_hashes(&self.hasher, &incoming.change)
     }
 
-    /// Adds a command, as [`SetAside::push`].
-    pub fn push(&mut self, incoming: Incoming, locked: bool) {
+    /// Adds a command: see [`LockedCommands::push`].
+    pub fn push(&mut self, incoming: Incoming, found_locked: bool) {
         if self.is_empty() {
-            self.due = Instant::now() + PAUSE;
+            self.next_attempt = Instant::now() + PAUSE;
         }
         let (tag, hashes) = (incoming.tag, self.hashes(&incoming));
-        self.aside.push(tag, hashes, incoming, locked);
+        self.commands.push(tag, hashes, incoming, found_locked);
     }
 
-    /// When the oldest of all these was published, in seconds since 1970.
+    /// When the oldest of these commands was published, in seconds since 1970.
     pub fn oldest(&self) -> Option<u64> {
-        let waiting = self.aside.waiting().map(Incoming::published);
-        waiting.chain(self.tried_oldest).min()
+        let waiting = self.commands.waiting().map(Incoming::published);
+        waiting.chain(self.attempt_oldest).min()
     }
 
-    /// What was tried, as soon as it is known how far it came. `None` where nothing waits.
+    /// Waits for the result of the current attempt, or for that of the next one. `None` if no command waits. It can
+    /// be dropped and called again without losing an attempt.
     pub async fn next(&mut self) -> Option<ProcessedBatch> {
-        if self.trying.is_none() {
+        if self.attempt.is_none() {
             if self.is_empty() {
                 return None;
             }
-            sleep_until(self.due.into()).await;
-            self.begin();
+            sleep_until(self.next_attempt.into()).await;
+            self.start_attempt();
         }
         self.finish().await
     }
 
-    fn begin(&mut self) {
+    fn start_attempt(&mut self) {
         let context = self.context;
-        let batch = Batch::new(self.aside.begin(MAX_TRIED), &context.traces);
-        self.tried_oldest = batch.oldest();
+        let commands = self.commands.start_attempt(MAX_ATTEMPTED);
+        let batch = Batch::new(commands, &context.traces);
+        self.attempt_oldest = batch.oldest();
         let mut writers = self
             .writers
             .take()
             .unwrap_or_else(|| context.store.writers());
-        let trying = async move {
+        let attempt = async move {
             let processed = batch.process(&mut writers, &context.stop).await;
             (writers, processed)
         };
-        self.trying = Some(trying.boxed_local());
+        self.attempt = Some(attempt.boxed_local());
     }
 
-    /// As [`Retries::next`], but nothing more is tried.
+    /// Waits for the result of the current attempt. `None` if there is no attempt.
     pub async fn finish(&mut self) -> Option<ProcessedBatch> {
-        let (writers, processed) = self.trying.as_mut()?.await;
-        self.trying = None;
+        let (writers, processed) = self.attempt.as_mut()?.await;
+        self.attempt = None;
         self.writers = Some(writers);
-        self.due = Instant::now() + PAUSE;
+        self.next_attempt = Instant::now() + PAUSE;
         Some(processed)
     }
 
-    /// Takes back what was tried in vain. Returns what waits no longer, in the order of delivery.
-    pub fn end(&mut self, in_vain: Vec<Incoming>) -> Vec<Incoming> {
-        let entry = |incoming: Incoming| (incoming.tag, self.hashes(&incoming), incoming);
-        let in_vain = in_vain.into_iter().map(entry).collect();
-        self.tried_oldest = None;
-        self.aside.end(in_vain)
+    /// Takes back the commands of the attempt that are still locked. Returns the commands that no longer have to
+    /// wait, in the order of delivery.
+    pub fn finish_attempt(&mut self, still_locked: Vec<Incoming>) -> Vec<Incoming> {
+        let with_hashes = |incoming: Incoming| (incoming.tag, self.hashes(&incoming), incoming);
+        let still_locked = still_locked.into_iter().map(with_hashes).collect();
+        self.attempt_oldest = None;
+        self.commands.finish_attempt(still_locked)
     }
 }

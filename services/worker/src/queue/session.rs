@@ -1,7 +1,19 @@
-//! One session: deliveries in, batches to `process`, outcomes to `publish`, acknowledgements out.
+//! One session: one connection to the broker, from its opening to its end.
+//!
+//! The session receives deliveries ([`deliveries`]), starts a batch at a time, handles the outcomes
+//! ([`outcomes`]) and acknowledges deliveries. A command moves through these states:
+//!
+//! ```text
+//! waiting ──▶ in the current batch ──▶ settled ──▶ acknowledged
+//!    ▲                 │ locked  └──▶ parking ──▶ settled
+//!    └── in `retries` ◀┘
+//! ```
+
+mod deliveries;
+mod outcomes;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,57 +21,46 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
 use lapin::{
     Channel, Connection, Consumer,
-    message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use proto::{
-    CommandError, CommandId, Outcome,
-    amqp::topology::{self, TopologyError},
-};
-use runtime::{
-    broker::{
-        self, BrokerError,
-        window::{Held, Window},
-        within_deadline,
-    },
-    traces::trace_id,
+use proto::amqp::topology::{self, TopologyError};
+use runtime::broker::{
+    self, BrokerError,
+    window::{Held, Window},
+    within_deadline,
 };
 use tokio::{
-    task::{JoinError, JoinSet, yield_now},
+    task::{JoinError, JoinSet},
     time::{sleep_until, timeout},
 };
 
 use super::{
     MAX_BODY_BYTES,
     acks::Acks,
-    batch::{Batch, ProcessedBatch, Summary},
+    batch::{Batch, ProcessedBatch},
     batcher::{Batcher, Next, Waiting},
     context::Context,
-    incoming::{Incoming, Refused},
+    incoming::Incoming,
     retries::Retries,
     topology_watch,
 };
-use crate::{
-    failpoint, metrics,
-    process::{Outage, OutcomeKind, Progress},
-    publish::parking::ParkedCopy,
-    store::Writers,
-};
+use crate::{process::Outage, store::Writers};
 
-/// Safe mode: at the start of a process and after every session that broke, until a command was settled
-/// that was never delivered before. What was delivered before may have ended the process or the session:
-/// it is taken alone, so that the commands behind it are not delivered, and counted, each time with it
-/// until they reach the delivery limit, too.
+/// The prefetch of safe mode, which is on at the start of a process and after each session that ended with an
+/// error, until a command was settled that is not a redelivery.
+///
+/// A redelivered command may have crashed the process or ended the session. In safe mode it is delivered alone.
+/// Otherwise the commands behind it would be delivered with it each time, and reach the delivery limit, too.
 pub(super) const SAFE_PREFETCH: u16 = 1;
-/// The most commands that wait for their batch. What the broker sends beyond that waits in the socket.
+/// The most commands that wait for a batch. While there are more, deliveries stay in the socket.
 const MAX_BUFFERED: usize = 400;
-/// Bytes of messages in hand or on their way, however many that are. With 64 KiB each, some hundreds.
+/// Limit on the bytes of received and unacknowledged messages: a few hundred messages of 64 KiB.
 const WINDOW_BYTES: usize = 32 * 1024 * 1024;
-/// How long a worker that has to stop waits for what is being parked.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long a worker that has to stop waits until the broker has confirmed the parked copies.
+const PARKING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why a session ended before it was told to.
+/// The error that ended a session.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionError {
     #[error(transparent)]
@@ -70,33 +71,37 @@ pub(super) enum SessionError {
     Outage(#[from] Outage),
     #[error("parking a message panicked")]
     Parking(#[from] JoinError),
-    #[error("the broker ended the consumer of commands")]
+    #[error("the broker cancelled the consumer of commands")]
     Ended,
 }
 
-/// How a session ended that was not broken.
+/// How a session ended without an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SessionEnd {
     /// The worker has to stop.
     Stopped,
-    /// Safe mode is over: the next session may take more at once. A consumer's prefetch can't be
-    /// changed, and a cancelled one would let others overtake.
+    /// Safe mode is over, and the next session may use the full prefetch. The prefetch of a consumer can't be
+    /// changed, and a second consumer on this connection would receive later commands before earlier ones.
     Promoted,
 }
 
 /// Runs one session until it ends.
 pub(super) async fn run(context: &Context, prefetch: u16) -> Result<SessionEnd, SessionError> {
     let window = Window::new(WINDOW_BYTES);
-    let (name, in_hand) = ("connector-details-worker", Some(window.clone()));
-    let connection =
-        broker::connect_to_consume(&context.uri, name, MAX_BODY_BYTES, in_hand).await?;
+    let connection = broker::connect_to_consume(
+        &context.uri,
+        "connector-details-worker",
+        MAX_BODY_BYTES,
+        Some(window.clone()),
+    )
+    .await?;
     let mut session = Session::open(&connection, context, prefetch, window).await?;
     let result = tokio::select! {
         biased;
         result = session.run() => result,
         never = topology_watch::run(&connection) => match never {},
     };
-    // Before the session is dropped, and its consumer with it: see `consumer`.
+    // The connection must be closed before the session drops its consumer: see `consumer`.
     broker::close(&connection).await;
     result
 }
@@ -105,19 +110,19 @@ struct Session<'a> {
     context: &'a Context,
     channel: Channel,
     consumer: Consumer,
-    /// Commands whose batch has not begun, in the order of delivery.
+    /// Commands that wait for a batch, in the order of delivery.
     waiting: VecDeque<Incoming>,
     batcher: Batcher,
     /// When to ask the batcher again.
-    ask_again: Option<Instant>,
-    /// The batch in work.
-    in_work: Option<LocalBoxFuture<'a, (Writers, ProcessedBatch)>>,
-    /// The connections to the database, while no batch is in work.
+    next_check: Option<Instant>,
+    /// The current batch. While there is one, it owns the writers.
+    current: Option<LocalBoxFuture<'a, (Writers, ProcessedBatch)>>,
+    /// The connections to the database, while there is no current batch.
     writers: Option<Writers>,
     /// Commands that wait for locked records.
     retries: Retries<'a>,
     acks: Acks<Held>,
-    /// Refused commands whose parked copy is not confirmed, by their delivery tags.
+    /// One task for each refused command whose parked copy is not confirmed. Returns the delivery tag.
     parking: JoinSet<u64>,
     prefetch: u16,
     window: Arc<Window>,
@@ -141,8 +146,8 @@ impl<'a> Session<'a> {
             consumer,
             waiting: VecDeque::new(),
             batcher: Batcher::default(),
-            ask_again: None,
-            in_work: None,
+            next_check: None,
+            current: None,
             writers: Some(context.store.writers()),
             retries: Retries::new(context),
             acks: Acks::default(),
@@ -156,65 +161,68 @@ impl<'a> Session<'a> {
         self.context.connected.send_replace(true);
         tracing::info!(
             prefetch = self.prefetch,
-            "connected; taking commands as the active worker, or standing by"
+            "connected; consuming as the active worker, or waiting as a standby"
         );
-        let mut end = self.turns().await;
-        // What is in work is finished and answered, however the session ends.
-        if let Some(batch) = self.in_work.take() {
+        let mut end = self.event_loop().await;
+        // Even after an error, the current batch and the current attempt are finished, and their replies sent.
+        if let Some(batch) = self.current.take() {
             let (_, processed) = batch.await;
-            let settled = self.settle(processed).await;
-            end = end.and_then(|end| settled.map(|()| end));
+            let handled = self.handle_batch(processed).await;
+            end = end.and_then(|end| handled.map(|()| end));
         }
         if let Some(processed) = self.retries.finish().await {
-            let settled = self.settle_retry(processed).await;
-            end = end.and_then(|end| settled.map(|()| end));
+            let handled = self.handle_attempt(processed).await;
+            end = end.and_then(|end| handled.map(|()| end));
         }
         self.context.oldest.set(None);
         if end.is_ok() {
-            self.finish().await;
+            self.acknowledge_rest().await;
         }
         end
     }
 
-    async fn turns(&mut self) -> Result<SessionEnd, SessionError> {
+    async fn event_loop(&mut self) -> Result<SessionEnd, SessionError> {
         let context = self.context;
         loop {
-            self.begin_batch();
-            // The statement is sent first, and acknowledgements are written while it runs.
+            self.start_batch();
+            // The order of the branches matters: the statement of the next batch is sent first, and
+            // acknowledgements are written while it runs.
             tokio::select! {
                 biased;
-                () = context.stop.cancelled(), if self.in_work.is_none() => {
+                () = context.stop.cancelled(), if self.current.is_none() => {
                     return Ok(SessionEnd::Stopped);
                 }
-                (writers, processed) = poll(&mut self.in_work), if self.in_work.is_some() => {
-                    self.in_work = None;
+                (writers, processed) = poll(&mut self.current), if self.current.is_some() => {
+                    self.current = None;
                     self.writers = Some(writers);
                     let promotes = processed.is_new();
-                    self.settle(processed).await?;
-                    if self.settled_in_safe_mode(promotes).await? {
+                    self.handle_batch(processed).await?;
+                    if self.leaves_safe_mode(promotes).await? {
                         return Ok(SessionEnd::Promoted);
                     }
                 }
                 Some(processed) = self.retries.next() => {
-                    self.settle_retry(processed).await?;
+                    self.handle_attempt(processed).await?;
                 }
                 Some(parked) = self.parking.join_next() => {
                     self.acks.settle(parked?, Instant::now());
                 }
                 delivery = self.consumer.next(), if self.waiting.len() < MAX_BUFFERED => {
-                    if self.take(delivery)? && self.settled_in_safe_mode(true).await? {
+                    if self.receive(delivery)? && self.leaves_safe_mode(true).await? {
                         return Ok(SessionEnd::Promoted);
                     }
                 }
                 () = until(self.acks.due()) => self.acknowledge().await?,
-                () = until(self.ask_again) => {}
+                () = until(self.next_check) => {}
             }
         }
     }
 
-    /// In safe mode: whether it is over, because a command was settled that was never delivered before.
-    /// If not, acknowledges at once: the broker sends nothing more until then.
-    async fn settled_in_safe_mode(&mut self, promotes: bool) -> Result<bool, SessionError> {
+    /// Whether safe mode is on and ends now. `promotes`: whether a command was settled that is not a redelivery.
+    ///
+    /// If safe mode goes on, deliveries are acknowledged at once. With a prefetch of 1 the broker sends nothing
+    /// more until then.
+    async fn leaves_safe_mode(&mut self, promotes: bool) -> Result<bool, SessionError> {
         if self.prefetch != SAFE_PREFETCH {
             return Ok(false);
         }
@@ -224,55 +232,9 @@ impl<'a> Session<'a> {
         Ok(promotes)
     }
 
-    /// Takes a delivery, and every other one that is ready, as far as there is room. Returns whether a
-    /// command was refused that was never delivered before.
-    fn take(
-        &mut self,
-        first: Option<Result<Delivery, lapin::Error>>,
-    ) -> Result<bool, SessionError> {
-        let mut refused_new = false;
-        let mut next = Some(first);
-        while let Some(delivery) = next {
-            let delivery = delivery.ok_or(SessionError::Ended)?;
-            let delivery = delivery.map_err(BrokerError::from)?;
-            let held = self.window.hold(delivery.data.len());
-            self.acks.open(delivery.delivery_tag, 1, held);
-            match Incoming::read(delivery, &self.context.publishers) {
-                Ok(incoming) => {
-                    if failpoint::breaks_the_session(&incoming.envelope) {
-                        return Err(SessionError::Ended);
-                    }
-                    self.queue(incoming);
-                }
-                Err(refused) => {
-                    if failpoint::breaks_the_session(&refused.envelope) {
-                        return Err(SessionError::Ended);
-                    }
-                    refused_new |= !refused.redelivered;
-                    metrics::decided("refused", 1);
-                    self.refuse(*refused);
-                }
-            }
-            next = if self.waiting.len() < MAX_BUFFERED {
-                self.consumer.next().now_or_never()
-            } else {
-                None
-            };
-        }
-        Ok(refused_new)
-    }
-
-    /// Lets a command wait for its batch, or behind a locked record.
-    fn queue(&mut self, incoming: Incoming) {
-        if self.retries.must_wait(&incoming) {
-            self.retries.push(incoming, false);
-        } else {
-            self.waiting.push_back(incoming);
-        }
-    }
-
-    fn begin_batch(&mut self) {
-        if self.in_work.is_some() || self.context.stop.is_cancelled() {
+    /// Starts the next batch, if none is running and the batcher returns one.
+    fn start_batch(&mut self) {
+        if self.current.is_some() || self.context.stop.is_cancelled() {
             return;
         }
         let waiting = self.waiting.iter().map(|command| Waiting {
@@ -282,12 +244,12 @@ impl<'a> Session<'a> {
         let count = match self.batcher.next(waiting, Instant::now()) {
             Next::Batch(count) => count,
             Next::WaitUntil(time) => {
-                self.ask_again = Some(time);
+                self.next_check = Some(time);
                 return;
             }
             Next::Idle => return,
         };
-        self.ask_again = None;
+        self.next_check = None;
         let batch = Batch::new(self.waiting.drain(..count).collect(), &self.context.traces);
         self.update_oldest(batch.oldest());
         let context = self.context;
@@ -295,132 +257,13 @@ impl<'a> Session<'a> {
             .writers
             .take()
             .unwrap_or_else(|| context.store.writers());
-        self.in_work = Some(
+        self.current = Some(
             async move {
                 let processed = batch.process(&mut writers, &context.stop).await;
                 (writers, processed)
             }
             .boxed_local(),
         );
-    }
-
-    /// Publishes the outcomes of a batch. What waits for a locked record is set aside, and so is all that
-    /// waits and would overtake it.
-    async fn settle(&mut self, processed: ProcessedBatch) -> Result<(), SessionError> {
-        let locked = self.settle_processed(processed).await?;
-        if locked.is_empty() {
-            self.update_oldest(None);
-            return Ok(());
-        }
-        if self.prefetch == SAFE_PREFETCH {
-            tracing::warn!(
-                "in safe mode a command waits for a record that somebody else's transaction has \
-                 locked; all others wait, unless it is new"
-            );
-        } else {
-            tracing::warn!(
-                commands = locked.len(),
-                "commands wait for records that somebody else's transaction has locked; the others go on"
-            );
-        }
-        for incoming in locked {
-            self.retries.push(incoming, true);
-        }
-        for incoming in std::mem::take(&mut self.waiting) {
-            self.queue(incoming);
-        }
-        self.update_oldest(None);
-        Ok(())
-    }
-
-    /// As [`Session::settle`], for what was tried again.
-    async fn settle_retry(&mut self, processed: ProcessedBatch) -> Result<(), SessionError> {
-        let locked = self.settle_processed(processed).await?;
-        for incoming in self.retries.end(locked) {
-            let before = |other: &Incoming| other.tag < incoming.tag;
-            let place = self.waiting.partition_point(before);
-            self.waiting.insert(place, incoming);
-        }
-        Ok(())
-    }
-
-    /// Hands over the replies, and parks what no worker can apply. Returns what waits for a locked record.
-    async fn settle_processed(
-        &mut self,
-        processed: ProcessedBatch,
-    ) -> Result<Vec<Incoming>, SessionError> {
-        let ProcessedBatch {
-            batch,
-            progress,
-            statements,
-        } = processed;
-        let mut summary = Summary::default();
-        let mut decided = HashSet::new();
-        let mut locked = Vec::new();
-        for (place, (incoming, progress)) in batch.commands.into_iter().zip(progress?).enumerate() {
-            match progress {
-                Progress::Decided { outcome, kind } => {
-                    self.context.publisher.reply(&incoming.envelope, outcome);
-                    self.acks.settle(incoming.tag, Instant::now());
-                    summary.add(kind, incoming.redelivered);
-                }
-                Progress::Refused(faults) => {
-                    summary.add(OutcomeKind::Refused, incoming.redelivered);
-                    self.refuse(incoming.refuse(faults));
-                }
-                Progress::Locked => {
-                    locked.push(incoming);
-                    continue;
-                }
-            }
-            decided.insert(place);
-        }
-        if !locked.is_empty() {
-            metrics::held();
-        }
-        if !decided.is_empty() {
-            // The replies first: somebody waits for them.
-            yield_now().await;
-            summary.report(batch.started.elapsed(), &statements);
-            let trace = batch
-                .trace
-                .and_then(|trace| trace.only(|place| decided.contains(&place)));
-            if let Some(trace) = trace {
-                trace.end(&self.context.traces, &statements);
-            }
-        }
-        Ok(locked)
-    }
-
-    /// Answers a command that no worker can apply, and parks it in the background: others must not wait for
-    /// that. Its delivery stays open until the copy is confirmed, so that what is being parked is bounded.
-    fn refuse(&mut self, refused: Refused) {
-        let Refused {
-            tag,
-            envelope,
-            body,
-            faults,
-            ..
-        } = refused;
-        let first = faults
-            .first()
-            .cloned()
-            .unwrap_or_else(CommandError::internal);
-        tracing::warn!(
-            command.id = envelope.command_id.as_ref().map(CommandId::as_str),
-            trace.id = trace_id(envelope.traceparent.as_deref()),
-            reason = first.code.as_str(),
-            field = first.field,
-            "a command is refused and parked"
-        );
-        metrics::parked(first.code.as_str());
-        let publisher = self.context.publisher.clone();
-        publisher.reply(&envelope, Outcome::Refused { errors: faults });
-        let copy = ParkedCopy::of(&envelope, &first, &body);
-        self.parking.spawn(async move {
-            publisher.park(copy).await;
-            tag
-        });
     }
 
     async fn acknowledge(&mut self) -> Result<(), SessionError> {
@@ -436,22 +279,38 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Acknowledges, and waits for what is being parked, but not forever. If it fails, the commands are
-    /// delivered once more, and found decided.
-    async fn finish(&mut self) {
-        let _ = self.acknowledge().await;
-        let all = async {
-            while let Some(Ok(tag)) = self.parking.join_next().await {
-                self.acks.settle(tag, Instant::now());
+    /// Acknowledges all settled deliveries at the end of a session, and waits for parked copies to be confirmed.
+    /// After a failure the broker delivers the commands again, and the ledger has their outcomes.
+    async fn acknowledge_rest(&mut self) {
+        let result = async {
+            self.acknowledge().await?;
+            let parked = async {
+                while let Some(parked) = self.parking.join_next().await {
+                    self.acks.settle(parked?, Instant::now());
+                }
+                Ok::<(), SessionError>(())
+            };
+            match timeout(PARKING_TIMEOUT, parked).await {
+                Ok(parked) => parked?,
+                Err(_) => tracing::warn!(
+                    commands = self.parking.len(),
+                    "refused commands could not be parked in time; they will be delivered again"
+                ),
             }
+            self.acknowledge().await
         };
-        let _ = timeout(DRAIN, all).await;
-        let _ = self.acknowledge().await;
+        if let Err(error) = result.await {
+            tracing::warn!(
+                %error,
+                "the last commands could not be acknowledged; they will be delivered again"
+            );
+        }
     }
 
-    /// `in_work`: when the oldest command of the batch in work was published.
-    fn update_oldest(&self, in_work: Option<u64>) {
-        let oldest = self.retries.oldest().into_iter().chain(in_work).min();
+    /// Updates the oldest command that is being processed. `batch`: when the oldest command of the current batch
+    /// was published.
+    fn update_oldest(&self, batch: Option<u64>) {
+        let oldest = self.retries.oldest().into_iter().chain(batch).min();
         self.context.oldest.set(oldest);
     }
 }
@@ -467,6 +326,7 @@ async fn consume(channel: &Channel, prefetch: u16) -> Result<Consumer, BrokerErr
     .await
 }
 
+/// Waits for the future. Without one it never ends.
 async fn poll<T>(future: &mut Option<LocalBoxFuture<'_, T>>) -> T {
     match future {
         Some(future) => future.await,
@@ -474,6 +334,7 @@ async fn poll<T>(future: &mut Option<LocalBoxFuture<'_, T>>) -> T {
     }
 }
 
+/// Waits until this time. Without one it never ends.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,

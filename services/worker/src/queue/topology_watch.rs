@@ -1,4 +1,4 @@
-//! Beside a session: declares exchanges and queues again, and reads the depth of each queue.
+//! Declares the exchanges and queues again and again during a session, and reads the depth of each queue.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -10,8 +10,8 @@ use runtime::{
 };
 use tokio::time::{sleep, timeout};
 
-/// How often everything is declared again, so that an exchange or queue that somebody deleted comes back.
-const DECLARE_AGAIN: Duration = Duration::from_secs(2);
+/// Pause between two declarations. A deleted exchange or queue exists again after this time.
+const DECLARE_PAUSE: Duration = Duration::from_secs(2);
 /// The queues whose depth is a metric, with their labels.
 const QUEUES: &[Labelled] = &[
     ("commands", topology::QUEUE),
@@ -20,29 +20,30 @@ const QUEUES: &[Labelled] = &[
     ("unreadable", topology::UNREADABLE),
 ];
 
-/// Runs for as long as it is polled.
+/// Runs until it is dropped.
 pub(super) async fn run(connection: &Connection) -> Infallible {
     let (never, _) = tokio::join!(keep_topology(connection), watch_queues(connection));
     never
 }
 
-/// The broker tells a consumer that its queue is gone, and nobody that an exchange or another queue is.
+/// The broker notifies a consumer if its queue is deleted, but not if an exchange or another queue is. So all of
+/// them are declared again periodically.
 async fn keep_topology(connection: &Connection) -> Infallible {
     loop {
         if let Ok(channel) = within_deadline(connection.create_channel()).await
-            && let Err(error) = declare_again(&channel).await
+            && let Err(error) = declare_repeatedly(&channel).await
         {
-            tracing::warn!(%error, "an exchange or a queue can't be declared again");
+            tracing::warn!(%error, "an exchange or a queue can't be declared");
         }
-        sleep(DECLARE_AGAIN).await;
+        sleep(DECLARE_PAUSE).await;
     }
 }
 
-/// Ends with the first object that can't be declared; the channel is closed then.
-async fn declare_again(channel: &Channel) -> Result<Infallible, TopologyError> {
+/// Ends with the first object that can't be declared. The broker has closed the channel then.
+async fn declare_repeatedly(channel: &Channel) -> Result<Infallible, TopologyError> {
     loop {
-        sleep(DECLARE_AGAIN).await;
-        // A broker that is slow does it later.
+        sleep(DECLARE_PAUSE).await;
+        // After a timeout, the next declaration is the retry.
         if let Ok(declared) = timeout(broker::DEADLINE, topology::declare(channel)).await {
             declared?;
         }
@@ -52,9 +53,9 @@ async fn declare_again(channel: &Channel) -> Result<Infallible, TopologyError> {
 async fn watch_queues(connection: &Connection) -> Infallible {
     loop {
         if let Ok(mut watch) = queue_depth::Watch::start(connection, QUEUES).await {
-            // It ends with a queue that is missing; that queue may come back.
+            // The watch ends if a queue is missing. That queue may be declared again.
             watch.ended().await;
         }
-        sleep(DECLARE_AGAIN).await;
+        sleep(DECLARE_PAUSE).await;
     }
 }

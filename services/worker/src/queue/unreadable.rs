@@ -1,13 +1,13 @@
-//! What is wrong with a message that the broker's connection could not read in full.
+//! The error of a message whose properties or body the connection's guard has left out.
 
 use lapin::BasicProperties;
 
 use proto::CommandError;
 use runtime::broker::guard::{UNREADABLE_BODY, UNREADABLE_PROPERTIES};
 
-/// The fault of a message whose properties or body were left out; none where all of it is there.
+/// The error of a message whose properties or body were left out. `None` if the message is complete.
 #[must_use]
-pub fn fault(properties: &BasicProperties) -> Option<CommandError> {
+pub fn error(properties: &BasicProperties) -> Option<CommandError> {
     let headers = properties.headers().as_ref()?.inner();
     if headers.contains_key(UNREADABLE_PROPERTIES) {
         let message = "the message's properties can't be read: short strings and names of headers \
@@ -20,4 +20,29 @@ pub fn fault(properties: &BasicProperties) -> Option<CommandError> {
         return Some(CommandError::undecodable(Some("body"), message));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{AMQPValue, FieldTable};
+
+    use super::*;
+
+    fn field(header: &str) -> Option<String> {
+        let mut headers = FieldTable::default();
+        headers.insert(header.into(), AMQPValue::Boolean(true));
+        error(&BasicProperties::default().with_headers(headers))?.field
+    }
+
+    #[test]
+    fn the_error_names_the_part_that_was_left_out() {
+        assert_eq!(field(UNREADABLE_PROPERTIES).as_deref(), Some("headers"));
+        assert_eq!(field(UNREADABLE_BODY).as_deref(), Some("body"));
+    }
+
+    #[test]
+    fn a_complete_message_has_no_error() {
+        assert!(error(&BasicProperties::default()).is_none());
+        assert_eq!(field("x-own"), None);
+    }
 }

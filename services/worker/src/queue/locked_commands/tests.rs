@@ -5,11 +5,11 @@ const BEHIND: bool = false;
 
 /// Each command is its delivery tag, with the hashes of its record and id, and the reason why it waits.
 fn locked_commands(commands: &[(u64, KeyHashes, bool)]) -> LockedCommands<u64> {
-    let mut aside = LockedCommands::default();
+    let mut locked_commands = LockedCommands::default();
     for (tag, hashes, locked) in commands {
-        commands.push(*tag, *hashes, *tag, *locked);
+        locked_commands.push(*tag, *hashes, *tag, *locked);
     }
-    aside
+    locked_commands
 }
 
 fn still_locked(commands: &[(u64, KeyHashes)]) -> Vec<(u64, KeyHashes, u64)> {
