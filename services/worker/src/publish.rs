@@ -1,7 +1,7 @@
-//! Everything that the worker publishes: replies, parked commands and events.
+//! Publishes everything that the worker sends: replies, parked commands and events.
 //!
-//! It has a connection of its own. A broker that raises an alarm stops reading from connections
-//! that publish, and acknowledgements on such a connection would be stuck behind the replies.
+//! It uses a connection of its own. While a broker has an alarm, it reads nothing from connections that publish,
+//! so acknowledgements on the same connection would wait behind the replies.
 
 mod connection;
 pub mod events;
@@ -27,8 +27,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts the connection's supervisor. It ends after `stop`, when the replies that were
-    /// handed over before have been written.
+    /// Starts the task that owns the connection. After `stop` it writes the replies that were queued before,
+    /// and ends.
     #[must_use]
     pub fn start(uri: AMQPUri, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
         let (replies, waiting) = replies::channel();
@@ -39,32 +39,32 @@ impl Publisher {
             events: events_channel,
             parked: parking.count(),
         };
-        let supervisor = tokio::spawn(connection::supervise(uri, waiting, channels, stop));
+        let task = tokio::spawn(connection::supervise(uri, waiting, channels, stop));
         let publisher = Self {
             replies,
             parking,
             events,
         };
-        (publisher, supervisor)
+        (publisher, task)
     }
 
-    /// Hands over a reply, if the publisher of the command wants one. Never waits.
+    /// Queues a reply, if the command asks for one. Never waits.
     pub fn reply(&self, envelope: &Envelope, outcome: Outcome) {
         self.replies.send(envelope, outcome);
     }
 
-    /// Parks a message, however long it takes. Given up by dropping it.
+    /// Parks a message, and retries until it succeeds. Drop the future to cancel it.
     pub(crate) async fn park(&self, copy: ParkedCopy) {
         self.parking.park(copy).await;
     }
 
-    /// The channel for events, with confirms, while there is one.
+    /// The channel for events, with publisher confirms. `None` while there is no connection.
     #[must_use]
     pub fn events(&self) -> Option<Channel> {
         self.events.borrow().clone()
     }
 
-    /// Whether there is a connection to publish on.
+    /// Whether the connection is open.
     #[must_use]
     pub fn connected(&self) -> bool {
         self.parking.is_open()

@@ -1,49 +1,52 @@
-//! The operator's command for what was parked: sends it again, once the reason is gone.
+//! The subcommand `replay`: publishes parked commands again, after an operator has fixed the cause.
 //!
-//! A command keeps its id, so sending it twice, or after it was applied after all, changes nothing. One
-//! that is older than its record's last change would undo that change, and stays where it is.
+//! A command keeps its id, so a command that was already applied changes nothing. A command that is older than
+//! its record's last change would undo that change, so it stays parked.
+
+mod message;
 
 use std::{collections::HashSet, io::Write};
 
 use anyhow::{Context as _, ensure};
 use lapin::{
-    BasicProperties, Channel, Confirmation,
+    Channel, Confirmation,
     message::BasicGetMessage,
     options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable},
     uri::AMQPUri,
 };
 use proto::{
-    Command, Envelope, Kind,
+    Command, Envelope,
     amqp::{parked, topology},
 };
 use runtime::broker::{self, within_deadline};
-use time::{Duration, OffsetDateTime};
 
+use self::message::{header, id, kind, original_properties, published};
 use crate::store::Store;
 
-/// What to send again.
+/// The options of `replay`.
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
-    /// Show what would be sent, and leave everything where it is.
+    /// List what would be sent, and send nothing.
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Only what was parked for this reason, such as FORBIDDEN. Missing: whatever can be sent.
+    /// Send only commands that were parked for this reason, such as FORBIDDEN. Without it, all commands.
     #[arg(long, value_name = "CODE")]
     pub reason: Option<String>,
 
-    /// Only the command with this id.
+    /// Send only the command with this id.
     #[arg(long)]
     pub id: Option<String>,
 
-    /// Send this command even if its record was changed since: what was saved later is overwritten.
+    /// Send this command even if its record was changed later. It overwrites the later change.
     #[arg(long, requires = "id")]
     pub force: bool,
 }
 
-/// What is done about a parked command.
-enum Done {
+/// What the replay did with a parked command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// `--reason` or `--id` excludes it.
     Left,
     Unsendable,
     Outdated,
@@ -51,8 +54,8 @@ enum Done {
     Sent,
 }
 
-impl Done {
-    fn as_str(&self) -> &'static str {
+impl Action {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Left => "left",
             Self::Unsendable => "can't be sent: its body or id could not be kept",
@@ -65,12 +68,14 @@ impl Done {
     }
 }
 
-/// Sends parked commands again, in the order in which they were parked, and tells of each what was
-/// done. The check against the last change is made when a command is sent: a save for the same record
-/// that is still in the queue by then is not known yet.
+/// Publishes parked commands again, in the order in which they were parked, and reports one line for each.
+///
+/// A command is compared with its record's last change when it is sent. A save for the same record that is still
+/// in the queue then is not taken into account.
 ///
 /// # Errors
-/// The broker or the database is away or refuses. What was not confirmed is still parked.
+/// The broker or the database is unavailable, or refuses. Commands that the broker did not confirm are still
+/// parked.
 pub async fn replay(
     uri: &AMQPUri,
     store: &Store,
@@ -87,21 +92,23 @@ pub async fn replay(
         args,
         sent: HashSet::new(),
     };
-    // What is refused again is parked again, behind all others: only as many are taken as were there at
-    // first. What is not sent stays unacknowledged until the end, or it would come once more.
-    let mut left = None;
-    while left != Some(0) {
+    // A command that is refused again is parked again, at the end of the queue. So only as many messages are read
+    // as the queue had at first. Messages that are not sent stay unacknowledged until the end, or the broker
+    // would deliver them again.
+    let mut remaining = None;
+    while remaining != Some(0) {
         let get = channel.basic_get(topology::PARKED.into(), BasicGetOptions::default());
         let Some(message) = within_deadline(get).await? else {
             break;
         };
-        left = Some(left.map_or(message.message_count, |left: u32| left - 1));
-        let done = replay.one(&message).await?.as_str();
+        remaining = Some(remaining.map_or(message.message_count, |count: u32| count - 1));
+        let action = replay.handle(&message).await?.as_str();
+        // Another program may have published a message without these to `.parked`.
         let reason = header(&message.properties, parked::REASON).unwrap_or_default();
-        let id = id(&message).unwrap_or("(no id)");
-        writeln!(report, "{done}\t{id}\t{reason}")?;
+        let id = id(&message.properties).unwrap_or("(no id)");
+        writeln!(report, "{action}\t{id}\t{reason}")?;
     }
-    // What was not sent goes back to its place.
+    // The broker puts the unacknowledged messages back at their positions.
     broker::close(&connection).await;
     Ok(())
 }
@@ -110,35 +117,36 @@ struct Replay<'a> {
     channel: &'a Channel,
     store: &'a Store,
     args: &'a ReplayArgs,
-    /// The ids of what was sent: a change by one of these is no newer than what was parked behind it.
+    /// The ids of the commands that were sent. A change by one of them is older than the parked commands behind
+    /// it.
     sent: HashSet<String>,
 }
 
 impl Replay<'_> {
-    async fn one(&mut self, message: &BasicGetMessage) -> anyhow::Result<Done> {
-        let id = id(message);
-        let reason = header(&message.properties, parked::REASON);
-        let is_meant = (self.args.reason.is_none() || self.args.reason == reason)
-            && (self.args.id.is_none() || self.args.id.as_deref() == id);
-        if !is_meant {
-            return Ok(Done::Left);
+    async fn handle(&mut self, message: &BasicGetMessage) -> anyhow::Result<Action> {
+        let id = id(&message.properties);
+        if !self
+            .args
+            .select(id, header(&message.properties, parked::REASON).as_deref())
+        {
+            return Ok(Action::Left);
         }
         let Some(id) = id.filter(|_| !message.data.is_empty()) else {
-            return Ok(Done::Unsendable);
+            return Ok(Action::Unsendable);
         };
         if !self.args.force && self.is_outdated(message).await? {
-            return Ok(Done::Outdated);
+            return Ok(Action::Outdated);
         }
         self.sent.insert(id.to_owned());
         if self.args.dry_run {
-            return Ok(Done::WouldBeSent);
+            return Ok(Action::WouldBeSent);
         }
         self.send(message).await?;
-        Ok(Done::Sent)
+        Ok(Action::Sent)
     }
 
-    /// Whether the record was changed since the command was published, or may have been. What no worker
-    /// can read changes nothing, and is parked once more.
+    /// Whether the record was changed after the command was published, or may have been. A message that no worker
+    /// can read changes nothing: it will be parked again.
     async fn is_outdated(&self, message: &BasicGetMessage) -> anyhow::Result<bool> {
         let envelope = Envelope::read(&message.properties);
         let Ok((kind, command_id)) = envelope.check() else {
@@ -152,13 +160,16 @@ impl Replay<'_> {
             .last_change(command.key(), command_id)
             .await
             .context("whether a command is older than its record's last change")?;
+        // A command with an entry in the ledger changes nothing.
         let Some(at) = change.at.filter(|_| !change.is_decided) else {
             return Ok(false);
         };
-        let by_ours = change.by.is_some_and(|id| self.sent.contains(&id));
-        Ok(!by_ours && published(message, &envelope).is_none_or(|published| published <= at))
+        let by_replay = change.by.is_some_and(|id| self.sent.contains(&id));
+        let published = published(&message.properties, &envelope);
+        Ok(!by_replay && published.is_none_or(|published| published <= at))
     }
 
+    /// Publishes the command, and removes it from `.parked` after the broker's confirm.
     async fn send(&self, message: &BasicGetMessage) -> anyhow::Result<()> {
         let options = BasicPublishOptions {
             mandatory: true,
@@ -168,10 +179,10 @@ impl Replay<'_> {
             self.channel
                 .basic_publish(
                     topology::COMMANDS.into(),
-                    kind(message).routing_key().into(),
+                    kind(&message.properties).routing_key().into(),
                     options,
                     &message.data,
-                    original(&message.properties),
+                    original_properties(&message.properties),
                 )
                 .await?
                 .await
@@ -179,65 +190,52 @@ impl Replay<'_> {
         .await?;
         ensure!(
             confirmation == Confirmation::Ack(None),
-            "the broker did not take the command; it is still parked"
+            "the broker did not accept the command; it is still parked"
         );
         let acknowledged = within_deadline(message.ack(BasicAckOptions::default())).await?;
         ensure!(
             acknowledged,
-            "the connection was lost; what was sent may be parked still"
+            "the connection was lost; the command was sent, and may still be parked"
         );
         Ok(())
     }
 }
 
-/// When the command was published at the latest: by its publisher's clock, and in any case before it
-/// was parked. None where neither is known.
-fn published(message: &BasicGetMessage, envelope: &Envelope) -> Option<OffsetDateTime> {
-    let timestamp = envelope
-        .timestamp
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok());
-    let headers = message.properties.headers().as_ref();
-    let parked_at = match headers.and_then(|headers| headers.inner().get(parked::PARKED_AT)) {
-        Some(AMQPValue::LongLongInt(milliseconds)) => {
-            OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(*milliseconds))
-        }
-        _ => None,
-    };
-    timestamp.into_iter().chain(parked_at).min()
+impl ReplayArgs {
+    /// Whether `--reason` and `--id` include a command with this id and this reason.
+    fn select(&self, id: Option<&str>, reason: Option<&str>) -> bool {
+        let matches =
+            |wanted: &Option<String>, value| wanted.is_none() || wanted.as_deref() == value;
+        matches(&self.reason, reason) && matches(&self.id, id)
+    }
 }
 
-/// What it asks for; of what is neither, the worker says so once more.
-fn kind(message: &BasicGetMessage) -> Kind {
-    let envelope = Envelope::read(&message.properties);
-    envelope.check().map_or(Kind::Save, |(kind, _)| kind)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The properties as the publisher set them, as far as they were kept.
-fn original(properties: &BasicProperties) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
-        let ours = [
-            parked::REASON,
-            parked::FIELD,
-            parked::PARKED_AT,
-            parked::BODY_BYTES,
-            parked::USER_ID,
-            "x-delivery-count",
-        ];
-        if !ours.contains(&name.as_str()) {
-            headers.insert(name.clone(), value.clone());
+    fn args(id: Option<&str>, reason: Option<&str>) -> ReplayArgs {
+        ReplayArgs {
+            dry_run: false,
+            reason: reason.map(ToOwned::to_owned),
+            id: id.map(ToOwned::to_owned),
+            force: false,
         }
     }
-    properties.clone().with_headers(headers)
-}
 
-fn id(message: &BasicGetMessage) -> Option<&str> {
-    Some(message.properties.message_id().as_ref()?.as_str())
-}
+    #[test]
+    fn without_filters_every_command_is_selected() {
+        assert!(args(None, None).select(None, None));
+        assert!(args(None, None).select(Some("1"), Some("FORBIDDEN")));
+    }
 
-fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    match properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::LongString(text) => Some(text.to_string()),
-        _ => None,
+    #[test]
+    fn a_command_must_match_all_filters() {
+        let args = args(Some("1"), Some("FORBIDDEN"));
+
+        assert!(args.select(Some("1"), Some("FORBIDDEN")));
+        assert!(!args.select(Some("2"), Some("FORBIDDEN")));
+        assert!(!args.select(Some("1"), Some("EXPIRED")));
+        assert!(!args.select(None, None));
     }
 }

@@ -1,4 +1,4 @@
-//! The connection that publishes, and its channels.
+//! The connection that publishes, with its three channels: for replies, parked commands and events.
 
 use std::{
     sync::{
@@ -20,19 +20,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::replies::{self, MAX_PACKED, PendingReply};
+use super::replies::{self, MAX_BATCHED, PendingReply};
+use crate::pause::pause;
 
-/// How often the channels are checked, and the depth of `.parked` is read.
+/// How often to check whether the channels are open, and to read the depth of `.parked`.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
 
-/// The channels with confirms, for as long as their connection lives.
+/// Where the supervisor publishes its state: the channels with publisher confirms while the connection is
+/// open, and the number of parked messages.
 pub(super) struct Channels {
     pub parking: watch::Sender<Option<Channel>>,
     pub events: watch::Sender<Option<Channel>>,
     pub parked: Arc<AtomicU32>,
 }
 
-/// Keeps a connection open until `stop`, and writes replies.
+/// Keeps a connection open and writes replies, until `stop`.
 pub(super) async fn supervise(
     uri: AMQPUri,
     mut waiting: mpsc::Receiver<PendingReply>,
@@ -47,8 +49,8 @@ pub(super) async fn supervise(
                 let [replies, parked, events] = &all;
                 channels.parking.send_replace(Some(parked.clone()));
                 channels.events.send_replace(Some(events.clone()));
-                let watching = watch_channels(&connection, &all, &channels.parked);
-                write(&connection, replies, &mut waiting, watching, &stop).await;
+                let closed = watch_channels(&connection, &all, &channels.parked);
+                write(&connection, replies, &mut waiting, closed, &stop).await;
                 channels.parking.send_replace(None);
                 channels.events.send_replace(None);
                 broker::close(&connection).await;
@@ -56,14 +58,16 @@ pub(super) async fn supervise(
                     pauses = broker::backoff();
                 }
             }
-            Err(error) => tracing::warn!(%error, "no connection for replies; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "the connection for replies can't be opened; trying again")
+            }
         }
-        let pause = pauses.next().unwrap_or(Duration::from_secs(5));
-        let _ = stop.run_until_cancelled(sleep(pause)).await;
+        // The pauses have no end; the default is never used.
+        pause(&stop, pauses.next().unwrap_or(broker::DEADLINE)).await;
     }
 }
 
-/// Opens a connection, and its channels for replies, for parked messages and for events.
+/// Opens a connection with its channels for replies, for parked messages and for events.
 async fn open(uri: &AMQPUri) -> Result<(Connection, [Channel; 3]), BrokerError> {
     let connection = broker::connect(uri, "connector-details-worker replies").await?;
     let replies = within_deadline(connection.create_channel()).await?;
@@ -72,62 +76,62 @@ async fn open(uri: &AMQPUri) -> Result<(Connection, [Channel; 3]), BrokerError> 
     Ok((connection, [replies, parked, events]))
 }
 
-/// Ends when a channel is closed: the broker closes one where an exchange is missing, and all of them
-/// are opened anew then. Reads the depth of `.parked` meanwhile.
+/// Ends when one of the channels is closed, and reads the depth of `.parked` until then. The broker closes a
+/// channel if an exchange is missing. The caller opens all channels again then.
 async fn watch_channels(connection: &Connection, all: &[Channel], parked: &AtomicU32) {
-    let mut checking: Option<Channel> = None;
+    let mut checks: Option<Channel> = None;
     loop {
-        // At first: somebody else declares the queue meanwhile.
+        // The pause is first, because the consumer may have to declare the queue.
         sleep(CHECK_PERIOD).await;
         if !all.iter().all(|channel| channel.status().connected()) {
             return;
         }
-        let open = checking
-            .take()
-            .filter(|channel| channel.status().connected());
+        let open = checks.take().filter(|channel| channel.status().connected());
         let channel = match open {
             Some(channel) => Ok(channel),
-            // A queue that was missing has closed the other.
+            // The broker closes the channel if the queue is missing.
             None => within_deadline(connection.create_channel()).await,
         };
         if let Ok(channel) = channel {
             let depth = queue_depth::depth(&channel, topology::PARKED);
-            // A broker under an alarm answers later.
+            // A broker with an alarm does not respond; the next check is the retry.
             if let Ok(Ok(depth)) = timeout(broker::DEADLINE, depth).await {
                 parked.store(depth.messages, Ordering::Relaxed);
             }
-            checking = Some(channel);
+            checks = Some(channel);
         }
     }
 }
 
+/// Opens a channel with publisher confirms.
 async fn confirming(connection: &Connection) -> Result<Channel, BrokerError> {
     let channel = within_deadline(connection.create_channel()).await?;
     within_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 
-/// Writes replies until the connection is lost, or until `stop` and nothing waits any more.
+/// Writes replies until the connection is lost, or one of its channels is `closed`. After `stop` it writes the
+/// replies that still wait, and ends.
 async fn write(
     connection: &Connection,
     channel: &Channel,
     waiting: &mut mpsc::Receiver<PendingReply>,
-    watching: impl Future<Output = ()>,
+    closed: impl Future<Output = ()>,
     stop: &CancellationToken,
 ) {
     let lost = broker::lost(connection);
-    tokio::pin!(lost, watching);
+    tokio::pin!(lost, closed);
     let mut batch = Vec::new();
     loop {
         let count = tokio::select! {
             biased;
-            count = waiting.recv_many(&mut batch, MAX_PACKED) => count,
+            count = waiting.recv_many(&mut batch, MAX_BATCHED) => count,
             () = stop.cancelled() => return,
             reason = &mut lost => {
                 tracing::warn!(reason, "the connection for replies was lost");
                 return;
             }
-            () = &mut watching => {
+            () = &mut closed => {
                 tracing::warn!("a channel was closed; opening all of them again");
                 return;
             }
@@ -136,7 +140,7 @@ async fn write(
             return;
         }
         if let Err(error) = replies::send_all(channel, batch.drain(..)).await {
-            tracing::warn!(%error, "a reply could not be written");
+            tracing::warn!(%error, "replies could not be written; the ledger has the outcomes of their commands");
             return;
         }
     }

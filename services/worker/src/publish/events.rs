@@ -1,8 +1,8 @@
-//! The outbox relay: publishes what was committed, at least once and in order for each record.
+//! The outbox relay: publishes the events of committed changes, at least once and in order for each record.
 //!
-//! It reads the oldest rows of the outbox, publishes their events, waits until the broker has confirmed
-//! all of them, and deletes the rows. A lock in the database keeps the relays of two workers from
-//! publishing at the same time, which would lose the order.
+//! It reads the oldest rows of the outbox, publishes their events, waits until the broker has confirmed all of
+//! them, and deletes the rows. Only one relay may publish at a time, or the order would be lost. So the relay
+//! of each worker first takes an advisory lock in the database.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -26,17 +26,18 @@ use crate::{
     store::{OutboxRow, PendingEvent, Store, StoreError},
 };
 
-/// Rows that are read at once: some hundreds of events. One, where the rows before held much.
+/// The most rows that are read at once. They have a few hundred events.
 const MAX_ROWS: i64 = 8;
+/// If the last rows had more bytes than this, only one row is read next.
 const LARGE_BYTES: usize = 2 * 1024 * 1024;
-/// The most events, and bytes of them, that are published before they are confirmed.
+/// The most unconfirmed events, and the most bytes of them.
 const MAX_UNCONFIRMED: usize = 500;
 const MAX_UNCONFIRMED_BYTES: usize = 4 * 1024 * 1024;
-/// Pause between two rounds. To publish each batch by itself costs as much as to store it.
+/// Pause between two rounds. Without it, publishing the events of a batch would cost as much as storing it.
 const ROUND_PAUSE: Duration = Duration::from_millis(25);
-/// How long a relay that has nothing to publish keeps the lock from the others.
+/// How long a relay keeps the lock while the outbox is empty, and the pause before a retry.
 const IDLE: Duration = Duration::from_millis(250);
-/// How often the outbox is read without a wake-up: another worker may have left rows behind.
+/// How often to read the outbox without a wake-up. A worker that died may have left rows there.
 const POLL_PERIOD: Duration = Duration::from_secs(5);
 const PERSISTENT: u8 = 2;
 
@@ -50,10 +51,10 @@ enum RelayError {
     Refused,
     #[error("no connection to the broker")]
     Disconnected,
-    #[error("publishing events panicked; this is a fault of the worker")]
+    #[error("publishing events panicked; this is a bug of the worker")]
     Panicked,
     #[error("an event can't be serialised: {0}")]
-    Unwritable(#[from] serde_json::Error),
+    Serialize(#[from] serde_json::Error),
 }
 
 /// Publishes the events of the outbox until `stop`, and then once more.
@@ -77,7 +78,10 @@ pub async fn relay(store: Store, publisher: Publisher, stop: CancellationToken) 
         if last {
             return;
         }
-        let _ = stop.run_until_cancelled(relay.wait()).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = relay.wait() => {}
+        }
     }
 }
 
@@ -85,7 +89,7 @@ struct OutboxRelay {
     store: Store,
     publisher: Publisher,
     state: State,
-    /// Whether this worker wrote to the outbox since it was last seen empty.
+    /// Whether this worker has written to the outbox since the last time that it was empty.
     woken: bool,
 }
 
@@ -95,12 +99,13 @@ enum State {
     Unlocked,
     /// This relay holds the lock.
     Locked,
-    /// Something is in the outbox that could not be published. Whether the lock is held is not known.
+    /// The last round failed, or another relay has the lock while this worker's events wait. This relay may or
+    /// may not hold the lock.
     Retry,
 }
 
 impl OutboxRelay {
-    /// Waits until there may be something to publish.
+    /// Waits until there may be an event to publish.
     async fn wait(&mut self) {
         sleep(ROUND_PAUSE).await;
         let period = match self.state {
@@ -110,13 +115,18 @@ impl OutboxRelay {
         let woken = timeout(period, self.store.outbox_written()).await.is_ok();
         self.woken |= woken;
         if !woken && self.state == State::Locked {
-            // If this fails, the lock ends with its connection.
-            let _ = self.store.unlock_outbox().await;
+            if let Err(error) = self.store.unlock_outbox().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "the lock of the outbox can't be released now; it is released when its connection ends"
+                );
+            }
             self.state = State::Unlocked;
         }
     }
 
-    /// Publishes all that is in the outbox, if no other relay does.
+    /// Publishes all events in the outbox, unless another relay has the lock.
     async fn round(&mut self) -> Result<(), RelayError> {
         let mut max_rows = 1;
         if self.state != State::Locked {
@@ -163,7 +173,7 @@ impl OutboxRelay {
 }
 
 async fn send(channel: &Channel, event: &PendingEvent) -> Result<PublisherConfirm, RelayError> {
-    failpoint::announce(&event.event);
+    failpoint::before_publishing(&event.event);
     let body = event.event.encode()?;
     let confirm = within_deadline(channel.basic_publish(
         topology::EVENTS.into(),
@@ -177,7 +187,7 @@ async fn send(channel: &Channel, event: &PendingEvent) -> Result<PublisherConfir
 
 async fn confirm(all: impl IntoIterator<Item = PublisherConfirm>) -> Result<(), RelayError> {
     for confirmation in within_deadline(try_join_all(all)).await? {
-        // An event that no queue is bound for is confirmed, too.
+        // The broker also confirms an event that it routes to no queue.
         if !matches!(confirmation, Confirmation::Ack(_)) {
             return Err(RelayError::Refused);
         }

@@ -1,6 +1,7 @@
-//! Commands that no worker can apply are kept in `.parked`, as a redacted copy.
+//! Parks commands that no worker can apply: publishes a redacted copy to `.parked`.
 //!
-//! Making the copy must not fail: whatever is in the message, it is parked, if need be without its body.
+//! Making the copy must not fail, whatever the message contains. If the body can't be redacted, the copy has no
+//! body.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,7 +13,7 @@ use std::{
 
 use lapin::{BasicProperties, Channel, Confirmation, options::BasicPublishOptions};
 use proto::{
-    CommandError, Envelope,
+    CommandError, Envelope, ErrorCode,
     amqp::{
         parked,
         topology::{self, PARKED_BODY_BYTES},
@@ -25,28 +26,25 @@ use crate::{failpoint, metrics};
 
 const DEFAULT_EXCHANGE: &str = "";
 
-/// Where copies are parked. Cheap to clone.
+/// Publishes to `.parked`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Parking {
     channel: watch::Receiver<Option<Channel>>,
-    /// How many messages are parked, as far as is known.
+    /// The last known number of parked messages.
     parked: Arc<AtomicU32>,
 }
 
-/// A message that is not known to be in the queue.
+/// Why a message is not known to be in `.parked`.
 #[derive(Debug, thiserror::Error)]
 enum NotParked {
-    /// There is no connection at the moment.
     #[error("no connection to the broker")]
     Disconnected,
-    /// The broker did not confirm.
+    /// The connection was lost, or the broker did not confirm in time. The message may be in the queue.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The queue is full.
     #[error("the queue of parked messages is full")]
     Full,
-    /// There is no such queue at the moment.
-    #[error("there is no queue for parked messages")]
+    #[error("the queue of parked messages does not exist")]
     NoQueue,
 }
 
@@ -57,17 +55,17 @@ pub(super) fn channel() -> (watch::Sender<Option<Channel>>, Parking) {
 }
 
 impl Parking {
-    /// How many messages are parked, to be kept up to date.
+    /// The number of parked messages, for the task that updates it.
     pub fn count(&self) -> Arc<AtomicU32> {
         self.parked.clone()
     }
 
-    /// Whether there is a channel to publish on.
+    /// Whether the channel is open.
     pub fn is_open(&self) -> bool {
         self.channel.borrow().is_some()
     }
 
-    /// An error leaves open whether the message is in the queue; parking it again is the remedy.
+    /// After an error the message may or may not be in the queue, so it has to be parked again.
     async fn publish(&self, body: &[u8], properties: BasicProperties) -> Result<(), NotParked> {
         let channel = self
             .channel
@@ -101,10 +99,11 @@ impl Parking {
         }
     }
 
-    /// Parks a message, however long it takes. Given up by dropping it.
+    /// Parks a message, and retries until it succeeds. Drop the future to cancel it.
     ///
-    /// Where much is parked already, only the headers are kept. Where `.parked` is full, a copy that may
-    /// be left out is: to wait for a place would hold up the commands of everybody else.
+    /// If many messages are parked already, the copy has no body. If `.parked` is full, a copy that is not
+    /// required is not parked: its delivery would stay unacknowledged, and in the end no other command would be
+    /// delivered.
     pub async fn park(&self, mut copy: ParkedCopy) {
         for pause in broker::backoff() {
             if self.parked.load(Ordering::Relaxed) >= topology::PARKED_WITH_BODY {
@@ -116,11 +115,11 @@ impl Parking {
                     copy.body.clear();
                     continue;
                 }
-                Err(NotParked::Full) if copy.may_be_left_out => {
+                Err(NotParked::Full) if !copy.required => {
                     let id = copy.properties.message_id().as_ref();
                     tracing::error!(
                         command.id = id.map(lapin::types::ShortString::as_str),
-                        "the queue of parked messages is full: a refused command is not kept"
+                        "the queue of parked messages is full; a refused command is not parked"
                     );
                     metrics::not_parked();
                     return;
@@ -132,53 +131,56 @@ impl Parking {
     }
 }
 
-/// What is published to `.parked`.
+/// The redacted copy of a message.
 #[derive(Debug, Clone)]
 pub(crate) struct ParkedCopy {
     pub body: Vec<u8>,
     pub properties: BasicProperties,
-    /// Whether this copy may be left out where `.parked` is full: its publisher was told all that is
-    /// wrong with it. A command that is valid waits.
-    pub may_be_left_out: bool,
+    /// Whether to wait if `.parked` is full. A valid command must not be lost. An invalid one may be: its
+    /// publisher got a reply with the errors.
+    pub required: bool,
 }
 
 impl ParkedCopy {
-    /// The redacted body, and what is known of the message and the reason.
-    pub fn of(envelope: &Envelope, fault: &CommandError, body: &[u8]) -> Self {
-        let redacted = contained("redacting a message", || {
-            failpoint::redact(envelope);
+    /// Redacts a message. Its headers say why it is parked: `error` is the first error of the command.
+    pub fn new(envelope: &Envelope, error: &CommandError, body: &[u8]) -> Self {
+        let redacted = catch_panic("redacting a message", || {
+            failpoint::while_redacting(envelope);
             parked::redacted(body)
         });
-        let properties = contained("describing a parked message", || {
-            parked::properties(envelope, fault, body.len())
+        let properties = catch_panic("describing a parked message", || {
+            parked::properties(envelope, error, body.len())
         });
         Self {
+            // Without a body if redacting panicked, which is logged, or if the body is too large.
             body: redacted
                 .filter(|body| body.len() <= PARKED_BODY_BYTES)
                 .unwrap_or_default(),
             properties: properties
-                .unwrap_or_else(|| parked::properties(&Envelope::default(), fault, body.len())),
-            may_be_left_out: fault.code != proto::ErrorCode::InternalServerError,
+                .unwrap_or_else(|| parked::properties(&Envelope::default(), error, body.len())),
+            required: error.code == ErrorCode::InternalServerError,
         }
     }
 }
 
-/// Runs something that reads foreign bytes. None: it panicked, which its caller has to make up for.
-pub(crate) fn contained<T>(what: &'static str, run: impl FnOnce() -> T) -> Option<T> {
+/// Runs code that reads bytes of other services. `None` if it panicked, which is logged as an error.
+pub(crate) fn catch_panic<T>(action: &'static str, run: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     if result.is_err() {
-        tracing::error!("{what} panicked; this is a fault of the worker");
+        tracing::error!("{action} panicked; this is a bug of the worker");
     }
     result.ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use lapin::types::AMQPValue;
+
     use super::*;
 
     #[test]
-    fn a_body_that_is_too_large_is_parked_without_it() {
-        // Each backslash takes two bytes once the details are written out as a text of JSON.
+    fn a_message_with_a_body_that_is_too_large_is_parked_without_it() {
+        // A backslash takes two bytes in a JSON string.
         let copy = |backslashes: usize| {
             let padding = "\\".repeat(backslashes);
             let details = format!(r#"{{"baseURL":"https://base.url","n":"{padding}"}}"#);
@@ -188,7 +190,7 @@ mod tests {
                 "oauthConnectorDetails": details,
             });
             let body = body.to_string();
-            ParkedCopy::of(
+            ParkedCopy::new(
                 &Envelope::default(),
                 &CommandError::forbidden(),
                 body.as_bytes(),
@@ -202,18 +204,42 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_command_is_never_left_out() {
-        let of = |fault: &CommandError| ParkedCopy::of(&Envelope::default(), fault, b"{}");
+    fn only_the_copy_of_a_valid_command_is_required() {
+        let copy = |error: &CommandError| ParkedCopy::new(&Envelope::default(), error, b"{}");
 
-        assert!(of(&CommandError::forbidden()).may_be_left_out);
-        assert!(!of(&CommandError::internal()).may_be_left_out);
+        assert!(!copy(&CommandError::forbidden()).required);
+        assert!(copy(&CommandError::internal()).required);
     }
 
     #[test]
-    fn a_panic_is_contained() {
+    fn an_unreadable_body_is_parked_empty_with_the_reason_as_a_header() {
+        let error = CommandError::undecodable(Some("body"), "not JSON");
+
+        let copy = ParkedCopy::new(&Envelope::default(), &error, b"not JSON");
+
+        assert!(copy.body.is_empty());
+        let headers = copy.properties.headers().clone().unwrap_or_default();
+        let reason = headers.inner().get(parked::REASON).cloned();
+        assert_eq!(reason, Some(AMQPValue::LongString("BAD_REQUEST".into())));
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_a_message_is_not_parked() {
+        let (sender, parking) = channel();
+        assert!(!parking.is_open());
+
+        let result = parking.publish(b"", BasicProperties::default()).await;
+
+        assert!(matches!(result, Err(NotParked::Disconnected)));
+        assert_eq!(parking.count().load(Ordering::Relaxed), 0);
+        drop(sender);
+    }
+
+    #[test]
+    fn a_panic_is_caught() {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let none: Option<()> = contained("a test", || panic!("as the test says"));
+        let none: Option<()> = catch_panic("a test", || panic!("as the test says"));
         std::panic::set_hook(hook);
 
         assert!(none.is_none());
