@@ -1,7 +1,7 @@
 //! Publishes everything that the worker sends: replies, parked commands and events.
 //!
-//! It uses a connection of its own. While a broker has an alarm, it reads nothing from connections that publish,
-//! so acknowledgements on the same connection would wait behind the replies.
+//! It uses a connection of its own. While a broker has an alarm, it reads nothing from connections that
+//! publish, so acknowledgements on the same connection would wait behind the replies.
 
 mod connection;
 pub mod events;

@@ -26,5 +26,6 @@ mod unreadable;
 
 use proto::command;
 
-/// The largest body that is read. The bodies of valid commands are smaller, even if every character is escaped.
+/// The largest body that is read. The bodies of valid commands are smaller, even if every character is
+/// escaped.
 const MAX_BODY_BYTES: u64 = command::MAX_BODY_BYTES as u64;

@@ -70,8 +70,8 @@ impl Action {
 
 /// Publishes parked commands again, in the order in which they were parked, and reports one line for each.
 ///
-/// A command is compared with its record's last change when it is sent. A save for the same record that is still
-/// in the queue then is not taken into account.
+/// A command is compared with its record's last change when it is sent. A save for the same record that is
+/// still in the queue then is not taken into account.
 ///
 /// # Errors
 /// The broker or the database is unavailable, or refuses. Commands that the broker did not confirm are still
@@ -92,9 +92,9 @@ pub async fn replay(
         args,
         sent: HashSet::new(),
     };
-    // A command that is refused again is parked again, at the end of the queue. So only as many messages are read
-    // as the queue had at first. Messages that are not sent stay unacknowledged until the end, or the broker
-    // would deliver them again.
+    // A command that is refused again is parked again, at the end of the queue. So only as many messages are
+    // read as the queue had at first. Messages that are not sent stay unacknowledged until the end, or the
+    // broker would deliver them again.
     let mut remaining = None;
     while remaining != Some(0) {
         let get = channel.basic_get(topology::PARKED.into(), BasicGetOptions::default());
@@ -117,8 +117,8 @@ struct Replay<'a> {
     channel: &'a Channel,
     store: &'a Store,
     args: &'a ReplayArgs,
-    /// The ids of the commands that were sent. A change by one of them is older than the parked commands behind
-    /// it.
+    /// The ids of the commands that were sent. A change by one of them is older than the parked commands
+    /// behind it.
     sent: HashSet<String>,
 }
 
@@ -145,8 +145,8 @@ impl Replay<'_> {
         Ok(Action::Sent)
     }
 
-    /// Whether the record was changed after the command was published, or may have been. A message that no worker
-    /// can read changes nothing: it will be parked again.
+    /// Whether the record was changed after the command was published, or may have been. A message that no
+    /// worker can read changes nothing: it will be parked again.
     async fn is_outdated(&self, message: &BasicGetMessage) -> anyhow::Result<bool> {
         let envelope = Envelope::read(&message.properties);
         let Ok((kind, command_id)) = envelope.check() else {
@@ -205,8 +205,8 @@ impl ReplayArgs {
     /// Whether `--reason` and `--id` include a command with this id and this reason.
     fn select(&self, id: Option<&str>, reason: Option<&str>) -> bool {
         let matches =
-            |wanted: &Option<String>, value| wanted.is_none() || wanted.as_deref() == value;
-        matches(&self.reason, reason) && matches(&self.id, id)
+            |wanted: Option<&str>, value: Option<&str>| wanted.is_none() || wanted == value;
+        matches(self.reason.as_deref(), reason) && matches(self.id.as_deref(), id)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The one place with SQL: decides a batch of commands in one statement and one commit.
+//! The database: all SQL of the worker except for the migrations. A batch of commands is stored by as few
+//! statements as possible, each of which is one commit.
 
 mod change;
 mod connection;
@@ -40,29 +41,29 @@ use self::{
 };
 use crate::change::Change;
 
-/// No statement may take longer on the server; the client gives up a little later.
+/// The longest time for a statement on the server. The client's deadline is a little longer.
 const STATEMENT_TIMEOUT: &str = "8s";
-/// The commands of a batch wait for this long when one of their records is locked, before that one is set
-/// aside. A wait that was only a moment too short costs a retry and nothing else.
+/// How long a batch waits for a locked record before the commands for that record are retried separately. If
+/// it is too short, the only cost is a retry.
 const LOCK_TIMEOUT: &str = "300ms";
-/// A commit that takes longer than this is as bad as none.
+/// A database that needs longer for one small commit counts as unavailable.
 const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The worker's database: a few connections, each for one purpose, and no pool.
 ///
-/// sqlx's pool pings a connection that is given back, without a deadline. Where a network loses
-/// answers, that never ends, and the connection's place in the pool is gone for good.
+/// sqlx's pool pings each connection that is returned to it, without a deadline. If the network loses packets,
+/// the ping never ends, and the pool loses one of its slots forever.
 #[derive(Debug, Clone)]
 pub struct Store {
     options: Arc<PgConnectOptions>,
     heartbeat: Arc<Slot>,
-    /// For what changes nothing: rehearsals, and what a record's last change was.
+    /// For statements that change nothing: rehearsals, and the query for a record's last change.
     checks: Arc<Slot>,
-    /// It holds the lock of the relay.
+    /// Holds the advisory lock of the outbox relay.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
     identity: Arc<Identity>,
-    /// Whether a command was decided since the last heartbeat.
+    /// Whether a command was stored since the last heartbeat.
     has_decided: Arc<AtomicBool>,
     /// Notified when a statement may have written to the outbox.
     outbox_written: Arc<Notify>,
@@ -79,14 +80,14 @@ impl Store {
             .options([
                 ("statement_timeout", STATEMENT_TIMEOUT),
                 ("lock_timeout", LOCK_TIMEOUT),
-                // Planned once: anew for each batch it costs more than one command's own work.
+                // Plan each statement once. Planning it for each batch takes longer than storing one command.
                 ("plan_cache_mode", "force_generic_plan"),
-                // Such a plan knows neither the batch's size nor the table's: what is good for a
-                // few rows (reading the whole table, comparing each with each) is left out.
+                // A generic plan knows neither the size of the batch nor that of the table. So exclude plans
+                // that are only good for a few rows.
                 ("enable_seqscan", "off"),
                 ("enable_nestloop", "off"),
-                // Where there is no other way than one of these, the planner takes the cost for
-                // enormous, and would compile the statement for half a second.
+                // If there is no other plan than an excluded one, its estimated cost is so high that Postgres
+                // would compile the statement, which takes half a second.
                 ("jit", "off"),
             ]);
         Self {
@@ -101,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Connections to decide with, opened when they are needed.
+    /// The connections for storing batches, opened when they are needed.
     #[must_use]
     pub fn writers(&self) -> Writers {
         Writers::new(|| {
@@ -114,7 +115,8 @@ impl Store {
         })
     }
 
-    /// Writes the row of this worker: whether the database answers, has the schema, and takes writes.
+    /// Writes this worker's heartbeat row. This shows that the database responds, has the schema and accepts
+    /// writes.
     ///
     /// # Errors
     /// [`StoreError::Transient`], [`StoreError::Locked`] or [`StoreError::Deadline`].
@@ -130,9 +132,9 @@ impl Store {
         written
     }
 
-    /// Whether the database could decide these changes, which name no record and no command id twice.
-    /// Nothing is decided: their statements run, and are rolled back. Where the disk of one table is
-    /// full, or one privilege is missing, a heartbeat succeeds and this does not.
+    /// Checks whether the database accepts these changes, which must name no record and no command id twice.
+    /// Their statements run and are rolled back. If the disk of one table is full, or one privilege is
+    /// missing, the heartbeat succeeds and this fails.
     ///
     /// # Errors
     /// As [`Store::heartbeat`].
@@ -145,7 +147,7 @@ impl Store {
         self.run(&self.checks, DEADLINE, rehearse).await
     }
 
-    /// When a record was last changed, and whether a command for it was decided before.
+    /// When a record was last changed, and whether the ledger has an entry for a command.
     ///
     /// # Errors
     /// As [`Store::heartbeat`].
@@ -168,13 +170,13 @@ impl Store {
     /// Takes the lock of the outbox relay, if no other relay has it.
     ///
     /// # Errors
-    /// [`StoreError::Transient`] or [`StoreError::Deadline`], as for all that follow.
+    /// [`StoreError::Transient`] or [`StoreError::Deadline`].
     pub async fn lock_outbox(&self) -> Result<bool, StoreError> {
         let lock = async |connection: &mut PgConnection| outbox::lock(connection).await;
         self.run(&self.outbox, DEADLINE, lock).await
     }
 
-    /// Gives the lock back.
+    /// Releases the lock.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].
@@ -201,7 +203,7 @@ impl Store {
         self.run(&self.outbox, DEADLINE, delete).await
     }
 
-    /// Forgets some decisions that are older, and says how many.
+    /// Deletes ledger entries that are older, at most `at_most`. Returns their number.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].

@@ -140,7 +140,7 @@ async fn write(
             return;
         }
         if let Err(error) = replies::send_all(channel, batch.drain(..)).await {
-            tracing::warn!(%error, "replies could not be written; the ledger has the outcomes of their commands");
+            tracing::warn!(%error, "replies are lost; the ledger has the outcomes");
             return;
         }
     }

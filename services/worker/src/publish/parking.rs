@@ -1,7 +1,7 @@
 //! Parks commands that no worker can apply: publishes a redacted copy to `.parked`.
 //!
-//! Making the copy must not fail, whatever the message contains. If the body can't be redacted, the copy has no
-//! body.
+//! Making the copy must not fail, whatever the message contains. If the body can't be redacted, the copy has
+//! no body.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -102,8 +102,8 @@ impl Parking {
     /// Parks a message, and retries until it succeeds. Drop the future to cancel it.
     ///
     /// If many messages are parked already, the copy has no body. If `.parked` is full, a copy that is not
-    /// required is not parked: its delivery would stay unacknowledged, and in the end no other command would be
-    /// delivered.
+    /// required is not parked: its delivery would stay unacknowledged, and in the end no other command would
+    /// be delivered.
     pub async fn park(&self, mut copy: ParkedCopy) {
         for pause in broker::backoff() {
             if self.parked.load(Ordering::Relaxed) >= topology::PARKED_WITH_BODY {

@@ -1,7 +1,7 @@
 //! Replies to the publishers of commands. Delivery is best effort: the ledger has the outcomes, too.
 //!
-//! Several replies for the same queue share a message if the publisher allows it. So a batch causes one message
-//! for each gateway.
+//! Several replies for the same queue share a message if the publisher allows it. So a batch causes one
+//! message for each gateway.
 
 use std::{collections::HashMap, sync::Arc};
 

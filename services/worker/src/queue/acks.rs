@@ -39,8 +39,8 @@ pub(crate) struct Ack {
     pub multiple: bool,
 }
 
-/// The deliveries of one session that are not acknowledged, by their tags. Each keeps a value of type `H` until
-/// then: its reservation of memory.
+/// The deliveries of one session that are not acknowledged, by their tags. Each keeps a value of type `H`
+/// until then: its reservation of memory.
 #[derive(Debug)]
 pub(crate) struct Acks<H> {
     deliveries: BTreeMap<u64, (State, H)>,
@@ -93,8 +93,8 @@ impl<H> Acks<H> {
         })
     }
 
-    /// Removes the settled deliveries and returns their acknowledgements: a single one for all deliveries before
-    /// the first open one, and one for each of the others.
+    /// Removes the settled deliveries and returns their acknowledgements: a single one for all deliveries
+    /// before the first open one, and one for each of the others.
     pub fn take(&mut self) -> Vec<Ack> {
         (self.since, self.settled) = (None, 0);
         let is_open = |state: State| matches!(state, State::Open { .. });

@@ -11,8 +11,8 @@ const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How long to wait for a batch to fill after a large one. Callers that were just answered send their
 /// next save within about 2 ms. Measured: docs/performance.md.
 const LINGER: Duration = Duration::from_millis(2);
-/// After a batch with fewer commands, the next one starts at once: waiting would slow down a single caller that
-/// saves one record after the other.
+/// After a batch with fewer commands, the next one starts at once: waiting would slow down a single caller
+/// that saves one record after the other.
 const LINGER_MIN_BATCH: usize = 8;
 
 /// The properties of a waiting command that the batcher needs.

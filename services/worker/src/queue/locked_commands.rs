@@ -102,8 +102,8 @@ impl<T> LockedCommands<T> {
         self.waiting.iter().map(|waiting| &waiting.command)
     }
 
-    /// Starts an attempt: returns the commands that wait behind no other command, at most `limit`. If there are
-    /// more, those whose last attempt is the longest ago come first.
+    /// Starts an attempt: returns the commands that wait behind no other command, at most `limit`. If there
+    /// are more, those whose last attempt is the longest ago come first.
     pub fn start_attempt(&mut self, limit: usize) -> Vec<T> {
         let mut seen: HashSet<u64> = HashSet::new();
         let mut first = Vec::new();

@@ -76,8 +76,8 @@ impl<'a> Retries<'a> {
         waiting.chain(self.attempt_oldest).min()
     }
 
-    /// Waits for the result of the current attempt, or for that of the next one. `None` if no command waits. It can
-    /// be dropped and called again without losing an attempt.
+    /// Waits for the result of the current attempt, or for that of the next one. `None` if no command waits.
+    /// It can be dropped and called again without losing an attempt.
     pub async fn next(&mut self) -> Option<ProcessedBatch> {
         if self.attempt.is_none() {
             if self.is_empty() {
@@ -114,8 +114,8 @@ impl<'a> Retries<'a> {
         Some(processed)
     }
 
-    /// Takes back the commands of the attempt that are still locked. Returns the commands that no longer have to
-    /// wait, in the order of delivery.
+    /// Takes back the commands of the attempt that are still locked. Returns the commands that no longer have
+    /// to wait, in the order of delivery.
     pub fn finish_attempt(&mut self, still_locked: Vec<Incoming>) -> Vec<Incoming> {
         let with_hashes = |incoming: Incoming| (incoming.tag, self.hashes(&incoming), incoming);
         let still_locked = still_locked.into_iter().map(with_hashes).collect();

@@ -1,7 +1,7 @@
 //! One session: one connection to the broker, from its opening to its end.
 //!
 //! The session receives deliveries ([`deliveries`]), starts a batch at a time, handles the outcomes
-//! ([`outcomes`]) and acknowledges deliveries. A command moves through these states:
+//! ([`outcomes`]) and acknowledges deliveries ([`acknowledgements`]). A command moves through these states:
 //!
 //! ```text
 //! waiting ──▶ in the current batch ──▶ settled ──▶ acknowledged
@@ -9,32 +9,31 @@
 //!    └── in `retries` ◀┘
 //! ```
 
+mod acknowledgements;
 mod deliveries;
+mod end;
 mod outcomes;
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture};
 use lapin::{
     Channel, Connection, Consumer,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use proto::amqp::topology::{self, TopologyError};
+use proto::amqp::topology;
 use runtime::broker::{
     self, BrokerError,
     window::{Held, Window},
     within_deadline,
 };
 use tokio::{
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{sleep_until, timeout},
 };
 
+pub(super) use self::end::{SessionEnd, SessionError};
 use super::{
     MAX_BODY_BYTES,
     acks::Acks,
@@ -45,45 +44,19 @@ use super::{
     retries::Retries,
     topology_watch,
 };
-use crate::{process::Outage, store::Writers};
+use crate::store::Writers;
 
 /// The prefetch of safe mode, which is on at the start of a process and after each session that ended with an
 /// error, until a command was settled that is not a redelivery.
 ///
-/// A redelivered command may have crashed the process or ended the session. In safe mode it is delivered alone.
-/// Otherwise the commands behind it would be delivered with it each time, and reach the delivery limit, too.
+/// A redelivered command may have crashed the process or ended the session. In safe mode it is delivered
+/// alone. Otherwise the commands behind it would be delivered with it each time, and reach the delivery
+/// limit, too.
 pub(super) const SAFE_PREFETCH: u16 = 1;
 /// The most commands that wait for a batch. While there are more, deliveries stay in the socket.
 const MAX_BUFFERED: usize = 400;
 /// Limit on the bytes of received and unacknowledged messages: a few hundred messages of 64 KiB.
 const WINDOW_BYTES: usize = 32 * 1024 * 1024;
-/// How long a worker that has to stop waits until the broker has confirmed the parked copies.
-const PARKING_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The error that ended a session.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    #[error(transparent)]
-    Topology(#[from] TopologyError),
-    #[error(transparent)]
-    Outage(#[from] Outage),
-    #[error("parking a message panicked")]
-    Parking(#[from] JoinError),
-    #[error("the broker cancelled the consumer of commands")]
-    Ended,
-}
-
-/// How a session ended without an error.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum SessionEnd {
-    /// The worker has to stop.
-    Stopped,
-    /// Safe mode is over, and the next session may use the full prefetch. The prefetch of a consumer can't be
-    /// changed, and a second consumer on this connection would receive later commands before earlier ones.
-    Promoted,
-}
 
 /// Runs one session until it ends.
 pub(super) async fn run(context: &Context, prefetch: u16) -> Result<SessionEnd, SessionError> {
@@ -218,20 +191,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether safe mode is on and ends now. `promotes`: whether a command was settled that is not a redelivery.
-    ///
-    /// If safe mode goes on, deliveries are acknowledged at once. With a prefetch of 1 the broker sends nothing
-    /// more until then.
-    async fn leaves_safe_mode(&mut self, promotes: bool) -> Result<bool, SessionError> {
-        if self.prefetch != SAFE_PREFETCH {
-            return Ok(false);
-        }
-        if !promotes {
-            self.acknowledge().await?;
-        }
-        Ok(promotes)
-    }
-
     /// Starts the next batch, if none is running and the batcher returns one.
     fn start_batch(&mut self) {
         if self.current.is_some() || self.context.stop.is_cancelled() {
@@ -264,54 +223,6 @@ impl<'a> Session<'a> {
             }
             .boxed_local(),
         );
-    }
-
-    async fn acknowledge(&mut self) -> Result<(), SessionError> {
-        while let Some(parked) = self.parking.try_join_next() {
-            self.acks.settle(parked?, Instant::now());
-        }
-        for ack in self.acks.take() {
-            let options = BasicAckOptions {
-                multiple: ack.multiple,
-            };
-            within_deadline(self.channel.basic_ack(ack.tag, options)).await?;
-        }
-        Ok(())
-    }
-
-    /// Acknowledges all settled deliveries at the end of a session, and waits for parked copies to be confirmed.
-    /// After a failure the broker delivers the commands again, and the ledger has their outcomes.
-    async fn acknowledge_rest(&mut self) {
-        let result = async {
-            self.acknowledge().await?;
-            let parked = async {
-                while let Some(parked) = self.parking.join_next().await {
-                    self.acks.settle(parked?, Instant::now());
-                }
-                Ok::<(), SessionError>(())
-            };
-            match timeout(PARKING_TIMEOUT, parked).await {
-                Ok(parked) => parked?,
-                Err(_) => tracing::warn!(
-                    commands = self.parking.len(),
-                    "refused commands could not be parked in time; they will be delivered again"
-                ),
-            }
-            self.acknowledge().await
-        };
-        if let Err(error) = result.await {
-            tracing::warn!(
-                %error,
-                "the last commands could not be acknowledged; they will be delivered again"
-            );
-        }
-    }
-
-    /// Updates the oldest command that is being processed. `batch`: when the oldest command of the current batch
-    /// was published.
-    fn update_oldest(&self, batch: Option<u64>) {
-        let oldest = self.retries.oldest().into_iter().chain(batch).min();
-        self.context.oldest.set(oldest);
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) async fn run(connection: &Connection) -> Infallible {
     never
 }
 
-/// The broker notifies a consumer if its queue is deleted, but not if an exchange or another queue is. So all of
-/// them are declared again periodically.
+/// The broker notifies a consumer if its queue is deleted, but not if an exchange or another queue is. So all
+/// of them are declared again periodically.
 async fn keep_topology(connection: &Connection) -> Infallible {
     loop {
         if let Ok(channel) = within_deadline(connection.create_channel()).await

@@ -26,8 +26,8 @@ pub(super) fn published(
     timestamp.into_iter().chain(parked_at).min()
 }
 
-/// The kind of the command. A message that is no valid command is sent as a save, so that the worker reads it and
-/// parks it again.
+/// The kind of the command. A message that is no valid command is sent as a save, so that the worker reads it
+/// and parks it again.
 pub(super) fn kind(properties: &BasicProperties) -> Kind {
     let envelope = Envelope::read(properties);
     envelope.check().map_or(Kind::Save, |(kind, _)| kind)
@@ -67,6 +67,7 @@ pub(super) fn header(properties: &BasicProperties, name: &str) -> Option<String>
 
 #[cfg(test)]
 mod tests {
+    use lapin::types::ShortString;
     use proto::{CommandError, CommandId};
 
     use super::*;
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(id(&original), Some("an id"));
         assert_eq!(kind(&original), Kind::Delete);
         let headers = original.headers().clone().unwrap_or_default();
-        let names: Vec<&str> = headers.inner().keys().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = headers.inner().keys().map(ShortString::as_str).collect();
         assert_eq!(names, ["traceparent"]);
         Ok(())
     }

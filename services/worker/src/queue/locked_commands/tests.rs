@@ -107,7 +107,8 @@ fn a_command_behind_a_locked_one_of_its_batch_needs_no_attempt_of_its_own() {
 
 #[test]
 fn attempts_follow_the_order_of_delivery_not_the_order_of_adding() {
-    // Command 3 arrived while 2 was in a batch. It waits behind 1, which has the same id. Then 2 was found locked.
+    // Command 3 arrived while 2 was in a batch. It waits behind 1, which has the same id. Then 2 was found
+    // locked.
     let mut commands = locked_commands(&[
         (1, [1, 101], LOCKED),
         (3, [2, 101], BEHIND),

@@ -61,9 +61,9 @@ impl Session<'_> {
         }
     }
 
-    /// Replies to a command that no worker can apply, and parks it in a task of its own, because other commands
-    /// must not wait for that. Its delivery stays open until the copy is confirmed, so the prefetch limits the
-    /// number of these tasks.
+    /// Replies to a command that no worker can apply, and parks it in a task of its own, because other
+    /// commands must not wait for that. Its delivery stays open until the copy is confirmed, so the prefetch
+    /// limits the number of these tasks.
     pub(super) fn refuse(&mut self, refused: Refused) {
         let Refused {
             tag,

@@ -110,4 +110,11 @@ impl Session<'_> {
             );
         }
     }
+
+    /// Updates the oldest command that is being processed. `batch`: when the oldest command of the current
+    /// batch was published.
+    pub(super) fn update_oldest(&self, batch: Option<u64>) {
+        let oldest = self.retries.oldest().into_iter().chain(batch).min();
+        self.context.oldest.set(oldest);
+    }
 }
