@@ -14,78 +14,97 @@ use runtime::queue_depth;
 
 use crate::queue::death::DeathReason;
 
+/// The metrics with their help texts, by type.
+const COUNTERS: &[(&str, &str)] = &[
+    (
+        "connector_details_commands_total",
+        "Processed commands, by outcome: saved, deleted, repeated, conflict, refused",
+    ),
+    (
+        "connector_details_database_retries_total",
+        "Failed attempts to store a batch: the database was unavailable, or records were locked",
+    ),
+    (
+        "connector_details_redeliveries_total",
+        "Commands that the broker delivered again",
+    ),
+    (
+        "connector_details_parked_total",
+        "Commands that no worker can apply, by error code",
+    ),
+    (
+        "connector_details_dead_letters_total",
+        "Dead-lettered commands, by reason: delivery_limit, expired, rejected, unknown",
+    ),
+    (
+        "connector_details_not_parked_total",
+        "Refused commands that were not parked because the queue of parked commands is full",
+    ),
+    (
+        "connector_details_broken_sessions_total",
+        "Consuming connections that ended because of an error",
+    ),
+    (
+        "connector_details_events_total",
+        "Published events; after a crash some events are published twice",
+    ),
+    (
+        "connector_details_pruned_total",
+        "Ledger entries that were deleted because they were older than LEDGER_RETENTION",
+    ),
+    (
+        "connector_details_replies_total",
+        "Replies, by outcome: sent, dropped (too many wait), failed (not written)",
+    ),
+];
+
+const GAUGES: &[(&str, &str)] = &[
+    (
+        "connector_details_safe_mode",
+        "1 while the prefetch is 1, until a command was processed that is not a redelivery",
+    ),
+    (
+        "connector_details_oldest_command_age_seconds",
+        "Age of the oldest command that is being processed, by its publisher's clock; 0 if there is none",
+    ),
+    (
+        "connector_details_consuming",
+        "1 while the worker consumes, as the active worker or as a standby",
+    ),
+    (
+        "connector_details_broker_up",
+        "1 while both connections to the broker are open",
+    ),
+    (
+        "connector_details_database_up",
+        "1 while this worker can write its heartbeat to the database",
+    ),
+];
+
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("connector_details_batch_commands", "Commands in one batch"),
+    (
+        "connector_details_batch_duration_seconds",
+        "Time from the start of a batch until its last reply is queued for publishing",
+    ),
+    (
+        "connector_details_statement_duration_seconds",
+        "Time of a statement, including its commit, by outcome: ok, failed",
+    ),
+];
+
 /// Registers the help text of each metric.
 pub fn describe() {
     queue_depth::describe();
-    describe_counter!(
-        "connector_details_commands_total",
-        "Processed commands, by outcome: saved, deleted, repeated, conflict, refused"
-    );
-    describe_histogram!("connector_details_batch_commands", "Commands in one batch");
-    describe_histogram!(
-        "connector_details_batch_duration_seconds",
-        "Time from the start of a batch until its last reply is queued for publishing"
-    );
-    describe_histogram!(
-        "connector_details_statement_duration_seconds",
-        "Time of a statement, including its commit, by outcome: ok, failed"
-    );
-    describe_counter!(
-        "connector_details_database_retries_total",
-        "Failed attempts to store a batch: the database was unavailable, or records were locked"
-    );
-    describe_counter!(
-        "connector_details_redeliveries_total",
-        "Commands that the broker delivered again"
-    );
-    describe_counter!(
-        "connector_details_parked_total",
-        "Commands that no worker can apply, by error code"
-    );
-    describe_counter!(
-        "connector_details_dead_letters_total",
-        "Dead-lettered commands, by reason: delivery_limit, expired, rejected, unknown"
-    );
-    describe_counter!(
-        "connector_details_not_parked_total",
-        "Refused commands that were not parked because the queue of parked commands is full"
-    );
-    describe_counter!(
-        "connector_details_broken_sessions_total",
-        "Consuming connections that ended because of an error"
-    );
-    describe_gauge!(
-        "connector_details_safe_mode",
-        "1 while the prefetch is 1, until a command was processed that is not a redelivery"
-    );
-    describe_counter!(
-        "connector_details_events_total",
-        "Published events; after a crash some events are published twice"
-    );
-    describe_counter!(
-        "connector_details_pruned_total",
-        "Ledger entries that were deleted because they were older than LEDGER_RETENTION"
-    );
-    describe_counter!(
-        "connector_details_replies_total",
-        "Replies, by outcome: sent, dropped (too many wait), failed (not written)"
-    );
-    describe_gauge!(
-        "connector_details_oldest_command_age_seconds",
-        "Age of the oldest command that is being processed, by its publisher's clock; 0 if there is none"
-    );
-    describe_gauge!(
-        "connector_details_consuming",
-        "1 while the worker consumes, as the active worker or as a standby"
-    );
-    describe_gauge!(
-        "connector_details_broker_up",
-        "1 while both connections to the broker are open"
-    );
-    describe_gauge!(
-        "connector_details_database_up",
-        "1 while this worker can write its heartbeat to the database"
-    );
+    for &(name, help) in COUNTERS {
+        describe_counter!(name, help);
+    }
+    for &(name, help) in GAUGES {
+        describe_gauge!(name, help);
+    }
+    for &(name, help) in HISTOGRAMS {
+        describe_histogram!(name, help);
+    }
     register_at_zero();
 }
 
@@ -102,7 +121,7 @@ fn register_at_zero() {
     counter!("connector_details_broken_sessions_total").increment(0);
 }
 
-/// When the oldest command that is being processed was published, in seconds since 1970; [`NONE`] if there
+/// When the oldest command that is being processed was published, in seconds since 1970; 0 if there
 /// is no such command. Clones share the value.
 #[derive(Debug, Clone, Default)]
 pub struct Oldest(Arc<AtomicU64>);

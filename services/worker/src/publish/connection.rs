@@ -59,7 +59,7 @@ pub(super) async fn supervise(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the connection for replies can't be opened; trying again")
+                tracing::warn!(%error, "the connection for replies can't be opened; trying again");
             }
         }
         // The pauses have no end; the default is never used.
