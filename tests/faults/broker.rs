@@ -150,7 +150,7 @@ async fn drained(
 ) -> anyhow::Result<Duration> {
     let database = rig.database().await?;
     let decided = async || -> anyhow::Result<i64> {
-        let count = sqlx::query_scalar("select count(*) from connector_details_changes");
+        let count = sqlx::query_scalar("select count(*) from connector_details_ledger");
         Ok(count.fetch_one(&database).await?)
     };
     rig.workers[0].freeze().await?;
@@ -324,7 +324,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
         report.count(Some(code), *took);
     }
     let applied: Vec<String> = sqlx::query_scalar(
-        "select process_id from connector_details_changes where process_id like 'full %'",
+        "select process_id from connector_details_ledger where process_id like 'full %'",
     )
     .fetch_all(&rig.database().await?)
     .await?;

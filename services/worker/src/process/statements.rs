@@ -154,7 +154,7 @@ async fn store_once(
                 Some(outcome) => Progress::from_ledger(outcome, false),
                 None => match entries.next().flatten() {
                     Some(entry) if entry.fingerprint == change.fingerprint => {
-                        Progress::from_ledger(entry.end, true)
+                        Progress::from_ledger(entry.outcome, true)
                     }
                     Some(_) => Progress::id_conflict(),
                     None => return Err(StoreError::Undecided),
