@@ -243,7 +243,7 @@ mod tests {
         oldest.set(Some(since_epoch().as_secs() - 60));
 
         let age = clone.age();
-        assert!(age >= Duration::from_secs(60) && age < Duration::from_secs(90));
+        assert!(age >= Duration::from_mins(1) && age < Duration::from_secs(90));
     }
 
     #[test]

@@ -53,12 +53,13 @@ impl Session<'_> {
                 Ok::<(), SessionError>(())
             };
             let parked = timeout(PARKING_TIMEOUT, parked).await;
-            match parked {
-                Ok(result) => result?,
-                Err(_) => tracing::warn!(
+            if let Ok(result) = parked {
+                result?;
+            } else {
+                tracing::warn!(
                     commands = self.parking.len(),
                     "refused commands could not be parked in time; they will be delivered again"
-                ),
+                );
             }
             self.acknowledge().await
         };
