@@ -90,8 +90,8 @@ fn decided(golden: &Value) -> Value {
             }
             json!({ "commandId": envelope.command_id, "outcome": "saved", "record": fields })
         }
-        Err(faults) => {
-            json!({ "commandId": envelope.command_id, "outcome": "refused", "errors": faults })
+        Err(errors) => {
+            json!({ "commandId": envelope.command_id, "outcome": "refused", "errors": errors })
         }
     }
 }

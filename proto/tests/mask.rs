@@ -48,11 +48,11 @@ fn mask(text: &str, secret: &str) -> Result<String, TestCaseError> {
 }
 
 fn masked(text: &str, secret: &str) -> Result<String, String> {
-    let secret = ClientSecret::new(secret).map_err(|fault| fault.message)?;
+    let secret = ClientSecret::new(secret).map_err(|error| error.message)?;
     let client_id = ClientId::new("the client").ok();
     OauthConnectorDetails::new(text, &secret, client_id.as_ref())
         .map(|details| details.as_str().to_owned())
-        .map_err(|faults| format!("{faults:?}"))
+        .map_err(|errors| format!("{errors:?}"))
 }
 
 /// A key or text that names no secret and holds none.

@@ -26,7 +26,7 @@ fn sample() -> Value {
 
 fn decoded(body: &Value) -> SaveConnectorDetails {
     SaveConnectorDetails::decode(body.to_string().as_bytes())
-        .unwrap_or_else(|faults| panic!("{faults:?}"))
+        .unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
 #[test]
@@ -164,17 +164,17 @@ fn a_body_that_is_too_large_is_refused_by_name_and_not_read() {
     let padded = |bytes: usize| format!("{sample}{}", " ".repeat(bytes - sample.len()));
     let refused = |kind, body: &str| match Command::decode(kind, body.as_bytes()) {
         Ok(_) => Vec::new(),
-        Err(faults) => faults,
+        Err(errors) => errors,
     };
 
     assert_eq!(refused(Kind::Save, &padded(MAX_BODY_BYTES)), []);
     // What is not read is not known to be JSON.
     for body in [padded(MAX_BODY_BYTES + 1), "{".repeat(MAX_BODY_BYTES + 1)] {
         for kind in [Kind::Save, Kind::Delete] {
-            let faults = refused(kind, &body);
-            assert_eq!(faults.len(), 1, "{faults:?}");
-            assert_eq!(faults[0].code, ErrorCode::BadRequest);
-            assert_eq!(faults[0].field.as_deref(), Some("body"));
+            let errors = refused(kind, &body);
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert_eq!(errors[0].code, ErrorCode::BadRequest);
+            assert_eq!(errors[0].field.as_deref(), Some("body"));
         }
         assert!(proto::amqp::parked::redacted(body.as_bytes()).is_empty());
     }
@@ -189,9 +189,9 @@ fn an_expected_revision_is_read_as_json_schema_reads_it() {
                 .replacen('{', &format!(r#"{{"expectedRevision":{number},"#), 1);
         match SaveConnectorDetails::decode(body.as_bytes()) {
             Ok(command) => Ok(command.expected_revision.map(proto::ExpectedRevision::get)),
-            Err(faults) => Err(faults
+            Err(errors) => Err(errors
                 .iter()
-                .map(|fault| fault.message.clone())
+                .map(|error| error.message.clone())
                 .collect::<String>()),
         }
     };
@@ -332,7 +332,7 @@ proptest! {
             correlation_id: Some("7".to_owned()),
             reply_to: Some("ipack.reply.mine".to_owned()),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-            ..Envelope::of(Kind::Save, proto::CommandId::new(id).map_err(|fault| TestCaseError::fail(fault.message))?)
+            ..Envelope::of(Kind::Save, proto::CommandId::new(id).map_err(|error| TestCaseError::fail(error.message))?)
         };
 
         prop_assert_eq!(Envelope::read(&envelope.properties()), envelope);

@@ -10,7 +10,7 @@ fn masked(text: &str, secret: &str) -> anyhow::Result<String> {
     let Value::Object(members) = json::read(text) else {
         anyhow::bail!("no object: {text}");
     };
-    let secret = ClientSecret::new(secret).map_err(|fault| anyhow::anyhow!(fault.message))?;
+    let secret = ClientSecret::new(secret).map_err(|error| anyhow::anyhow!(error.message))?;
     Ok(mask(text, &members, &secret, "the client"))
 }
 
