@@ -50,9 +50,9 @@ pub(super) fn check(text: &str) -> Result<Vec<Member<'_>>, Vec<Broken>> {
 /// The rule that a member breaks, if its key is one of the five that have a rule.
 fn named_key(text: &str, key: &str, value: &Value<'_>) -> Option<(&'static str, &'static str)> {
     let (key, rule) = match (key, value) {
-        ("baseURL", Value::String(place)) => {
+        ("baseURL", Value::String(range)) => {
             // Most connector types have no base URL, and their page sends an empty string.
-            if place.is_empty() || is_web_url(&json::decode(&text[place.clone()]).text) {
+            if range.is_empty() || is_web_url(&json::decode(&text[range.clone()]).text) {
                 return None;
             }
             (
