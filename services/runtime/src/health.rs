@@ -105,8 +105,8 @@ pub fn router<S: Clone + Send + Sync + 'static>(ready: MethodRouter<S>) -> Route
         .route("/health/ready", ready)
 }
 
-/// Asks the service at this address whether it is ready. An address without a host, such as
-/// `0.0.0.0:8080`, stands for this machine.
+/// Asks the service at this address whether it is ready. An unspecified address, such
+/// as `0.0.0.0:8080`, is replaced by `127.0.0.1`.
 ///
 /// # Errors
 /// The service is not ready, or doesn't answer within 3 seconds.

@@ -20,11 +20,11 @@ use opentelemetry_sdk::{
     trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
 
+pub use self::propagation::{MAX_TRACESTATE_BYTES, parent, trace_id, traceparent, tracestate};
 pub use opentelemetry::{
     KeyValue,
     trace::{SpanBuilder, SpanContext, SpanKind},
 };
-pub use self::propagation::{MAX_TRACESTATE_BYTES, parent, trace_id, traceparent, tracestate};
 
 /// Each of these variables turns the export on. The exporter reads the other variables of OpenTelemetry's
 /// specification, too: headers, timeout, sampler, batches.

@@ -1,7 +1,6 @@
 //! Keeps messages away from lapin that would end the connection or the process.
 //!
-//! RabbitMQ passes on messages that lapin's parser can't read. The guard checks the stream of frames from
-//! the broker before lapin parses it:
+//! RabbitMQ passes on messages that lapin can't parse. The guard checks the frames from the broker first:
 //!
 //! - A content header that lapin can't parse, or that is too large, is replaced by one whose only
 //!   property is the header [`UNREADABLE_PROPERTIES`]. The body stays. The worker then refuses this one
@@ -50,12 +49,11 @@ pub enum Broken {
     HeaderTooShort,
 }
 
-/// Checks a stream of frames. Bytes come in through [`Guard::spare`] and [`Guard::filled`], and leave
-/// through [`Guard::give`].
+/// Checks a stream of frames, from [`Guard::spare`] and [`Guard::filled`] to [`Guard::give`].
 #[derive(Debug)]
 pub struct Guard {
     buffer: Buffer,
-    /// How many more bytes of the current frame pass unchecked.
+    /// How many bytes of the current frame still pass unchecked.
     pass: usize,
     /// How many more bytes of the current frame are removed.
     remove: usize,
@@ -76,8 +74,7 @@ enum Progress {
 }
 
 impl Guard {
-    /// A guard for a connection whose client proposes this size of frames. If the broker proposes a
-    /// smaller one, the guard reads it from `connection.tune`.
+    /// `frame_max` is the client's proposal. The guard reads the broker's from `connection.tune`.
     #[must_use]
     pub fn new(frame_max: u32, max_body_bytes: u64, window: Option<Arc<Window>>) -> Self {
         let mut guard = Self {
@@ -131,7 +128,7 @@ impl Guard {
     /// Inserts a heartbeat while a delivery waits. lapin would close the connection otherwise, because
     /// the broker's own heartbeats are behind the delivery in the stream.
     pub fn add_heartbeat(&mut self) {
-        // A waiting delivery is at the start of the unchecked bytes, so this is between two frames.
+        // The unchecked bytes start with the waiting delivery, so this is between two frames.
         if self.is_waiting {
             self.buffer.replace(0, &HEARTBEAT);
         }
@@ -207,8 +204,7 @@ impl Guard {
         if frame.size < FIXED_BYTES + 2 {
             return Err(Broken::HeaderTooShort);
         }
-        // Of a header that is too large, only the fixed part is kept in memory. The rest is removed as
-        // it arrives.
+        // A header that is too large is not collected. Its rest is removed as it arrives.
         let header_is_too_large = frame.size > self.max_header_bytes;
         let read = if header_is_too_large {
             FIXED_BYTES

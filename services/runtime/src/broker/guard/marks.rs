@@ -7,7 +7,7 @@ use crate::broker::header::{FIXED_BYTES, check_content_header};
 const HEADERS_FLAG: u16 = 1 << 13;
 const FLAGS_BEFORE_HEADERS: [u16; 2] = [1 << 15, 1 << 14];
 
-/// The limits that a content header has to keep, and what is known of it before all of it is there.
+/// The sizes of a content header and its body. They are known before the whole header has arrived.
 #[derive(Clone, Copy)]
 pub(super) struct Size {
     pub header_is_too_large: bool,
