@@ -20,7 +20,7 @@ channel.publish("ipack.commands", "save-connector-details.v1", readFileSync(0), 
 });
 await channel.waitForConfirms(); // throws unless the command is safe in the queue
 const late = setTimeout(() => {
-  console.error("confirmed, but not answered yet; repeating with the same id is safe");
+  console.error("confirmed, but no reply yet; a retry with the same id is safe");
   process.exit(1);
 }, 10_000);
 console.log(JSON.stringify(JSON.parse(await reply), null, 2));
