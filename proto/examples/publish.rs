@@ -1,5 +1,5 @@
 //! `AMQP_URL=... cargo run --example publish < proto/examples/save.json`, with plain lapin.
-#![expect(clippy::print_stdout, reason = "an example prints what came back")]
+#![expect(clippy::print_stdout, reason = "an example prints the reply")]
 
 use futures_util::StreamExt as _;
 use lapin::{
@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     channel
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
-    // Listen before you send: the reply comes back on this channel.
+    // Consume before you publish: the reply arrives on this channel.
     let listen = BasicConsumeOptions {
         no_ack: true,
         ..Default::default()
@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
         .basic_consume(reply_to.into(), "".into(), listen, FieldTable::default())
         .await?;
     let properties = BasicProperties::default()
-        // Keep it for a repeat: the same id takes effect once.
+        // Keep it for a retry: a command id takes effect only once.
         .with_message_id(uuid::Uuid::new_v4().to_string().into())
         .with_type("SaveConnectorDetails.v1".into())
         .with_content_type("application/json".into())
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
             properties,
         )
         .await?;
-    // Anything else, a returned message too, means that the command is not in the queue.
+    // Every other confirmation means that the command is not in the queue, also that of a returned message.
     anyhow::ensure!(
         confirm.await? == Confirmation::Ack(None),
         "the command was not accepted"

@@ -1,5 +1,5 @@
-//! What a message looks like on RabbitMQ: exchanges and queues, the properties of a command, and the
-//! copy that is parked.
+//! The contract on RabbitMQ: exchanges and queues, the properties of a command, and the copy of a
+//! command that is parked.
 
 pub mod envelope;
 pub mod parked;

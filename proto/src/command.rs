@@ -1,4 +1,4 @@
-//! The commands about connector details, and what both have in common.
+//! The two commands, and their common parts.
 
 mod delete;
 mod input;
@@ -20,8 +20,8 @@ pub use revision::ExpectedRevision;
 pub(crate) use revision::exact_number;
 pub use save::SaveConnectorDetails;
 
-/// The largest body that is read. Every valid command fits, even if it writes each of its bytes as
-/// an escape of six.
+/// The largest body that is read, in bytes. Every valid command fits, even if each of its bytes is
+/// written as an escape of six characters.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// A command that is valid and holds no secret.
@@ -34,11 +34,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Reads a message: its properties and its body. A body is not looked at where its properties
-    /// leave open what it is.
+    /// Decodes and validates a message. The body is not read if the properties don't say which command it is.
     ///
     /// # Errors
-    /// All faults, those of the properties first.
+    /// All errors at once, those of the properties first.
     pub fn read<'a>(
         envelope: &'a Envelope,
         body: &[u8],
@@ -48,17 +47,17 @@ impl Command {
         match (checked, decoded) {
             (Ok((_, id)), Some(Ok(command))) => Ok((id, command)),
             (checked, decoded) => {
-                let mut faults = checked.err().unwrap_or_default();
-                faults.extend(decoded.and_then(Result::err).unwrap_or_default());
-                Err(faults)
+                let mut errors = checked.err().unwrap_or_default();
+                errors.extend(decoded.and_then(Result::err).unwrap_or_default());
+                Err(errors)
             }
         }
     }
 
-    /// Decodes a message body.
+    /// Decodes and validates the body of a message.
     ///
     /// # Errors
-    /// Those of the command of this kind.
+    /// See [`SaveConnectorDetails::decode`] and [`DeleteConnectorDetails::decode`].
     pub fn decode(kind: Kind, body: &[u8]) -> Result<Self, Vec<CommandError>> {
         match kind {
             Kind::Save => SaveConnectorDetails::decode(body).map(Self::Save),
@@ -69,7 +68,7 @@ impl Command {
     /// The body of the message.
     ///
     /// # Errors
-    /// None that the types allow; the signature is the encoder's.
+    /// Never for these types. The encoder's signature has an error.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         match self {
             Self::Save(save) => serde_json::to_vec(save),
@@ -77,7 +76,7 @@ impl Command {
         }
     }
 
-    /// What it asks for.
+    /// The kind of command.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -86,7 +85,7 @@ impl Command {
         }
     }
 
-    /// The record that it is about.
+    /// The key of the record.
     #[must_use]
     pub fn key(&self) -> &RecordKey {
         match self {
@@ -95,7 +94,7 @@ impl Command {
         }
     }
 
-    /// The revision that the record has to have, where that matters.
+    /// The revision that the record must have, if the command expects one.
     #[must_use]
     pub fn expected_revision(&self) -> Option<ExpectedRevision> {
         match self {
@@ -104,7 +103,8 @@ impl Command {
         }
     }
 
-    /// What it says, for telling a repeat from another command under the same id.
+    /// A hash of the content, which is the same for a repeat and differs for another command with the same
+    /// id.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         match self {
@@ -122,7 +122,7 @@ impl Fingerprint {
     fn of<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
         let mut hash = Sha256::new();
         for field in fields {
-            // The length first, so that no two lists of fields run together to the same bytes.
+            // With the length in front, two different lists of fields never give the same bytes.
             hash.update((field.len() as u64).to_be_bytes());
             hash.update(field);
         }
@@ -138,7 +138,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The five ids stand beside the other fields on the wire; only in memory are they one thing.
+/// Writes the five ids next to the other fields. Only in memory they are one value.
 mod key_fields {
     use serde::{Serialize, Serializer};
 

@@ -1,16 +1,14 @@
-//! The contract, published: AsyncAPI and JSON Schema, made from the types and constants that the
-//! services themselves use. `cargo dev contract` writes the files; a test fails where they differ.
+//! Generates the contract as AsyncAPI and JSON Schema, from the types and constants that the services use.
+//! `cargo dev contract` writes the files. A test fails if the files differ from the code.
 
+mod channels;
 mod messages;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
 use crate::{
-    amqp::{
-        envelope,
-        topology::{self, COMMANDS, QUEUE},
-    },
+    amqp::envelope,
     command::{
         Kind,
         raw::{RawDelete, RawSave},
@@ -25,19 +23,19 @@ const DELETE: &str = Kind::Delete.as_str();
 /// A file of the contract.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
-    /// Where it is, below `proto/`.
+    /// The path below `proto/`.
     pub path: String,
-    /// What is in it.
+    /// The content.
     pub text: String,
 }
 
-/// All files.
+/// All files of the contract.
 ///
 /// # Errors
-/// None that the types allow; the signature is the writers'.
+/// Never for these types. The writers' signatures have an error.
 pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
     let mut files = Vec::new();
-    // What is read of a command, and what is written of a reply.
+    // Commands are described as they are read, replies and events as they are written.
     let (read, written) = (
         SchemaSettings::draft07().for_deserialize(),
         SchemaSettings::draft07().for_serialize(),
@@ -75,7 +73,7 @@ pub fn files() -> Result<Vec<File>, Box<dyn std::error::Error>> {
     Ok(files)
 }
 
-/// Draft 7, which AsyncAPI's own schemas are a superset of.
+/// The schema of a type, in draft 7: AsyncAPI's own schemas are a superset of it.
 fn schema<T: JsonSchema>(title: &str, settings: &SchemaSettings) -> Value {
     let generator = settings.clone().into_generator();
     let mut schema = Value::from(generator.into_root_schema_for::<T>());
@@ -83,7 +81,7 @@ fn schema<T: JsonSchema>(title: &str, settings: &SchemaSettings) -> Value {
     schema
 }
 
-/// A reply to a deletion is a reply that never says that something was saved.
+/// The schema of a reply, without the outcome `saved`.
 fn delete_reply(settings: &SchemaSettings) -> Value {
     let mut schema = schema::<Reply>(reply::DELETE_TYPE, settings);
     schema["description"] = "The body of a reply to a deletion.".into();
@@ -94,6 +92,43 @@ fn delete_reply(settings: &SchemaSettings) -> Value {
 }
 
 fn document() -> Value {
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Connector Details",
+            "version": "1.0.0",
+            "description": "Saves connector details through a queue and replies with the stored \
+                            record. Client secrets are never stored. proto/README.md has all rules \
+                            for publishers and describes how the contract changes.",
+            "license": { "name": "Apache-2.0" },
+        },
+        "defaultContentType": envelope::CONTENT_TYPE,
+        "servers": {
+            "broker": {
+                "host": "localhost:5672",
+                "protocol": "amqp",
+                "protocolVersion": "0.9.1",
+                "pathname": "/{vhost}",
+                "description": "RabbitMQ 3.10 to 4.x. Version 4 is used in deploy/ and \
+                                docker-compose.yml.",
+                "variables": {
+                    "vhost": {
+                        "default": "/",
+                        "description": "The virtual host in the worker's AMQP URL, which has all \
+                                        exchanges and queues. In a URL, write the default virtual \
+                                        host as %2f.",
+                    },
+                },
+            },
+        },
+        "channels": channels::all(),
+        "operations": operations(),
+        "components": { "messages": messages::all() },
+    })
+}
+
+/// The operations of the worker.
+fn operations() -> Value {
     let answered = |reply: &str| {
         json!({
             "channel": { "$ref": "#/channels/replies" },
@@ -104,156 +139,37 @@ fn document() -> Value {
         })
     };
     json!({
-        "asyncapi": "3.0.0",
-        "info": {
-            "title": "Connector Details",
-            "version": "1.0.0",
-            "description": "Saves connector details through a queue, and answers with the stored \
-                            record. The secret is never kept. proto/README.md has all rules for \
-                            publishers in one place, and how the contract changes.",
-            "license": { "name": "Apache-2.0" },
+        "save": {
+            "action": "receive",
+            "summary": "Validates, masks and stores each save once, in the order of the queue.",
+            "channel": { "$ref": "#/channels/save" },
+            "messages": [{ "$ref": "#/channels/save/messages/save" }],
+            "reply": answered("reply"),
         },
-        "defaultContentType": envelope::CONTENT_TYPE,
-        "servers": {
-            "broker": {
-                "host": "localhost:5672",
-                "protocol": "amqp",
-                "protocolVersion": "0.9.1",
-                "pathname": "/{vhost}",
-                "description": "RabbitMQ, 3.10 or later; tested on 3.10 and 4.0.",
-                "variables": {
-                    "vhost": {
-                        "default": "/",
-                        "description": "The virtual host. Any will do: all exchanges and queues are \
-                                        in the one that the worker's AMQP URL names. In a URL the \
-                                        default one is written %2f.",
-                    },
-                },
-            },
+        "delete": {
+            "action": "receive",
+            "summary": "Deletes a record. Its history is kept, and a later save creates a new \
+                        record.",
+            "channel": { "$ref": "#/channels/delete" },
+            "messages": [{ "$ref": "#/channels/delete/messages/delete" }],
+            "reply": answered("deleteReply"),
         },
-        "channels": channels(),
-        "operations": {
-            "save": {
-                "action": "receive",
-                "summary": "Checks, masks and stores what is published, each command once, in the \
-                            broker's order.",
-                "channel": { "$ref": "#/channels/save" },
-                "messages": [{ "$ref": "#/channels/save/messages/save" }],
-                "reply": answered("reply"),
-            },
-            "delete": {
-                "action": "receive",
-                "summary": "Ends a record. Its history stays, and saving again begins another.",
-                "channel": { "$ref": "#/channels/delete" },
-                "messages": [{ "$ref": "#/channels/delete/messages/delete" }],
-                "reply": answered("deleteReply"),
-            },
-            "announce": {
-                "action": "send",
-                "summary": "Tells of each change after its commit: at least once, and in order for each \
-                            record. A repeat has the same message_id.",
-                "channel": { "$ref": "#/channels/events" },
-                "messages": [
-                    { "$ref": "#/channels/events/messages/saved" },
-                    { "$ref": "#/channels/events/messages/deleted" },
-                ],
-            },
-            "park": {
-                "action": "send",
-                "summary": "Keeps what nobody can apply, redacted, until an operator decides.",
-                "channel": { "$ref": "#/channels/parked" },
-                "messages": [{ "$ref": "#/channels/parked/messages/parked" }],
-            },
+        "announce": {
+            "action": "send",
+            "summary": "Publishes each change after its commit, at least once, and in order for \
+                        each record. A repeated event has the same message_id.",
+            "channel": { "$ref": "#/channels/events" },
+            "messages": [
+                { "$ref": "#/channels/events/messages/saved" },
+                { "$ref": "#/channels/events/messages/deleted" },
+            ],
         },
-        "components": { "messages": messages::all() },
-    })
-}
-
-/// What a kind of command is published to.
-fn commands(kind: Kind, name: &str, message: &str) -> Value {
-    json!({
-        "address": kind.routing_key(),
-        "title": kind.as_str(),
-        "description": format!(
-            "The routing key at the exchange {COMMANDS}, which leads to the queue {QUEUE}: a quorum \
-             queue with one active consumer, and one order for all commands. The key only leads there; \
-             the type property says what a message is. Publish persistent and mandatory, and wait for \
-             the confirm: what was confirmed is decided, whatever dies. A full queue (1,000,000 commands \
-             or 1 GiB) refuses with a nack.",
-        ),
-        "messages": { name: { "$ref": format!("#/components/messages/{message}") } },
-        "bindings": {
-            "amqp": {
-                "is": "routingKey",
-                "exchange": {
-                    "name": COMMANDS, "type": "direct", "durable": true, "autoDelete": false,
-                },
-                "bindingVersion": "0.3.0",
-            },
-        },
-    })
-}
-
-fn channels() -> Value {
-    let queue = |name: String, exclusive: bool| {
-        json!({
-            "is": "queue",
-            "queue": { "name": name, "durable": !exclusive, "exclusive": exclusive, "autoDelete": exclusive },
-            "bindingVersion": "0.3.0",
-        })
-    };
-    json!({
-        "save": commands(Kind::Save, "save", "SaveConnectorDetails"),
-        "delete": commands(Kind::Delete, "delete", "DeleteConnectorDetails"),
-        "replies": {
-            "address": null,
-            "title": "Replies",
-            "description": format!(
-                "The queue that reply_to names: amq.rabbitmq.reply-to, or one whose name begins with \
-                 `{}`. Another is not answered. A reply is a courtesy: it can be lost with the queue or \
-                 the worker, and a repeat under the same message_id gets it again.",
-                envelope::REPLY_QUEUES,
-            ),
-            "messages": {
-                "reply": { "$ref": "#/components/messages/SaveConnectorDetailsReply" },
-                "deleteReply": { "$ref": "#/components/messages/DeleteConnectorDetailsReply" },
-                "packed": { "$ref": "#/components/messages/SaveConnectorDetailsReplies" },
-            },
-            "bindings": { "amqp": queue(format!("{}*", envelope::REPLY_QUEUES), true) },
-        },
-        "events": {
-            "address": "connector-details.{happened}.v1",
-            "title": "Events",
-            "description": format!(
-                "The routing key at the topic exchange {}. Bind a queue of your own: what happens while \
-                 it is bound comes to it.",
-                topology::EVENTS,
-            ),
-            "parameters": {
-                "happened": { "enum": ["saved", "deleted"], "description": "What happened." },
-            },
-            "messages": {
-                "saved": { "$ref": "#/components/messages/ConnectorDetailsSaved" },
-                "deleted": { "$ref": "#/components/messages/ConnectorDetailsDeleted" },
-            },
-            "bindings": {
-                "amqp": {
-                    "is": "routingKey",
-                    "exchange": {
-                        "name": topology::EVENTS, "type": "topic", "durable": true,
-                        "autoDelete": false,
-                    },
-                    "bindingVersion": "0.3.0",
-                },
-            },
-        },
-        "parked": {
-            "address": topology::PARKED,
-            "title": "Parked commands",
-            "description": "What nobody can apply, without its secrets; a body that can't be read \
-                            is not kept.",
-            "messages": { "parked": { "$ref": "#/components/messages/Parked" } },
-            "bindings": { "amqp": queue(topology::PARKED.to_owned(), false) },
+        "park": {
+            "action": "send",
+            "summary": "Keeps redacted commands that no worker can apply, until an operator \
+                        decides.",
+            "channel": { "$ref": "#/channels/parked" },
+            "messages": [{ "$ref": "#/channels/parked/messages/parked" }],
         },
     })
 }

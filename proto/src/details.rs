@@ -1,49 +1,44 @@
-//! `oauthConnectorDetails`: the JSON text that says how the access token is generated.
+//! `oauthConnectorDetails`: the JSON text that describes how an access token is generated.
+
+mod check;
 
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use url::Url;
 
-use crate::{
-    error::CommandError,
-    fields::ClientId,
-    masking::{
-        self,
-        json::{self, Member, Value},
-    },
-    secret::ClientSecret,
-};
+use self::check::{Broken, check};
+use crate::{error::CommandError, fields::ClientId, masking, secret::ClientSecret};
 
-/// The longest text that is accepted, in bytes, before and after its secrets are masked.
+/// The longest text, in bytes, both before and after masking.
 pub const MAX_BYTES: usize = 64 * 1024;
-/// How deep its objects and arrays may be nested, the outermost object included.
+/// The deepest nesting of objects and arrays, including the outermost object.
 pub const MAX_DEPTH: usize = 32;
 
-/// The details with every secret in them masked, and otherwise byte for byte as submitted: a JSON
-/// object of at most 64 KiB, nested at most 32 deep, in which `baseURL`, `companyId`, `clientId`
-/// (strings), `authParams` and `accessTokenParams` (objects) are optional and of their type, and
-/// `baseURL` is empty or an absolute http or https URL.
+/// Valid details with every secret masked. Everything else is kept byte for byte.
+///
+/// They are the text of a JSON object of at most 64 KiB, nested at most 32 deep. `baseURL`, `companyId`,
+/// `clientId` (strings), `authParams` and `accessTokenParams` (objects) are optional. `baseURL` is empty or an
+/// absolute http or https URL.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct OauthConnectorDetails(String);
 
 impl OauthConnectorDetails {
-    /// The field's name in the published API and on the wire.
+    /// The name of the field in the API and in messages.
     pub const FIELD: &'static str = "oauthConnectorDetails";
 
-    /// Checks a text and masks its secrets. The submitted client secret is looked for too, unless
-    /// it is the mask, the client id, or too short to be told from other text.
+    /// Validates a text and masks its secrets. It also searches for the submitted client secret, unless the
+    /// secret is the mask, the client id, or so short that it would match other text by chance.
     ///
     /// # Errors
-    /// Everything that is wrong with the text, all at once.
+    /// All errors of the text at once.
     pub fn new(
         text: &str,
         secret: &ClientSecret,
         client_id: Option<&ClientId>,
     ) -> Result<Self, Vec<CommandError>> {
-        let members = check(text).map_err(faults)?;
+        let members = check(text).map_err(errors)?;
         let masked = masking::mask(
             text,
             &members,
@@ -55,9 +50,9 @@ impl OauthConnectorDetails {
             return Err(vec![CommandError::value(Self::FIELD, rule)]);
         }
         if masked != text {
-            // A mask may stand where the host of a URL begins or ends. What is stored has to be what
-            // can be saved again.
-            check(&masked).map_err(faults)?;
+            // Masking may change the host of `baseURL`. Stored details have to stay valid, so that a client
+            // can save them again.
+            check(&masked).map_err(errors)?;
         }
         Ok(Self(masked))
     }
@@ -78,7 +73,7 @@ impl JsonSchema for OauthConnectorDetails {
         true
     }
 
-    /// What is inside of the text is said, and no validator of JSON Schema looks at it.
+    /// `contentSchema` documents the content of the text. Validators of JSON Schema ignore it.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
@@ -105,116 +100,36 @@ impl JsonSchema for OauthConnectorDetails {
     }
 }
 
-/// What was submitted is free text; a log line is no place for it.
+/// Shows only the length: the text is free text that does not belong into a log line.
 impl fmt::Debug for OauthConnectorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OauthConnectorDetails({} bytes)", self.0.len())
     }
 }
 
-/// A rule that the text breaks, as a whole or under one of its keys.
-struct Broken {
-    key: Option<&'static str>,
-    rule: &'static str,
-}
-
-fn faults(broken: Vec<Broken>) -> Vec<CommandError> {
-    let fault = |Broken { key, rule }: Broken| CommandError {
+fn errors(broken: Vec<Broken>) -> Vec<CommandError> {
+    let error = |Broken { key, rule }: Broken| CommandError {
         key: key.map(ToOwned::to_owned),
         ..CommandError::value(OauthConnectorDetails::FIELD, rule)
     };
-    broken.into_iter().map(fault).collect()
-}
-
-/// The members of the object that a text is.
-fn check(text: &str) -> Result<Vec<Member<'_>>, Vec<Broken>> {
-    let whole = |rule| Err(vec![Broken { key: None, rule }]);
-    if text.trim().is_empty() {
-        return whole("must not be empty or blank");
-    }
-    if text.len() > MAX_BYTES {
-        return whole("must be at most 65536 bytes of UTF-8");
-    }
-    if json::depth(text) > MAX_DEPTH {
-        return whole("must not be nested more than 32 deep");
-    }
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return whole("must be valid JSON");
-    }
-    let Value::Object(members) = json::read(text) else {
-        return whole("must be a JSON object");
-    };
-    let mut broken: Vec<Broken> = Vec::new();
-    for (key, rule) in members
-        .iter()
-        .filter_map(|member| named_key(text, &member.key, &member.value))
-    {
-        // Once for each key: a text has place for thousands of the same.
-        if broken.iter().all(|known| known.rule != rule) {
-            let key = Some(key);
-            broken.push(Broken { key, rule });
-        }
-    }
-    if broken.is_empty() {
-        Ok(members)
-    } else {
-        Err(broken)
-    }
-}
-
-/// The rule that one of the five named keys breaks.
-fn named_key(text: &str, key: &str, value: &Value<'_>) -> Option<(&'static str, &'static str)> {
-    let (key, rule) = match (key, value) {
-        ("baseURL", Value::String(place)) => {
-            // Most connector types have no base URL, and their page sends an empty one.
-            if place.is_empty() || is_web_url(&json::decode(&text[place.clone()]).text) {
-                return None;
-            }
-            (
-                "baseURL",
-                "must hold an absolute http or https URL, or an empty string, as its baseURL",
-            )
-        }
-        ("companyId" | "clientId", Value::String(_))
-        | ("authParams" | "accessTokenParams", Value::Object(_)) => return None,
-        ("baseURL", _) => ("baseURL", "must hold a string as its baseURL"),
-        ("companyId", _) => ("companyId", "must hold a string as its companyId"),
-        ("clientId", _) => ("clientId", "must hold a string as its clientId"),
-        ("authParams", _) => ("authParams", "must hold an object as its authParams"),
-        ("accessTokenParams", _) => (
-            "accessTokenParams",
-            "must hold an object as its accessTokenParams",
-        ),
-        _ => return None,
-    };
-    Some((key, rule))
-}
-
-/// Parsers forgive much that a person did not mean (`https:host`, white space); the API does not.
-fn is_web_url(text: &str) -> bool {
-    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
-    ["http", "https"]
-        .iter()
-        .any(|web| scheme.eq_ignore_ascii_case(web))
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-        && Url::parse(text).is_ok_and(|url| url.has_host())
+    broken.into_iter().map(error).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn faults(text: &str) -> Vec<String> {
+    fn errors(text: &str) -> Vec<String> {
         let checked = OauthConnectorDetails::new(text, &ClientSecret::default(), None);
-        let faults = checked.err().into_iter().flatten();
-        faults.map(|fault| fault.message).collect()
+        let errors = checked.err().into_iter().flatten();
+        errors.map(|error| error.message).collect()
     }
 
     #[test]
-    fn a_base_url_is_empty_or_of_the_web() {
+    fn a_base_url_is_empty_or_an_absolute_web_url() {
         for accepted in ["", "https://host", "HTTP://host:80/a?b=c#d"] {
             assert_eq!(
-                faults(&format!(r#"{{"baseURL":"{accepted}"}}"#)),
+                errors(&format!(r#"{{"baseURL":"{accepted}"}}"#)),
                 [""; 0],
                 "{accepted}"
             );
@@ -231,14 +146,14 @@ mod tests {
             " https://host",
         ] {
             assert_eq!(
-                faults(&format!(r#"{{"baseURL":"{refused}"}}"#)).len(),
+                errors(&format!(r#"{{"baseURL":"{refused}"}}"#)).len(),
                 1,
                 "{refused}"
             );
         }
         for refused in ["null", "5", "[\"\"]"] {
             assert_eq!(
-                faults(&format!(r#"{{"baseURL":{refused}}}"#)).len(),
+                errors(&format!(r#"{{"baseURL":{refused}}}"#)).len(),
                 1,
                 "{refused}"
             );
@@ -246,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_once_however_often_it_is_there() {
+    fn a_rule_is_reported_once_even_if_many_members_break_it() {
         let text = format!(
             "{{{}\"baseURL\":\" \",\"clientId\":5}}",
             "\"baseURL\":5,".repeat(1000)
         );
 
-        assert_eq!(faults(&text).len(), 3, "{:?}", faults(&text));
+        assert_eq!(errors(&text).len(), 3, "{:?}", errors(&text));
     }
 }

@@ -1,7 +1,6 @@
-//! What can be wrong with a command, in the words that every client gets to read.
+//! The errors of commands, with the codes and messages that clients receive.
 //!
-//! A message never quotes what was submitted: the value it speaks of may be a secret that was
-//! typed into the wrong field.
+//! A message never quotes a submitted value: it may be a secret that was typed into the wrong field.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +30,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code as it stands in `extensions.code`, in a reply and in `x-reason`.
+    /// The code as it is written in `extensions.code`, in a reply and in `x-reason`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -81,8 +80,8 @@ pub struct Current {
 }
 
 impl CommandError {
-    /// A value that breaks a rule of its field. `rule` continues the sentence that the field's
-    /// name begins, as in `must not be blank`.
+    /// A value that breaks a rule of its field. `rule` completes a sentence that starts with the name of
+    /// the field, such as `must not be blank`.
     #[must_use]
     pub fn value(field: &'static str, rule: &str) -> Self {
         Self {
@@ -94,7 +93,7 @@ impl CommandError {
         }
     }
 
-    /// A message that can't be read as a command.
+    /// A message that is not a command.
     #[must_use]
     pub fn undecodable(field: Option<&'static str>, message: &str) -> Self {
         Self {
@@ -120,7 +119,7 @@ impl CommandError {
         }
     }
 
-    /// An id that was used before, for a command with other content.
+    /// A command id that was used before with other content.
     #[must_use]
     pub fn conflict() -> Self {
         Self {
@@ -134,7 +133,7 @@ impl CommandError {
         }
     }
 
-    /// A record whose revision is not the expected one.
+    /// The record does not have the expected revision.
     #[must_use]
     pub fn stale(current: Current) -> Self {
         Self {
@@ -149,7 +148,7 @@ impl CommandError {
         }
     }
 
-    /// A command that the broker gave up on because its `expiration` was over.
+    /// The `expiration` of the command passed before a worker received it.
     #[must_use]
     pub fn expired() -> Self {
         Self {
@@ -163,7 +162,7 @@ impl CommandError {
         }
     }
 
-    /// A command that the database refuses for a reason that is not the sender's.
+    /// The database refuses a valid command.
     #[must_use]
     pub fn internal() -> Self {
         Self {

@@ -1,6 +1,5 @@
-//! What happened to a record, for other services: `ConnectorDetailsSaved.v1` and
-//! `ConnectorDetailsDeleted.v1`. Told after the commit, at least once, in order for each record. A
-//! secret is in none of them.
+//! Events: `ConnectorDetailsSaved.v1` and `ConnectorDetailsDeleted.v1`. They are published after the
+//! commit, at least once, and in order for each record. They hold no secret.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,20 +38,20 @@ pub struct ConnectorDetailsDeleted {
     pub deleted_by: Option<String>,
 }
 
-/// Something that happened to a record.
+/// A change of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It was saved.
+    /// The record was saved.
     Saved(ConnectorDetailsSaved),
-    /// It was deleted.
+    /// The record was deleted.
     Deleted(ConnectorDetailsDeleted),
 }
 
 impl Event {
-    /// Reads a message of this type.
+    /// Decodes the body of a message of this type. `None` if the type is not one of the two.
     ///
     /// # Errors
-    /// It has another form; of another type: none.
+    /// The body is not an event of this type.
     pub fn decode(kind: &str, body: &[u8]) -> Result<Option<Self>, serde_json::Error> {
         Ok(match kind {
             SAVED_TYPE => Some(Self::Saved(serde_json::from_slice(body)?)),
@@ -61,10 +60,10 @@ impl Event {
         })
     }
 
-    /// The body of its message.
+    /// The body of the message.
     ///
     /// # Errors
-    /// None that the types allow; the signature is the encoder's.
+    /// Never for these types. The encoder's signature has an error.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         match self {
             Self::Saved(saved) => serde_json::to_vec(saved),
@@ -72,7 +71,7 @@ impl Event {
         }
     }
 
-    /// The `type` of its message.
+    /// The `type` property of the message.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -81,7 +80,7 @@ impl Event {
         }
     }
 
-    /// Its routing key at the events' exchange.
+    /// The routing key at the exchange for events.
     #[must_use]
     pub fn routing_key(&self) -> &'static str {
         match self {
@@ -90,7 +89,7 @@ impl Event {
         }
     }
 
-    /// The record that it is about.
+    /// The record that was changed.
     #[must_use]
     pub fn record(&self) -> &Record {
         match self {
@@ -99,8 +98,8 @@ impl Event {
         }
     }
 
-    /// What a repeat of it is known by: the record and the revision that came of it. A deletion is a
-    /// revision, too.
+    /// The `message_id`, which is the same when the event is repeated: the record's id and the revision after
+    /// the change. A deletion counts as a revision.
     #[must_use]
     pub fn id(&self) -> String {
         let Record { id, revision, .. } = self.record();

@@ -1,4 +1,4 @@
-//! The opaque ids of a command. A value that exists is valid: the only way in is the check.
+//! The opaque ids of a command. Each type validates in its only constructor, so every value is valid.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
 
-/// What is wrong with a value, as the end of a sentence that the field's name begins.
+/// The rule that a value breaks. Its text completes a sentence that starts with the name of the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
-    /// Empty, or white space and nothing else.
+    /// The value is empty or only white space.
     #[error("must not be empty or blank")]
     Blank,
-    /// Longer than the field takes, counted in bytes of UTF-8.
+    /// The value has more bytes of UTF-8 than the field allows.
     #[error("must be at most {0} bytes of UTF-8")]
     TooLong(usize),
-    /// A control character: none of these ids is shown or stored with one.
+    /// The value has a control character.
     #[error("must not contain control characters")]
     Control,
 }
@@ -34,8 +34,8 @@ pub(crate) fn check(value: &str, max_bytes: usize) -> Result<(), Rule> {
     Ok(())
 }
 
-/// The rules of a field as JSON Schema has them: it counts characters, of which there are at most as
-/// many as bytes.
+/// The rules of a field as JSON Schema. Schemas count characters, not bytes. A text never has more characters
+/// than bytes, so the schema accepts every valid value.
 pub(crate) fn opaque_text(description: &str, max_bytes: usize) -> Schema {
     json_schema!({
         "type": "string",
@@ -54,10 +54,10 @@ macro_rules! opaque {
         pub struct $name(String);
 
         impl $name {
-            /// The field's name in the published API and on the wire.
+            /// The name of the field in the API and in messages.
             pub const FIELD: &'static str = $field;
 
-            /// Takes a value that keeps the field's rules.
+            /// Validates a value.
             ///
             /// # Errors
             /// The [`CommandError`] names the field and the rule.
@@ -69,7 +69,7 @@ macro_rules! opaque {
                 }
             }
 
-            /// The value as it was submitted.
+            /// The value, unchanged.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -94,7 +94,7 @@ macro_rules! opaque {
             type Error = String;
 
             fn try_from(value: String) -> Result<Self, String> {
-                Self::new(value).map_err(|fault| fault.message)
+                Self::new(value).map_err(|error| error.message)
             }
         }
 

@@ -1,8 +1,9 @@
-//! The contract between everyone who saves connector details and the worker that stores them:
-//! the command, its reply, the masking of secrets, and the exchange, queues and bindings between.
+//! The contract between the services that change connector details and the worker that stores them:
+//! commands, replies, events, the masking of secrets, and the exchanges and queues.
 //!
-//! Both processes decode through this crate, so a [`SaveConnectorDetails`] that exists is valid
-//! and holds no secret, whoever published it. It knows nothing of HTTP, GraphQL or SQL.
+//! Both the gateway and the worker decode and validate through this crate. So every
+//! [`SaveConnectorDetails`] is valid and holds no secret, also if another service published it. The crate
+//! does not depend on HTTP, GraphQL or SQL.
 
 pub mod amqp;
 pub mod command;

@@ -1,55 +1,52 @@
-//! What is masked inside `oauthConnectorDetails`.
+//! Masks secrets in `oauthConnectorDetails`.
 //!
-//! The text is scanned, never reserialised: only the content of string values is replaced, by
-//! [`MASK`], and everything around them stays byte for byte, keys and numbers too. Work and memory
-//! are linear in the text, whatever stands in it. These rules find what to replace:
+//! The text is scanned and never serialised again. Only the content of string values is replaced by
+//! [`MASK`]. Everything else stays byte for byte, including keys and numbers. Time and memory are linear in
+//! the length of the text, for every text. These rules decide what is replaced:
 //!
-//! 1. The value of a key whose name is a secret's ([`SECRET_NAMES`]; lower-cased, letters and
-//!    digits only, it is exactly one of the list), at any depth. The same of pairs such as
-//!    `{"key": "client_secret", "value": "..."}`, with the keys in [`PAIR_NAME_KEYS`] and
-//!    [`PAIR_VALUE_KEYS`].
-//! 2. What follows `Basic ` or `Bearer ` (any case) in the value of the key `authorization`, or of
-//!    such a pair. The word before it stays.
-//! 3. In every other string, what is a secret by the syntax of URLs, forms and connection strings;
-//!    see `mask/text.rs` for the rules.
-//! 4. The submitted client secret, in `authParams`, `accessTokenParams` and under keys that the API
-//!    does not name: as it is, percent-encoded, and with other line ends; see `mask/sought.rs`.
+//! 1. The value of a key that is the name of a secret, at any depth: in lower case, its letters and digits
+//!    equal one of [`SECRET_NAMES`]. Pairs such as `{"key": "client_secret", "value": "..."}` count, too, with
+//!    the keys in [`PAIR_NAME_KEYS`] and [`PAIR_VALUE_KEYS`].
+//! 2. The credential after `Basic ` or `Bearer ` (in any case) in the value of the key `authorization`, or of
+//!    such a pair. The scheme itself is kept.
+//! 3. In every other string, secrets in URLs, forms and connection strings. `masking/text.rs` has the rules.
+//! 4. The submitted client secret, in `authParams`, `accessTokenParams` and under keys that the API does not
+//!    name: literal, percent-encoded, or with other line breaks. `masking/search.rs` has the rules.
 //!
-//! A value that is one of [`PLATFORM_MASKS`] stays wherever a mask would be put, and as a whole
-//! string everywhere.
+//! A value of [`PLATFORM_MASKS`] is kept wherever a mask would replace it, and as a whole string everywhere.
 //!
-//! Not covered: values that are encoded in other ways, or encrypted; what stands in a string that
-//! is JSON, or percent-encoded as a whole, but for the submitted secret; secrets in arrays, objects
-//! or numbers under a secret's name; keys.
+//! Not masked: values that are encrypted, or encoded in other ways; secrets in a string that is JSON itself or
+//! percent-encoded as a whole, except the submitted secret; arrays, objects and numbers under the name of a
+//! secret; keys.
 
 pub(crate) mod json;
 mod names;
 mod percent;
-mod sought;
+mod search;
 mod steps;
 mod text;
 mod urls;
 
 use std::ops::Range;
 
-pub use names::{AUTHORIZATION, PAIR_NAME_KEYS, PAIR_VALUE_KEYS, SECRET_NAMES};
-pub use sought::SHORTEST_SEARCHED_BYTES;
+pub use self::names::{AUTHORIZATION, PAIR_NAME_KEYS, PAIR_VALUE_KEYS, SECRET_NAMES};
+pub use self::search::SHORTEST_SEARCHED_BYTES;
+pub(crate) use self::search::SearchTerms;
 
-use names::Named;
-pub(crate) use sought::Sought;
-
-use self::json::{Member, Value};
+use self::{
+    json::{Member, Value},
+    names::Named,
+};
 use crate::secret::{ClientSecret, MASK};
 
-/// The masks that the platform itself shows elsewhere.
+/// The masks that other parts of the platform show.
 pub const PLATFORM_MASKS: [&str; 2] = ["[Hidden]", "[[HIDDEN]]"];
 
-/// The keys whose value is never searched for the submitted secret: they are shown to people as
-/// they were typed.
+/// The keys whose values are not searched for the submitted secret: people have to see them unchanged.
 const SHOWN_KEYS: [&str; 3] = ["baseURL", "companyId", "clientId"];
 
-/// Masks every secret in `text`, the JSON text of an object with these members. Masking twice is
-/// masking once.
+/// Masks every secret in `text`, the JSON text of an object with these members. Masking the result again
+/// changes nothing.
 pub(crate) fn mask(
     text: &str,
     members: &[Member<'_>],
@@ -58,51 +55,55 @@ pub(crate) fn mask(
 ) -> String {
     let mut scan = Scan {
         text,
-        sought: Sought::submitted(secret.expose(), client_id),
+        terms: SearchTerms::submitted(secret.expose(), client_id),
         found: Vec::new(),
     };
     scan.members(members, Depth::Top);
     replaced(text, scan.found)
 }
 
-/// Whether a text that was looked for stands anywhere in a JSON text: keys, numbers and what is
-/// shown to people included.
-pub(crate) fn holds(text: &str, sought: &Sought) -> bool {
-    fn inside(text: &str, value: &Value<'_>, sought: &Sought) -> bool {
+/// Whether a JSON text contains these terms anywhere, including keys, numbers and the values that
+/// [`mask`] does not search.
+pub(crate) fn contains(text: &str, terms: &SearchTerms) -> bool {
+    fn inside(text: &str, value: &Value<'_>, terms: &SearchTerms) -> bool {
         match value {
-            Value::String(place) => sought.stands_in(&json::decode(&text[place.clone()]).text),
+            Value::String(range) => terms.occurs_in(&json::decode(&text[range.clone()]).text),
             Value::Object(members) => members
                 .iter()
-                .any(|Member { key, value }| sought.stands_in(key) || inside(text, value, sought)),
-            Value::Array(items) => items.iter().any(|item| inside(text, item, sought)),
+                .any(|Member { key, value }| terms.occurs_in(key) || inside(text, value, terms)),
+            Value::Array(items) => items.iter().any(|item| inside(text, item, terms)),
             Value::Other => false,
         }
     }
-    sought.stands_in(text) || inside(text, &json::read(text), sought)
+    terms.occurs_in(text) || inside(text, &json::read(text), terms)
 }
 
-/// Whether a value is a mask, ours or the platform's.
+/// Whether a value is [`MASK`] or a mask of the platform.
 fn is_mask(value: &str) -> bool {
     value == MASK || PLATFORM_MASKS.contains(&value)
 }
 
-/// Where a value stands decides whether the submitted secret is looked for in it.
+/// Decides whether a value is searched for the submitted secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
+    /// A member of the outermost object. Its key decides.
     Top,
+    /// Below one of [`SHOWN_KEYS`]: not searched.
     Shown,
+    /// Below another key: searched.
     Searched,
 }
 
 struct Scan<'a> {
     text: &'a str,
-    sought: Option<Sought>,
+    terms: Option<SearchTerms>,
+    /// The ranges of the text that are replaced, in any order.
     found: Vec<Range<usize>>,
 }
 
 impl Scan<'_> {
     fn members(&mut self, members: &[Member<'_>], depth: Depth) {
-        let pair = members.iter().map(|member| self.first_half(member)).max();
+        let pair = members.iter().map(|member| self.pair_name(member)).max();
         for Member { key, value } in members {
             let depth = match depth {
                 Depth::Top if SHOWN_KEYS.contains(&key.as_ref()) => Depth::Shown,
@@ -114,18 +115,17 @@ impl Scan<'_> {
                 (named, _) => named,
             };
             match value {
-                Value::String(place) => self.string(place, depth, named),
+                Value::String(range) => self.string(range, depth, named),
                 other => self.value(other, depth),
             }
         }
     }
 
-    /// What the first half of a pair such as `{"key": "password", "value": "..."}` says of the
-    /// second.
-    fn first_half(&self, Member { key, value }: &Member<'_>) -> Named {
+    /// Classifies the name in a pair such as `{"key": "password", "value": "..."}`, if this member has it.
+    fn pair_name(&self, Member { key, value }: &Member<'_>) -> Named {
         match value {
-            Value::String(place) if names::is_one_of(key, &PAIR_NAME_KEYS) => {
-                Named::by(&json::decode(&self.text[place.clone()]).text)
+            Value::String(range) if names::is_one_of(key, &PAIR_NAME_KEYS) => {
+                Named::by(&json::decode(&self.text[range.clone()]).text)
             }
             _ => Named::Other,
         }
@@ -133,39 +133,40 @@ impl Scan<'_> {
 
     fn value(&mut self, value: &Value<'_>, depth: Depth) {
         match value {
-            Value::String(place) => self.string(place, depth, Named::Other),
+            Value::String(range) => self.string(range, depth, Named::Other),
             Value::Object(members) => self.members(members, depth),
             Value::Array(items) => items.iter().for_each(|item| self.value(item, depth)),
             Value::Other => {}
         }
     }
 
-    fn string(&mut self, place: &Range<usize>, depth: Depth, named: Named) {
-        let decoded = json::decode(&self.text[place.clone()]);
-        steps::count(place.len());
+    fn string(&mut self, range: &Range<usize>, depth: Depth, named: Named) {
+        let decoded = json::decode(&self.text[range.clone()]);
+        steps::count(range.len());
         if is_mask(&decoded.text) {
             return;
         }
         if named == Named::Secret {
-            self.found.push(place.clone());
+            self.found.push(range.clone());
             return;
         }
-        let sought = self.sought.as_ref().filter(|_| depth == Depth::Searched);
-        let submitted = sought.map_or_else(Vec::new, |sought| sought.places(&decoded.text));
-        // What is found by syntax has to be the same when the masked text is masked again.
+        let terms = self.terms.as_ref().filter(|_| depth == Depth::Searched);
+        let submitted = terms.map_or_else(Vec::new, |terms| terms.ranges(&decoded.text));
+        // The search by syntax uses the text in which the submitted secret is masked already. So it finds the
+        // same when the result is masked again.
         let shown = decoded.with_masks(&submitted);
         let credential = (named == Named::Authorization)
             .then(|| credential(&shown.text))
             .flatten();
-        let by_syntax = credential.map_or_else(|| text::secrets(&shown.text), |place| vec![place]);
+        let by_syntax = credential.map_or_else(|| text::secrets(&shown.text), |range| vec![range]);
         let raw = submitted.iter().map(|found| decoded.raw(found));
         let raw = raw.chain(by_syntax.iter().map(|found| shown.raw(found)));
         self.found
-            .extend(raw.map(|raw| place.start + raw.start..place.start + raw.end));
+            .extend(raw.map(|raw| range.start + raw.start..range.start + raw.end));
     }
 }
 
-/// What follows the scheme in the value of an `Authorization` header, unless it is a mask.
+/// The range of the credential in the value of an `Authorization` header. Empty if it is a mask.
 fn credential(value: &str) -> Option<Range<usize>> {
     let start = value.len() - value.trim_ascii_start().len();
     let (scheme, rest) = value[start..].split_once(|c: char| c.is_ascii_whitespace())?;
@@ -186,20 +187,20 @@ fn credential(value: &str) -> Option<Range<usize>> {
     )
 }
 
-/// The text with each place replaced by the mask. Places that overlap become one, empty ones none.
-fn replaced(text: &str, mut places: Vec<Range<usize>>) -> String {
-    places.retain(|place| !place.is_empty());
-    places.sort_by_key(|place| place.start);
-    let mut masked = String::with_capacity(text.len() + places.len() * MASK.len());
+/// The text with each range replaced by the mask. Ranges that overlap get one mask, empty ranges get none.
+fn replaced(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_by_key(|range| range.start);
+    let mut masked = String::with_capacity(text.len() + ranges.len() * MASK.len());
     let mut done = 0;
-    let mut places = places.into_iter().peekable();
-    while let Some(mut place) = places.next() {
-        while let Some(next) = places.next_if(|next| next.start < place.end) {
-            place.end = place.end.max(next.end);
+    let mut ranges = ranges.into_iter().peekable();
+    while let Some(mut range) = ranges.next() {
+        while let Some(next) = ranges.next_if(|next| next.start < range.end) {
+            range.end = range.end.max(next.end);
         }
-        masked.push_str(&text[done..place.start]);
+        masked.push_str(&text[done..range.start]);
         masked.push_str(MASK);
-        done = place.end;
+        done = range.end;
     }
     masked.push_str(&text[done..]);
     masked

@@ -1,4 +1,4 @@
-//! A stored record, and what identifies it.
+//! A stored record, and its key.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::{
     fields::{CatalogGuid, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId},
 };
 
-/// The five ids that together identify a record: saving again under them updates it.
+/// The five ids that together identify a record. A second save with the same ids updates the record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordKey {
     /// The Space.
@@ -25,10 +25,10 @@ pub struct RecordKey {
 }
 
 impl RecordKey {
-    /// Checks the five ids as they were submitted.
+    /// Validates the five ids.
     ///
     /// # Errors
-    /// Every id that breaks its rules, all at once.
+    /// One error for each id that breaks a rule.
     pub fn new(
         catalog_guid: String,
         integration_pack_instance_id: String,
@@ -36,15 +36,15 @@ impl RecordKey {
         env_id: String,
         connection_id: String,
     ) -> Result<Self, Vec<CommandError>> {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let integration_pack_instance_id = ok(
             IntegrationPackInstanceId::new(integration_pack_instance_id),
-            &mut faults,
+            &mut errors,
         );
-        let process_id = ok(ProcessId::new(process_id), &mut faults);
-        let env_id = ok(EnvId::new(env_id), &mut faults);
-        let connection_id = ok(ConnectionId::new(connection_id), &mut faults);
-        let catalog_guid = ok(CatalogGuid::new(catalog_guid), &mut faults);
+        let process_id = ok(ProcessId::new(process_id), &mut errors);
+        let env_id = ok(EnvId::new(env_id), &mut errors);
+        let connection_id = ok(ConnectionId::new(connection_id), &mut errors);
+        let catalog_guid = ok(CatalogGuid::new(catalog_guid), &mut errors);
         match (
             catalog_guid,
             integration_pack_instance_id,
@@ -65,14 +65,14 @@ impl RecordKey {
                 env_id,
                 connection_id,
             }),
-            _ => Err(faults),
+            _ => Err(errors),
         }
     }
 }
 
-/// The value of a field that is right, or its fault among the others.
-pub(crate) fn ok<T>(checked: Result<T, CommandError>, faults: &mut Vec<CommandError>) -> Option<T> {
-    checked.map_err(|fault| faults.push(fault)).ok()
+/// The value of a valid field. If the field is not valid, its error is added to `errors`.
+pub(crate) fn ok<T>(checked: Result<T, CommandError>, errors: &mut Vec<CommandError>) -> Option<T> {
+    checked.map_err(|error| errors.push(error)).ok()
 }
 
 /// A record as one save left it: the published fields and those that stand beside them. The

@@ -1,5 +1,5 @@
-//! `SaveConnectorDetailsReply.v1`: what became of a command; and several of them in one message,
-//! `SaveConnectorDetailsReplies.v1`, for publishers that ask for it.
+//! Replies: the outcome of one command, or a list of outcomes in one message for publishers that set
+//! `x-pack-replies`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,11 @@ use crate::{Envelope, Kind, error::CommandError, record::Record};
 /// The `type` property of a reply.
 pub const TYPE: &str = "SaveConnectorDetailsReply.v1";
 
-/// The `type` property of a reply to a deletion. The body has the same form.
+/// The `type` property of a reply to a deletion. The body has the same form as a reply to a save.
 pub const DELETE_TYPE: &str = "DeleteConnectorDetailsReply.v1";
 
-/// The `type` property of the reply to a message; what is no command is answered as a save is.
+/// The `type` property of the reply to this message. A message that is not a command gets the reply type
+/// of a save.
 #[must_use]
 pub fn kind_of(envelope: &Envelope) -> &'static str {
     match envelope.kind.as_deref() {
@@ -21,7 +22,7 @@ pub fn kind_of(envelope: &Envelope) -> &'static str {
     }
 }
 
-/// The `type` property of a message with several replies; its body is a list of [`BatchedReply`].
+/// The `type` property of a message with several replies. Its body is a list of [`BatchedReply`].
 pub const PACKED_TYPE: &str = "SaveConnectorDetailsReplies.v1";
 
 /// One of several replies in a message.
@@ -67,17 +68,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// A refusal for one reason.
+    /// A refusal with one error.
     #[must_use]
-    pub fn refused(fault: CommandError) -> Self {
+    pub fn refused(error: CommandError) -> Self {
         Self::Refused {
-            errors: vec![fault],
+            errors: vec![error],
         }
     }
 }
 
-/// A reply as it is read. Derived, an enum inside a flattened struct is copied three times on the
-/// way in.
+/// The form in which a reply is deserialised. serde's derived code for an enum in a flattened struct
+/// would copy each reply three times.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Flat {

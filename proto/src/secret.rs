@@ -1,4 +1,4 @@
-//! The client secret's short life: read in, compared, dropped.
+//! The client secret: it can be read, compared and dropped, and never written.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,25 +8,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::CommandError;
 
-/// What is published, stored and answered in the place of every client secret.
+/// The text that replaces every secret in messages, in the database and in answers.
 pub const MASK: &str = "dummyClientSecret";
 
-/// The longest secret that is accepted, in bytes. A PEM key fits.
+/// The longest secret, in bytes. It has room for a PEM key.
 pub const MAX_BYTES: usize = 16 * 1024;
 
-/// A client secret on its way to being forgotten: it can be read in, compared and dropped, and
-/// whatever writes it out - JSON, `Debug`, `Display` - writes [`MASK`]. Its memory is zeroed.
+/// A client secret. JSON, `Debug` and `Display` write [`MASK`] instead of it, and its memory is zeroed when it
+/// is dropped.
 #[derive(Clone)]
 pub struct ClientSecret(SecretString);
 
 impl ClientSecret {
-    /// The field's name in the published API and on the wire.
+    /// The name of the field in the API and in messages.
     pub const FIELD: &'static str = "clientSecret";
 
-    /// Takes a secret as the user entered it, or the mask.
+    /// Validates a secret as the user entered it, or the mask.
     ///
     /// # Errors
-    /// Blank, or longer than 16 KiB.
+    /// The secret is blank, or longer than 16 KiB.
     pub fn new(value: impl Into<SecretString>) -> Result<Self, CommandError> {
         let value = value.into();
         let text = value.expose_secret();
@@ -45,7 +45,7 @@ impl ClientSecret {
         Ok(Self(value))
     }
 
-    /// The secret itself, for the one who looks for it in order to remove it.
+    /// The secret itself, only for the search that removes it from the details.
     pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -101,7 +101,7 @@ impl Serialize for ClientSecret {
 impl<'de> Deserialize<'de> for ClientSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(String::deserialize(deserializer)?)
-            .map_err(|fault| serde::de::Error::custom(fault.message))
+            .map_err(|error| serde::de::Error::custom(error.message))
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_writes_a_secret_out_writes_the_mask() -> anyhow::Result<()> {
+    fn every_way_to_write_a_secret_writes_the_mask() -> anyhow::Result<()> {
         let secret: ClientSecret = serde_json::from_str(r#""s3cret-s3cret""#)?;
 
         assert_eq!(serde_json::to_string(&secret)?, format!("{MASK:?}"));

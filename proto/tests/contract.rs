@@ -1,4 +1,4 @@
-//! The published files say what the code does.
+//! The published files agree with the code.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ fn proto() -> &'static Path {
 }
 
 #[test]
-fn the_published_contract_is_the_codes() -> anyhow::Result<()> {
+fn the_published_contract_equals_the_generated_one() -> anyhow::Result<()> {
     let files = contract::files().map_err(|error| anyhow::anyhow!("{error}"))?;
     for file in &files {
         let published = fs::read_to_string(proto().join(&file.path))?;
@@ -29,11 +29,15 @@ fn the_published_contract_is_the_codes() -> anyhow::Result<()> {
         );
     }
     let schemas = fs::read_dir(proto().join("schemas"))?.count();
-    assert_eq!(schemas, files.len() - 1, "a schema that nothing writes");
+    assert_eq!(
+        schemas,
+        files.len() - 1,
+        "a schema file that is not generated"
+    );
     Ok(())
 }
 
-/// The properties of a golden message that a worker looks at.
+/// The properties of a golden message that affect validation.
 fn properties(golden: &Value) -> BasicProperties {
     let mut message = BasicProperties::default();
     for (name, value) in golden["properties"].as_object().into_iter().flatten() {
@@ -72,8 +76,8 @@ fn body(golden: &Value) -> String {
     }
 }
 
-/// What the code makes of a message, as far as nothing is stored: a refusal, or the masked fields.
-fn decided(golden: &Value) -> Value {
+/// The answer of the code, without the values that only the database knows: a refusal, or the masked fields.
+fn answer(golden: &Value) -> Value {
     let envelope = Envelope::read(&properties(golden));
     let body = body(golden);
     match Command::read(&envelope, body.as_bytes()).map(|(_, command)| command) {
@@ -90,8 +94,8 @@ fn decided(golden: &Value) -> Value {
             }
             json!({ "commandId": envelope.command_id, "outcome": "saved", "record": fields })
         }
-        Err(faults) => {
-            json!({ "commandId": envelope.command_id, "outcome": "refused", "errors": faults })
+        Err(errors) => {
+            json!({ "commandId": envelope.command_id, "outcome": "refused", "errors": errors })
         }
     }
 }
@@ -108,13 +112,13 @@ fn golden(folder: &str) -> anyhow::Result<Vec<(PathBuf, Value)>> {
 }
 
 #[test]
-fn golden_messages_get_the_answers_that_stand_beside_them() -> anyhow::Result<()> {
+fn golden_messages_get_their_published_answers() -> anyhow::Result<()> {
     for (folder, refused) in [("valid", false), ("invalid", true)] {
         let messages = golden(folder)?;
         for (path, golden) in &messages {
             let is_refused = golden["answer"]["outcome"] == "refused";
             assert_eq!(is_refused, refused, "{path:?}");
-            assert_eq!(decided(golden), golden["answer"], "{path:?}");
+            assert_eq!(answer(golden), golden["answer"], "{path:?}");
         }
         assert!(messages.len() > 5, "{folder}");
     }
@@ -122,13 +126,13 @@ fn golden_messages_get_the_answers_that_stand_beside_them() -> anyhow::Result<()
 }
 
 #[test]
-fn parked_golden_messages_are_what_is_kept() -> anyhow::Result<()> {
+fn parked_golden_messages_have_their_published_copies() -> anyhow::Result<()> {
     for (path, golden) in golden("parked")? {
-        // The broker says that a command expired, and not the worker's rules.
+        // The broker decides that a command expired. Validation accepts it.
         if golden["properties"]["expiration"].is_string() {
             continue;
         }
-        assert_eq!(decided(&golden), golden["answer"], "{path:?}");
+        assert_eq!(answer(&golden), golden["answer"], "{path:?}");
         let kept = parked::redacted(body(&golden).as_bytes());
         let kept: Value = serde_json::from_slice(&kept).unwrap_or("".into());
         assert_eq!(kept, golden["parked"]["body"], "{path:?}");

@@ -1,13 +1,7 @@
-//! The command and its reply, as they stand on the wire.
+//! The JSON of commands and replies.
 
-use lapin::{
-    BasicProperties,
-    types::{AMQPValue, FieldTable},
-};
 use proptest::prelude::*;
-use proto::{
-    Command, Envelope, ErrorCode, Kind, MASK, Reply, SaveConnectorDetails, command::MAX_BODY_BYTES,
-};
+use proto::{Command, ErrorCode, Kind, MASK, Reply, SaveConnectorDetails, command::MAX_BODY_BYTES};
 use serde_json::{Value, json};
 
 fn sample() -> Value {
@@ -26,11 +20,11 @@ fn sample() -> Value {
 
 fn decoded(body: &Value) -> SaveConnectorDetails {
     SaveConnectorDetails::decode(body.to_string().as_bytes())
-        .unwrap_or_else(|faults| panic!("{faults:?}"))
+        .unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
 #[test]
-fn a_command_is_the_mutations_input_with_the_mask() -> anyhow::Result<()> {
+fn an_encoded_command_has_the_fields_of_the_input_and_the_mask() -> anyhow::Result<()> {
     let command = decoded(&sample());
 
     let encoded: Value = serde_json::from_slice(&serde_json::to_vec(&command)?)?;
@@ -43,7 +37,7 @@ fn a_command_is_the_mutations_input_with_the_mask() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_fingerprint_tells_what_is_said_and_not_the_secret() {
+fn a_fingerprint_depends_on_every_field_but_the_secret() {
     let fingerprint = |field: &str, value: Value| {
         let mut body = sample();
         body[field] = value;
@@ -66,7 +60,7 @@ fn a_fingerprint_tells_what_is_said_and_not_the_secret() {
 }
 
 #[test]
-fn replies_are_what_the_contract_shows() -> anyhow::Result<()> {
+fn replies_have_the_published_form() -> anyhow::Result<()> {
     let saved = json!({
         "commandId": "c",
         "outcome": "saved",
@@ -94,7 +88,7 @@ fn replies_are_what_the_contract_shows() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_code_is_written_the_same_everywhere() -> anyhow::Result<()> {
+fn a_code_has_the_same_text_in_json_and_in_headers() -> anyhow::Result<()> {
     for code in [
         ErrorCode::BadRequest,
         ErrorCode::BadUserInput,
@@ -109,7 +103,7 @@ fn a_code_is_written_the_same_everywhere() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_record_has_no_place_for_a_secret() -> anyhow::Result<()> {
+fn a_record_drops_a_secret() -> anyhow::Result<()> {
     let reply: Reply = serde_json::from_value(json!({
         "commandId": "c",
         "outcome": "saved",
@@ -125,14 +119,14 @@ fn a_record_has_no_place_for_a_secret() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text with each of its bytes as an escape of six.
+/// A text with each of its bytes written as an escape of six characters.
 fn escaped(text: &str) -> String {
     let escape = |all: String, byte| all + &format!("\\u{byte:04x}");
     text.bytes().fold(String::new(), escape)
 }
 
 #[test]
-fn the_largest_command_fits_however_it_is_written() {
+fn the_largest_command_fits_even_if_every_byte_is_escaped() {
     let details = format!(r#"{{"a":"{}"}}"#, "x".repeat(65_536 - 8));
     let mut fields = vec![
         ("oauthConnectorDetails", details),
@@ -159,29 +153,29 @@ fn the_largest_command_fits_however_it_is_written() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_refused_by_name_and_not_read() {
+fn a_body_that_is_too_large_is_refused_without_being_parsed() {
     let sample = sample().to_string();
     let padded = |bytes: usize| format!("{sample}{}", " ".repeat(bytes - sample.len()));
     let refused = |kind, body: &str| match Command::decode(kind, body.as_bytes()) {
         Ok(_) => Vec::new(),
-        Err(faults) => faults,
+        Err(errors) => errors,
     };
 
     assert_eq!(refused(Kind::Save, &padded(MAX_BODY_BYTES)), []);
-    // What is not read is not known to be JSON.
+    // The second body is not JSON. It gets the same error, because it is not parsed.
     for body in [padded(MAX_BODY_BYTES + 1), "{".repeat(MAX_BODY_BYTES + 1)] {
         for kind in [Kind::Save, Kind::Delete] {
-            let faults = refused(kind, &body);
-            assert_eq!(faults.len(), 1, "{faults:?}");
-            assert_eq!(faults[0].code, ErrorCode::BadRequest);
-            assert_eq!(faults[0].field.as_deref(), Some("body"));
+            let errors = refused(kind, &body);
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert_eq!(errors[0].code, ErrorCode::BadRequest);
+            assert_eq!(errors[0].field.as_deref(), Some("body"));
         }
         assert!(proto::amqp::parked::redacted(body.as_bytes()).is_empty());
     }
 }
 
 #[test]
-fn an_expected_revision_is_read_as_json_schema_reads_it() {
+fn an_expected_revision_is_an_integer_in_the_sense_of_json_schema() {
     let expected = |number: &str| {
         let body =
             sample()
@@ -189,9 +183,9 @@ fn an_expected_revision_is_read_as_json_schema_reads_it() {
                 .replacen('{', &format!(r#"{{"expectedRevision":{number},"#), 1);
         match SaveConnectorDetails::decode(body.as_bytes()) {
             Ok(command) => Ok(command.expected_revision.map(proto::ExpectedRevision::get)),
-            Err(faults) => Err(faults
+            Err(errors) => Err(errors
                 .iter()
-                .map(|fault| fault.message.clone())
+                .map(|error| error.message.clone())
                 .collect::<String>()),
         }
     };
@@ -229,75 +223,9 @@ fn an_expected_revision_is_read_as_json_schema_reads_it() {
     }
 }
 
-fn with_header(name: &str, value: &str) -> Envelope {
-    with_headers(&[(name, value)])
-}
-
-fn with_headers(headers: &[(&str, &str)]) -> Envelope {
-    let mut table = FieldTable::default();
-    for (name, value) in headers {
-        table.insert((*name).into(), AMQPValue::LongString((*value).into()));
-    }
-    Envelope::read(&BasicProperties::default().with_headers(table))
-}
-
-#[test]
-fn a_blank_property_is_as_good_as_none() {
-    for blank in [" ", "\u{a0}\u{2003}"] {
-        let properties = BasicProperties::default()
-            .with_user_id(blank.into())
-            .with_app_id("billing".into());
-
-        assert_eq!(with_header("x-subject", blank).subject, None);
-        assert_eq!(Envelope::read(&properties).updated_by(), Some("billing"));
-    }
-    assert_eq!(with_header("x-subject", " ann").updated_by(), Some(" ann"));
-}
-
-#[test]
-fn a_trace_context_is_bounded_and_in_the_form_of_w3c() {
-    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let state = |bytes: usize| {
-        let state = "s".repeat(bytes);
-        with_headers(&[("traceparent", parent), ("tracestate", &state)]).tracestate
-    };
-
-    assert_eq!(
-        with_header("traceparent", parent).traceparent.as_deref(),
-        Some(parent)
-    );
-    assert_eq!(with_header("traceparent", "00-abc").traceparent, None);
-    assert_eq!(state(512).map(|state| state.len()), Some(512));
-    assert_eq!(state(513), None);
-    assert_eq!(with_header("tracestate", "vendor=1").tracestate, None);
-}
-
-#[test]
-fn a_parked_copy_has_no_expiration_priority_encoding_or_reply_address() {
-    let envelope = Envelope::read(
-        &BasicProperties::default()
-            .with_message_id("c".into())
-            .with_priority(9)
-            .with_content_encoding("gzip".into())
-            .with_expiration("1000".into())
-            .with_reply_to("ipack.reply.mine".into()),
-    );
-
-    let parked = proto::amqp::parked::properties(&envelope, &proto::CommandError::internal(), 0);
-
-    assert_eq!(
-        (envelope.priority, envelope.content_encoding.as_deref()),
-        (Some(9), Some("gzip"))
-    );
-    assert_eq!(*parked.priority(), None);
-    assert_eq!(*parked.expiration(), None, "it would vanish");
-    assert_eq!(*parked.content_encoding(), None);
-    assert_eq!(*parked.reply_to(), None);
-}
-
 proptest! {
     #[test]
-    fn decoding_what_was_encoded_gives_the_same(
+    fn decoding_an_encoded_command_gives_the_same_command(
         ids in proptest::collection::vec("[^\\p{Cc}]{0,20}[a-z€]", 6),
         flag in any::<bool>(),
         secret in "[a-z]{1,30}",
@@ -315,47 +243,8 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_door_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn validation_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = SaveConnectorDetails::decode(&bytes);
         let _ = proto::amqp::parked::redacted(&bytes);
-    }
-
-    #[test]
-    fn reading_properties_gives_what_was_written(
-        id in "[a-z0-9-]{1,255}",
-        subject in proptest::option::of("[a-z@.]{1,255}"),
-        app in proptest::option::of("[a-z]{1,20}"),
-    ) {
-        let envelope = Envelope {
-            subject,
-            app_id: app,
-            correlation_id: Some("7".to_owned()),
-            reply_to: Some("ipack.reply.mine".to_owned()),
-            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-            ..Envelope::of(Kind::Save, proto::CommandId::new(id).map_err(|fault| TestCaseError::fail(fault.message))?)
-        };
-
-        prop_assert_eq!(Envelope::read(&envelope.properties()), envelope);
-    }
-}
-
-#[test]
-fn replies_are_addressed_to_the_contracts_queues_only() {
-    let reply_to = |name: &str| {
-        let properties = BasicProperties::default().with_reply_to(name.into());
-        Envelope::read(&properties).reply_to
-    };
-
-    for name in ["amq.rabbitmq.reply-to.g1h2AA", "ipack.reply.mine"] {
-        assert_eq!(reply_to(name).as_deref(), Some(name));
-    }
-    for name in [
-        "",
-        "ipack.reply.",
-        "ipack.connector-details.v1",
-        "amq.rabbitmq.reply-to",
-        "mine",
-    ] {
-        assert_eq!(reply_to(name), None);
     }
 }

@@ -1,7 +1,8 @@
-//! How long masking takes, by the length of the details: for the published sample, and for the
-//! worst that is known.
+//! The time of masking, by the length of the details, for the published sample and for the slowest known
+//! inputs.
 //!
-//! `cargo bench --bench masking`. Each group grows by four, and so may its times.
+//! `cargo bench --bench masking`. In each group the input grows by a factor of four. The time may grow by the same
+//! factor, not by more.
 
 mod worst;
 
@@ -14,11 +15,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use proto::{ClientSecret, OauthConnectorDetails, details::MAX_BYTES};
 use worst::Case;
 
-/// As it is published.
+/// The sample of the published API.
 const SAMPLE: &str = r#"{"baseURL":"https://baseURL.com","companyId":"9341452451293689","clientId":"A","authParams":{"key":"value"},"accessTokenParams":{"key":"value"}}"#;
 
 fn mask(text: &str, secret: &ClientSecret) {
-    // What is masked may be too long then; the work was the same.
+    // The masked details may be too long and give an error. The time is the same.
     let _ = black_box(OauthConnectorDetails::new(black_box(text), secret, None));
 }
 
@@ -26,7 +27,7 @@ fn secret(case: &Case) -> ClientSecret {
     ClientSecret::new(case.secret.as_str()).unwrap_or_default()
 }
 
-/// The cases that took longest at the largest size, the best of three each.
+/// The names of the slowest cases at the largest size, by the best of three runs each.
 fn slowest() -> Vec<&'static str> {
     let mut times: Vec<(Duration, &str)> = worst::cases(MAX_BYTES)
         .iter()
@@ -53,9 +54,9 @@ fn slowest() -> Vec<&'static str> {
 }
 
 fn masking(criterion: &mut Criterion) {
-    let secret_of_nobody = ClientSecret::default();
+    let unrelated_secret = ClientSecret::default();
     criterion.bench_function("the published sample", |bencher| {
-        bencher.iter(|| mask(SAMPLE, &secret_of_nobody));
+        bencher.iter(|| mask(SAMPLE, &unrelated_secret));
     });
     for name in slowest() {
         let mut group = criterion.benchmark_group(name);

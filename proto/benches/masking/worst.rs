@@ -1,17 +1,17 @@
-//! Details that were, or could be, more work than their length: for the bench, and for the unit test
-//! that counts the work.
+//! Details that once took, or could take, more than linear time. The bench and the unit test that counts steps
+//! use them.
 
 /// Details, and the client secret that is submitted with them.
 pub struct Case {
-    /// What makes it hard.
+    /// What makes the case slow.
     pub name: &'static str,
     /// The JSON text of an object.
     pub text: String,
-    /// What is looked for in it.
+    /// The submitted secret.
     pub secret: String,
 }
 
-/// What a string is filled with. The JSON text of the string, so `\\` begins an escape.
+/// Parts that fill a string. They are JSON text, so `\\` starts an escape.
 const FILLED: [(&str, &str); 30] = [
     ("plain text", "plain text "),
     ("schemes", "://"),
@@ -45,10 +45,10 @@ const FILLED: [(&str, &str); 30] = [
     ("letters that fold", "\u{130}="),
 ];
 
-/// Starts of strings, each of which makes the rest another form.
+/// Starts of strings. Each gives the string another form.
 const STARTS: [&str; 4] = ["", "https://h/?", "a=b;", "jdbc:x://"];
 
-/// What a base URL is filled with, which is parsed as a URL besides.
+/// Parts that fill a base URL, which is also parsed as a URL.
 const BASE_URLS: [(&str, &str); 14] = [
     ("a host of one label", "a"),
     ("a host of many labels", "a."),
@@ -57,7 +57,7 @@ const BASE_URLS: [(&str, &str); 14] = [
     ("encoded labels", "xn--tda."),
     ("one encoded label", "xn--tda"),
     ("a host of marks", "e\u{301}\u{316}"),
-    ("a host of what is ignored", "\u{ad}"),
+    ("a host of ignored characters", "\u{ad}"),
     ("a host that is decoded", "%61"),
     ("a host of numbers", "0x1."),
     ("a host right to left", "\u{5d0}."),
@@ -66,7 +66,7 @@ const BASE_URLS: [(&str, &str); 14] = [
     ("a path in another script", "h/\u{fc}?"),
 ];
 
-/// Members that an object is filled with.
+/// Members that fill an object.
 const MEMBERS: [(&str, &str); 10] = [
     ("members", r#""a":"","#),
     ("secrets", r#""secret":"secrets and more","#),
@@ -86,7 +86,7 @@ const MEMBERS: [(&str, &str); 10] = [
     ("base urls", r#""baseURL":"https://h","#),
 ];
 
-/// Every case, each of at most so many bytes, and of nearly as many.
+/// All cases, each a little shorter than this number of bytes.
 #[must_use]
 pub fn cases(bytes: usize) -> Vec<Case> {
     let mut cases: Vec<_> = FILLED
@@ -95,24 +95,24 @@ pub fn cases(bytes: usize) -> Vec<Case> {
         .map(|(name, start, part)| Case {
             name,
             text: string(start, part, bytes),
-            secret: "a secret of nobody".to_owned(),
+            secret: "an unrelated secret".to_owned(),
         })
         .collect();
     cases.extend(MEMBERS.map(|(name, member)| Case {
         name,
         text: format!("{{{}\"a\":1}}", filled(member, bytes - 10)),
-        secret: "a secret of nobody".to_owned(),
+        secret: "an unrelated secret".to_owned(),
     }));
     cases.extend(BASE_URLS.map(|(name, part)| Case {
         name,
         text: format!(r#"{{"baseURL":"https://{}"}}"#, filled(part, bytes - 24)),
-        secret: "a secret of nobody".to_owned(),
+        secret: "an unrelated secret".to_owned(),
     }));
     cases.extend(secrets(bytes.min(64 * 1024) / 4, bytes));
     cases
 }
 
-/// Secrets that stand in the details again and again, or nearly.
+/// Secrets that occur, or nearly occur, many times in the details.
 fn secrets(length: usize, bytes: usize) -> Vec<Case> {
     let all = "a".repeat(length);
     let ends = format!("{}b", &all[1..]);

@@ -1,4 +1,6 @@
-//! The properties of a command's message. A secret never stands in one.
+//! The properties of a command's message. None of them may hold a secret.
+
+mod check;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,61 +9,61 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::properties::{is_json, is_traceparent, is_unencoded};
-use crate::{command::Kind, error::CommandError, fields::CommandId, record::ok};
+use super::properties::{is_traceparent, is_unencoded};
+use crate::{command::Kind, fields::CommandId};
 
 pub use crate::amqp::properties::{CONTENT_TYPE, MAX_TRACESTATE_BYTES};
 
-/// How the names of exclusive reply queues begin.
+/// The prefix of the names of exclusive reply queues.
 pub const REPLY_QUEUES: &str = "ipack.reply.";
-/// How an address of direct reply-to begins, once RabbitMQ has put it in the place of
-/// `amq.rabbitmq.reply-to`.
+/// The prefix of the addresses with which RabbitMQ replaces `amq.rabbitmq.reply-to`.
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to.";
-/// The header that carries the token's subject from the gateway.
+/// The header with the person behind the command. The gateway takes it from the token's subject.
 pub const SUBJECT: &str = "x-subject";
 
-/// The header with which a publisher of many commands asks for many replies in one message.
+/// The header with which a publisher allows several replies in one message.
 pub const PACK_REPLIES: &str = "x-pack-replies";
 
 const PERSISTENT: u8 = 2;
-/// Where an answer may go: anything else in `reply_to` could make the worker write to any queue.
-const ANSWERED: [&str; 2] = [DIRECT_REPLY_TO, REPLY_QUEUES];
-const LONGEST_HEADER_BYTES: usize = 1024;
+/// The prefixes that `reply_to` may have. With other names, a publisher could make the worker write to
+/// any queue.
+const REPLY_PREFIXES: [&str; 2] = [DIRECT_REPLY_TO, REPLY_QUEUES];
+const MAX_TEXT_BYTES: usize = 1024;
 
-/// What stands around a command's body. Every value in it is bounded, so that whatever is published
-/// with them fits into a frame.
+/// The properties and headers of a command. The length of each value is limited, so that a message with
+/// all of them fits into a frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope {
-    /// `message_id`: the command's id. None where it is missing or breaks the rules of ids.
+    /// `message_id`: the command id. `None` if it is missing or breaks the rules of ids.
     pub command_id: Option<CommandId>,
-    /// Echoed in the reply; the message id where the publisher named no other.
+    /// Copied to the reply. The `message_id` if the publisher set none.
     pub correlation_id: Option<String>,
-    /// Where the reply goes, if anywhere.
+    /// The queue for the reply. `None` if no reply is sent.
     pub reply_to: Option<String>,
     /// Whether several replies may come in one message.
     pub pack_replies: bool,
-    /// The person, as the gateway read it from the token. Whether the publisher's word counts is
-    /// for the worker to decide.
+    /// The person behind the command, as the publisher claims. The worker ignores it unless the publisher may
+    /// name authors.
     pub subject: Option<String>,
     /// The broker user of the publisher, checked by the broker.
     pub user_id: Option<String>,
-    /// The publishing service, by its own word.
+    /// The publishing service, as it names itself.
     pub app_id: Option<String>,
-    /// W3C trace context, in exactly its form.
+    /// W3C trace context. `None` if it is malformed.
     pub traceparent: Option<String>,
-    /// W3C trace state, at most 512 bytes; none without a trace context.
+    /// W3C trace state, at most 512 bytes. `None` without a trace context.
     pub tracestate: Option<String>,
-    /// When it was published, in seconds since 1970 UTC, by the publisher's clock.
+    /// When the command was published, in seconds since 1970 UTC, by the publisher's clock.
     pub timestamp: Option<u64>,
     /// The `type` property.
     pub kind: Option<String>,
     /// The `content_type` property.
     pub content_type: Option<String>,
-    /// The `content_encoding` property, where it says that the body is not plain. Never written out:
-    /// neither the gateway nor a parked copy encodes a body.
+    /// The `content_encoding` property, if it says that the body is encoded. Never written: the gateway and
+    /// parked copies have plain bodies.
     pub content_encoding: Option<String>,
-    /// The `priority` property. Never written out: a parked copy that is sent again must not
-    /// overtake others.
+    /// The `priority` property. Never written: a parked copy that is sent again must not overtake other
+    /// commands.
     pub priority: Option<u8>,
 }
 
@@ -78,8 +80,8 @@ impl Envelope {
         }
     }
 
-    /// Reads what a publisher set. Never fails: what can't be used is as good as not set, and
-    /// [`Envelope::check`] says whether enough is left.
+    /// Reads the properties of a message. It never fails: a value that breaks its rules counts as missing.
+    /// [`Envelope::check`] then says whether a required value is missing.
     #[must_use]
     pub fn read(properties: &BasicProperties) -> Self {
         let header = |name: &str| match properties.headers().as_ref()?.inner().get(name)? {
@@ -95,7 +97,7 @@ impl Envelope {
             correlation_id: text(properties.correlation_id().as_ref()).or(message_id.clone()),
             command_id: message_id.and_then(|id| CommandId::new(id).ok()),
             reply_to: text(properties.reply_to().as_ref()).filter(|name| {
-                ANSWERED.iter().any(|prefix| {
+                REPLY_PREFIXES.iter().any(|prefix| {
                     name.strip_prefix(prefix)
                         .is_some_and(|rest| !rest.is_empty())
                 })
@@ -118,77 +120,7 @@ impl Envelope {
         }
     }
 
-    /// Which command a message is, and its id, as its properties say.
-    ///
-    /// # Errors
-    /// Every property that says otherwise.
-    pub fn check(&self) -> Result<(Kind, &CommandId), Vec<CommandError>> {
-        let mut faults = Vec::new();
-        let kind = ok(self.known_kind(), &mut faults);
-        let is_plain = ok(self.check_content_type(), &mut faults)
-            .and(ok(self.check_content_encoding(), &mut faults));
-        let id = ok(self.known_id(), &mut faults);
-        let is_in_order = ok(self.check_priority(), &mut faults);
-        match (kind, is_plain, id, is_in_order) {
-            (Some(kind), Some(()), Some(id), Some(())) => Ok((kind, id)),
-            _ => Err(faults),
-        }
-    }
-
-    /// Which command the body is, where the properties say that it is one and plain JSON.
-    pub(crate) fn body_kind(&self) -> Option<Kind> {
-        self.check_content_type().ok()?;
-        self.check_content_encoding().ok()?;
-        self.known_kind().ok()
-    }
-
-    fn known_kind(&self) -> Result<Kind, CommandError> {
-        self.kind.as_deref().and_then(Kind::named).ok_or_else(|| {
-            let message = "type must be SaveConnectorDetails.v1 or DeleteConnectorDetails.v1; \
-                           nothing was changed.";
-            CommandError::undecodable(Some("type"), message)
-        })
-    }
-
-    fn check_content_type(&self) -> Result<(), CommandError> {
-        if self.content_type.as_deref().is_some_and(is_json) {
-            return Ok(());
-        }
-        let message = "content_type must be application/json, and the charset, if it names one, \
-                       utf-8; nothing was changed.";
-        Err(CommandError::undecodable(Some("content_type"), message))
-    }
-
-    fn check_content_encoding(&self) -> Result<(), CommandError> {
-        if self.content_encoding.is_none() {
-            return Ok(());
-        }
-        let message = "content_encoding must be missing or identity, and the body plain JSON; \
-                       nothing was changed.";
-        Err(CommandError::undecodable(Some("content_encoding"), message))
-    }
-
-    fn known_id(&self) -> Result<&CommandId, CommandError> {
-        self.command_id.as_ref().ok_or_else(|| {
-            let message = "message_id must hold the command's id: 1 to 255 bytes of UTF-8, not \
-                           blank, no control characters; nothing was changed.";
-            CommandError::undecodable(Some("message_id"), message)
-        })
-    }
-
-    /// A broker delivers messages with a priority before older ones: quorum queues of RabbitMQ 4
-    /// have two priorities.
-    fn check_priority(&self) -> Result<(), CommandError> {
-        if self.priority.unwrap_or_default() == 0 {
-            return Ok(());
-        }
-        let message = "priority must be missing or 0: commands take effect in the order in which \
-                       they were published; nothing was changed.";
-        Err(CommandError::undecodable(Some("priority"), message))
-    }
-
-    /// Who is written down as the author: the person, else the broker's word, else the
-    /// publisher's own.
+    /// The author of the change: the person, else the broker user, else the publisher's own name.
     #[must_use]
     pub fn updated_by(&self) -> Option<&str> {
         self.subject
@@ -197,8 +129,7 @@ impl Envelope {
             .or(self.app_id.as_deref())
     }
 
-    /// The properties of a persistent message. It never has an `expiration`: what is kept must not
-    /// vanish.
+    /// The properties of a persistent message. It has no `expiration`: a stored command must not disappear.
     #[must_use]
     pub fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
@@ -252,11 +183,11 @@ fn text(value: Option<&ShortString>) -> Option<String> {
     plain(value?.as_str())
 }
 
-/// A value that can be stored and logged: Postgres takes no NUL, a log no line end. A blank one is
-/// as good as none.
+/// A value that can be stored and logged. Postgres accepts no NUL, and a line break would split a log
+/// line. A blank value counts as missing.
 fn plain(value: &str) -> Option<String> {
     let fits = !value.trim().is_empty()
-        && value.len() <= LONGEST_HEADER_BYTES
+        && value.len() <= MAX_TEXT_BYTES
         && !value.chars().any(char::is_control);
     fits.then(|| value.to_owned())
 }

@@ -1,12 +1,12 @@
-//! The rules of single message properties: how a body is written, and where a trace comes from.
+//! The rules of single properties: `content_type`, `content_encoding` and `traceparent`.
 
 /// The content type of every body.
 pub const CONTENT_TYPE: &str = "application/json";
-/// The longest `tracestate` that is kept, in bytes: what W3C asks everyone to be able to pass on.
+/// A longer `tracestate` is dropped. W3C Trace Context asks to pass on at least 512 characters.
 pub const MAX_TRACESTATE_BYTES: usize = 512;
 
-/// Whether a `content_type` says JSON in UTF-8. Parameters other than `charset` say nothing about
-/// how to read the body and are ignored.
+/// Whether a `content_type` means JSON in UTF-8. Parameters other than `charset` are ignored: they don't change
+/// how the body is read.
 pub(crate) fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let is_json = parts
@@ -15,7 +15,7 @@ pub(crate) fn is_json(content_type: &str) -> bool {
     is_json && parts.all(|parameter| charset(parameter).is_none_or(is_utf8))
 }
 
-/// The value of a parameter that is a charset.
+/// The value of the parameter, if its name is `charset`.
 fn charset(parameter: &str) -> Option<&str> {
     let (name, value) = parameter.split_once('=')?;
     name.trim()
@@ -27,14 +27,14 @@ fn is_utf8(charset: &str) -> bool {
     charset.eq_ignore_ascii_case("utf-8")
 }
 
-/// Whether a `content_encoding` leaves the body as it is.
+/// Whether a `content_encoding` means that the body is not encoded.
 pub(crate) fn is_unencoded(content_encoding: &str) -> bool {
     let encoding = content_encoding.trim();
     encoding.is_empty() || encoding.eq_ignore_ascii_case("identity")
 }
 
-/// Whether a text is a W3C `traceparent`: version, trace, span and flags in lower-case hexadecimal
-/// digits, neither of the ids zero.
+/// Whether a text is a W3C `traceparent`: version, trace id, span id and flags in lower-case hexadecimal digits,
+/// and no id of zeros.
 pub(crate) fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [version, trace, span, flags] = parts[..] else {
@@ -52,8 +52,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_in_utf8_is_said_in_many_ways() {
-        for said in [
+    fn each_spelling_of_json_in_utf8_is_accepted() {
+        for content_type in [
             "application/json",
             "Application/JSON",
             "application/json; charset=utf-8",
@@ -61,9 +61,9 @@ mod tests {
             "application/json ; Charset = \"utf-8\" ; profile=x",
             "application/json;",
         ] {
-            assert!(is_json(said), "{said}");
+            assert!(is_json(content_type), "{content_type}");
         }
-        for said in [
+        for content_type in [
             "",
             "text/plain",
             "application/json-patch+json",
@@ -73,12 +73,12 @@ mod tests {
             "application/json; charset=",
             "application/json; charset=utf-8; charset=latin1",
         ] {
-            assert!(!is_json(said), "{said}");
+            assert!(!is_json(content_type), "{content_type}");
         }
     }
 
     #[test]
-    fn only_identity_leaves_a_body_as_it_is() {
+    fn only_identity_means_a_plain_body() {
         for none in ["", " ", "identity", "Identity"] {
             assert!(is_unencoded(none), "{none}");
         }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_has_the_form_of_w3c_or_is_none() {
+    fn only_the_w3c_form_is_a_traceparent() {
         let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
         assert!(is_traceparent(&format!("00-{trace}-{span}-01")));
         for other in [

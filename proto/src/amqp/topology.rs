@@ -1,20 +1,20 @@
-//! Everything that exists on the broker, and the one function that declares it.
+//! The exchanges, queues and bindings on the broker, and the function that declares them.
 //!
 //! ```text
 //! gateway, services ──▶ ipack.commands ──▶ ipack.connector-details.v1 ──▶ worker
-//!                       save-connector-                │ given up by the broker
+//!                       save-connector-                │ expired, or delivered too often
 //!                       details.v1                     ▼
 //!                                  ipack.dlx ──▶ ….v1.dead ──▶ worker ──▶ ….v1.parked
-//!                                                   │      (and what the worker refuses)
-//!                                                   │ given up by the broker once more
+//!                                                   │      (and commands that the worker refuses)
+//!                                                   │ delivered too often from .dead
 //!                                                   ▼
 //!                                                ….v1.unreadable      (no program consumes it)
 //! worker ──▶ ipack.events                     (topic; published from the outbox)
 //! ```
 //!
-//! Names and arguments are the contract. They are not configurable: a queue with other arguments
-//! would break a promise without a word. Another shape of the queue of commands gets another name, `.v2` beside
-//! `.v1`; docs/operating.md, "An upgrade", tells of the others.
+//! Names and arguments are part of the contract and not configurable: with other arguments, a guarantee would
+//! be lost without an error. A queue of commands with other arguments needs another name, `.v2` instead of
+//! `.v1`. For the other queues, see docs/operating.md, "An upgrade".
 
 use lapin::{
     Channel, ErrorKind, ExchangeKind,
@@ -22,30 +22,31 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-/// Takes commands. Direct, and without an alternate exchange: that would hide unroutable ones.
+/// The direct exchange for commands. It has no alternate exchange, so that the broker returns commands
+/// with an unknown routing key.
 pub const COMMANDS: &str = "ipack.commands";
 /// Routes a save to [`QUEUE`].
 pub const SAVE: &str = "save-connector-details.v1";
 /// Routes a deletion to [`QUEUE`].
 pub const DELETE: &str = "delete-connector-details.v1";
-/// Every command about connector details, in the broker's order.
+/// The queue of all commands. Its order is the order in which they take effect.
 pub const QUEUE: &str = "ipack.connector-details.v1";
-/// Takes what the broker gives up on.
+/// The exchange for dead letters.
 pub const DEAD_LETTERS: &str = "ipack.dlx";
 /// Routes a dead letter to [`DEAD`].
 pub const DEAD_LETTER: &str = "connector-details.v1";
-/// What was delivered too often, or expired. The worker moves it to [`PARKED`].
+/// The queue of commands that were delivered too often or expired. The worker moves them to [`PARKED`].
 pub const DEAD: &str = "ipack.connector-details.v1.dead";
-/// What could not even be moved from [`DEAD`]: it ended the connection, or the program, of every worker
-/// that tried. No program consumes it.
+/// The queue of messages that could not be moved from [`DEAD`], because they ended the connection or the
+/// process of each worker that tried. No program consumes it.
 pub const UNREADABLE: &str = "ipack.connector-details.v1.unreadable";
-/// What nobody can apply, redacted, with its reason, until an operator decides.
+/// The queue of redacted commands that no worker can apply. An operator sends them again or deletes them.
 pub const PARKED: &str = "ipack.connector-details.v1.parked";
-/// How many parked messages keep their bodies; what is parked beyond them keeps its headers.
+/// How many parked messages keep their bodies. Further messages are parked without a body.
 pub const PARKED_WITH_BODY: u32 = 2_000;
 /// The largest body that a parked message keeps, in bytes.
 pub const PARKED_BODY_BYTES: usize = 128 * 1024;
-/// What happened to records, for other services. A topic exchange.
+/// The topic exchange for events.
 pub const EVENTS: &str = "ipack.events";
 /// The routing key of a saved record's event.
 pub const SAVED: &str = "connector-details.saved.v1";
@@ -54,7 +55,7 @@ pub const DELETED: &str = "connector-details.deleted.v1";
 
 /// AMQP's `PRECONDITION_FAILED`: the object exists with other arguments.
 const PRECONDITION_FAILED: u16 = 406;
-/// AMQP's `ACCESS_REFUSED`: this user may not.
+/// AMQP's `ACCESS_REFUSED`: this user has no permission.
 const ACCESS_REFUSED: u16 = 403;
 
 /// An object that could not be declared.
@@ -63,19 +64,19 @@ const ACCESS_REFUSED: u16 = 403;
 pub struct TopologyError {
     /// The exchange or queue.
     pub object: &'static str,
-    /// What the broker said.
+    /// The error of the broker or the connection.
     #[source]
     pub source: lapin::Error,
 }
 
 impl TopologyError {
-    /// Whether the object exists with other arguments, which no retry will change.
+    /// Whether the object exists with other arguments. A retry can't succeed then.
     #[must_use]
     pub fn is_mismatch(&self) -> bool {
         self.is(PRECONDITION_FAILED)
     }
 
-    /// Whether it is not for this user to declare: the worker's does, then.
+    /// Whether this user may not declare the object. Only the user of the worker may.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.is(ACCESS_REFUSED)
@@ -86,10 +87,10 @@ impl TopologyError {
     }
 }
 
-/// Declares all exchanges, queues and bindings. Safe to repeat, and by several at once.
+/// Declares all exchanges, queues and bindings. Repeated and concurrent calls are safe.
 ///
 /// # Errors
-/// The first object that the broker refused; the channel is closed then.
+/// The first object that the broker refuses. The broker then closes the channel.
 pub async fn declare(channel: &Channel) -> Result<(), TopologyError> {
     for (name, kind) in [
         (COMMANDS, ExchangeKind::Direct),
@@ -139,10 +140,10 @@ pub async fn declare(channel: &Channel) -> Result<(), TopologyError> {
     Ok(())
 }
 
-/// Checks that there is something to publish to, for those who may not declare it.
+/// Checks that the exchange for commands exists, for users who may not declare it.
 ///
 /// # Errors
-/// There is no such exchange yet; the channel is closed then.
+/// The exchange does not exist yet. The broker then closes the channel.
 pub async fn check(channel: &Channel) -> Result<(), TopologyError> {
     let options = ExchangeDeclareOptions {
         passive: true,
@@ -165,38 +166,38 @@ fn failed(object: &'static str) -> impl FnOnce(lapin::Error) -> TopologyError {
 
 fn queue_arguments() -> FieldTable {
     table(&[
-        // Replicated and written to disk before it is confirmed.
+        // A command is replicated and written to disk before it is confirmed.
         ("x-queue-type", text("quorum")),
-        // One worker at a time sees commands, so the broker's order is the order of effect.
+        // Only one worker at a time receives commands, so they take effect in the order of the queue.
         ("x-single-active-consumer", AMQPValue::Boolean(true)),
-        // What kills a worker again and again has to stop doing so. 4.x has this default, 3.x none.
+        // A command that kills each worker has to leave the queue. RabbitMQ 4 has this default, 3.x none.
         ("x-delivery-limit", number(20)),
         ("x-dead-letter-exchange", text(DEAD_LETTERS)),
         ("x-dead-letter-routing-key", text(DEAD_LETTER)),
-        // Without reject-publish it would silently become at-most-once.
+        // Without reject-publish RabbitMQ would use at-most-once instead, without an error.
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
-        // A full queue refuses with a nack, which reaches the user as QUEUE_FULL.
+        // A full queue sends a nack, and the gateway answers with QUEUE_FULL.
         ("x-max-length", number(1_000_000)),
         ("x-max-length-bytes", number(1_073_741_824)),
     ])
 }
 
-/// More deliveries than there will ever be. RabbitMQ 4 drops a message of a queue without a limit of its
-/// own when it was delivered 21 times, and to look at a message is to be delivered it.
+/// More deliveries than a message ever has. In a queue without a limit, RabbitMQ 4 drops a message after 21
+/// deliveries. An operator who reads a message and returns it causes one delivery.
 const NO_DELIVERY_LIMIT: i64 = i32::MAX as i64;
-/// The default exchange: the routing key is the queue's name.
+/// The default exchange. The routing key is the name of a queue.
 const DEFAULT_EXCHANGE: &str = "";
 
 fn dead_arguments() -> FieldTable {
     table(&[
         ("x-queue-type", text("quorum")),
-        // A worker only has to move it.
+        // Few deliveries are enough: the worker only moves the message.
         ("x-delivery-limit", number(3)),
         ("x-dead-letter-exchange", text(DEFAULT_EXCHANGE)),
         ("x-dead-letter-routing-key", text(UNREADABLE)),
         ("x-dead-letter-strategy", text("at-least-once")),
-        // What does not fit stays in the queue that it comes from.
+        // A dead letter that does not fit stays in the queue of commands.
         ("x-overflow", text("reject-publish")),
         ("x-max-length", number(100_000)),
         ("x-max-length-bytes", number(1_073_741_824)),
@@ -209,7 +210,7 @@ fn parked_arguments() -> FieldTable {
         ("x-delivery-limit", number(NO_DELIVERY_LIMIT)),
         ("x-overflow", text("reject-publish")),
         ("x-max-length", number(100_000)),
-        // Twice what the worker lets bodies take: a full queue would refuse headers, too.
+        // Twice as many bytes as all bodies that the worker keeps, so that messages without a body still fit.
         ("x-max-length-bytes", number(536_870_912)),
     ])
 }

@@ -1,8 +1,8 @@
-//! The input of a save, before any of its values was checked.
+//! The input of a save before validation.
 
 use secrecy::SecretString;
 
-/// The nine fields as they were submitted, and the revision that was expected, of the right type and otherwise unchecked.
+/// The nine fields and the expected revision. They have the right types and are not validated otherwise.
 #[derive(Default)]
 pub struct SaveInput {
     /// The Integration Pack instance.
@@ -23,6 +23,6 @@ pub struct SaveInput {
     pub client_id: String,
     /// The secret as the user entered it, or the mask.
     pub client_secret: SecretString,
-    /// The revision that the record has to have, where that matters.
+    /// The revision that the record must have, if the command expects one.
     pub expected_revision: Option<i64>,
 }

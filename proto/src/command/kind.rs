@@ -2,7 +2,7 @@
 
 use crate::amqp::topology;
 
-/// What a message asks for, as its `type` property says.
+/// The kind of a command, which the `type` property names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `SaveConnectorDetails.v1`.
@@ -21,7 +21,7 @@ impl Kind {
         }
     }
 
-    /// The routing key at the commands' exchange.
+    /// The routing key at the exchange for commands.
     #[must_use]
     pub const fn routing_key(self) -> &'static str {
         match self {

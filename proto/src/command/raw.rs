@@ -1,7 +1,7 @@
-//! A command's body as it came, before any of its values was looked at.
+//! The body of a command before validation.
 //!
-//! A fault of one field hides no fault of another: what is missing or of another type is reported
-//! beside the values that break their rules.
+//! An error in one field must not hide an error in another. So the fields may be missing or of another type
+//! here, and these errors are reported together with those of the values.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -16,7 +16,7 @@ use crate::{
     secret::ClientSecret,
 };
 
-/// Each field present or not, of whatever type; what its schema says is what it has to be.
+/// A save whose fields may be missing or of any type. The schema shows the required types.
 #[derive(Default, Deserialize, JsonSchema)]
 #[schemars(
     rename = "SaveConnectorDetails.v1",
@@ -51,7 +51,7 @@ pub(crate) struct RawSave {
     pub(crate) expected_revision: Option<Value>,
 }
 
-/// The same of a deletion.
+/// A deletion whose fields may be missing or of any type.
 #[derive(Default, Deserialize, JsonSchema)]
 #[schemars(
     description = "The body of the command: the five ids of the record and, where that matters, the revision that the record must have. No other fields."
@@ -73,22 +73,22 @@ pub(crate) struct RawDelete {
     expected_revision: Option<Value>,
 }
 
-/// Reads an object with the fields of `T`.
+/// Reads a JSON object with the fields of `T`. `shape` is the error message for another form.
 fn read<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Vec<CommandError>> {
     if body.len() > MAX_BODY_BYTES {
         let message = "body must be at most 1048576 bytes; nothing was changed.";
         return Err(vec![CommandError::undecodable(Some("body"), message)]);
     }
-    let fault = |message: &str| vec![CommandError::undecodable(None, message)];
-    let wire = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => fault(shape),
-        _ => fault("The body must be valid JSON; nothing was changed."),
+    let malformed = |message: &str| vec![CommandError::undecodable(None, message)];
+    let raw = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => malformed(shape),
+        _ => malformed("The body must be valid JSON; nothing was changed."),
     })?;
-    // A list of the values would be read as the fields in their order.
+    // serde would also accept a JSON array with the values of the fields in their order.
     if body.trim_ascii_start().first() == Some(&b'{') {
-        Ok(wire)
+        Ok(raw)
     } else {
-        Err(fault(shape))
+        Err(malformed(shape))
     }
 }
 
@@ -100,13 +100,13 @@ impl RawDelete {
         read(body, SHAPE)
     }
 
-    /// The key as far as it keeps its rules, and the expected revision. Fields that are missing or
-    /// of another type are added to the faults, and something else stands in for them.
+    /// The validated key and the expected revision. A field that is missing or of another type adds an
+    /// error, and gets a placeholder as its value. [`all_errors`] removes the errors of placeholders.
     pub(crate) fn into_input(
         self,
-        faults: &mut Vec<CommandError>,
+        errors: &mut Vec<CommandError>,
     ) -> (Result<RecordKey, Vec<CommandError>>, Option<i64>) {
-        let mut text = |field, value| string(field, value, faults).unwrap_or_default();
+        let mut text = |field, value| string(field, value, errors).unwrap_or_default();
         let key = RecordKey::new(
             text(CatalogGuid::FIELD, self.catalog_guid),
             text(
@@ -117,7 +117,7 @@ impl RawDelete {
             text(EnvId::FIELD, self.env_id),
             text(ConnectionId::FIELD, self.connection_id),
         );
-        (key, number(self.expected_revision.as_ref(), faults))
+        (key, number(self.expected_revision.as_ref(), errors))
     }
 }
 
@@ -129,13 +129,13 @@ impl RawSave {
         read(body, SHAPE)
     }
 
-    /// The fields as far as they are there and of their type. The others are added to the faults,
-    /// and something else stands in for them.
-    pub(crate) fn into_input(self, faults: &mut Vec<CommandError>) -> SaveInput {
+    /// The fields with the right types. A field that is missing or of another type adds an error, and gets a
+    /// placeholder as its value. [`all_errors`] removes the errors of placeholders.
+    pub(crate) fn into_input(self, errors: &mut Vec<CommandError>) -> SaveInput {
         let is_token_generated =
-            boolean("isTokenGenerated", self.is_token_generated.as_ref(), faults);
-        let expected_revision = number(self.expected_revision.as_ref(), faults);
-        let mut text = |field, value| string(field, value, faults).unwrap_or_default();
+            boolean("isTokenGenerated", self.is_token_generated.as_ref(), errors);
+        let expected_revision = number(self.expected_revision.as_ref(), errors);
+        let mut text = |field, value| string(field, value, errors).unwrap_or_default();
         SaveInput {
             integration_pack_instance_id: text(
                 IntegrationPackInstanceId::FIELD,
@@ -160,30 +160,30 @@ impl RawSave {
 fn string(
     field: &'static str,
     value: Option<Value>,
-    faults: &mut Vec<CommandError>,
+    errors: &mut Vec<CommandError>,
 ) -> Option<String> {
     match value {
         Some(Value::String(text)) => return Some(text),
-        Some(Value::Null) | None => faults.push(CommandError::value(field, "is required")),
-        Some(_) => faults.push(CommandError::value(field, "must be a string")),
+        Some(Value::Null) | None => errors.push(CommandError::value(field, "is required")),
+        Some(_) => errors.push(CommandError::value(field, "must be a string")),
     }
     None
 }
 
-fn boolean(field: &'static str, value: Option<&Value>, faults: &mut Vec<CommandError>) -> bool {
+fn boolean(field: &'static str, value: Option<&Value>, errors: &mut Vec<CommandError>) -> bool {
     match value {
         Some(Value::Bool(flag)) => return *flag,
-        Some(Value::Null) | None => faults.push(CommandError::value(field, "is required")),
-        Some(_) => faults.push(CommandError::value(field, "must be true or false")),
+        Some(Value::Null) | None => errors.push(CommandError::value(field, "is required")),
+        Some(_) => errors.push(CommandError::value(field, "must be true or false")),
     }
     false
 }
 
-/// A whole number that may be missing.
-fn number(value: Option<&Value>, faults: &mut Vec<CommandError>) -> Option<i64> {
+/// The expected revision, which may be missing.
+fn number(value: Option<&Value>, errors: &mut Vec<CommandError>) -> Option<i64> {
     let value = value.filter(|value| !value.is_null())?;
     if value.as_i64().is_none() {
-        faults.push(CommandError::value(
+        errors.push(CommandError::value(
             ExpectedRevision::FIELD,
             "must be a whole number",
         ));
@@ -191,24 +191,24 @@ fn number(value: Option<&Value>, faults: &mut Vec<CommandError>) -> Option<i64> 
     value.as_i64()
 }
 
-/// A command whose fields are all right, or everything that is wrong: `faults`, the fields that are
-/// missing or of another type, and the values of the other fields that break their rules.
-pub(crate) fn all_faults<T>(
-    mut faults: Vec<CommandError>,
+/// The validated command, or all of its errors: `errors` about fields that are missing or of another type,
+/// and the errors of `checked` about the values of the other fields.
+pub(crate) fn all_errors<T>(
+    mut errors: Vec<CommandError>,
     checked: Result<T, Vec<CommandError>>,
 ) -> Result<T, Vec<CommandError>> {
-    if faults.is_empty() {
+    if errors.is_empty() {
         return checked;
     }
     let mut values = checked.err().unwrap_or_default();
-    // Of these only a stand-in was checked.
-    values.retain(|value| faults.iter().all(|fault| fault.field != value.field));
-    faults.append(&mut values);
-    Err(in_published_order(faults))
+    // The value of a field in `errors` is a placeholder, so an error about the value means nothing.
+    values.retain(|value| errors.iter().all(|error| error.field != value.field));
+    errors.append(&mut values);
+    Err(in_published_order(errors))
 }
 
-/// The order in which the fields are published, and faults are told.
-pub(crate) fn in_published_order(mut faults: Vec<CommandError>) -> Vec<CommandError> {
+/// Sorts errors by the order of the fields in the contract.
+pub(crate) fn in_published_order(mut errors: Vec<CommandError>) -> Vec<CommandError> {
     const ORDER: [&str; 10] = [
         IntegrationPackInstanceId::FIELD,
         "isTokenGenerated",
@@ -221,11 +221,11 @@ pub(crate) fn in_published_order(mut faults: Vec<CommandError>) -> Vec<CommandEr
         ClientSecret::FIELD,
         ExpectedRevision::FIELD,
     ];
-    let place = |fault: &CommandError| {
+    let position = |error: &CommandError| {
         ORDER
             .iter()
-            .position(|field| fault.field.as_deref() == Some(field))
+            .position(|field| error.field.as_deref() == Some(field))
     };
-    faults.sort_by_key(place);
-    faults
+    errors.sort_by_key(position);
+    errors
 }

@@ -1,4 +1,4 @@
-//! The revision that a command expects, and how its number is read.
+//! The expected revision of a command, and how its number is read from JSON.
 
 use std::borrow::Cow;
 
@@ -8,21 +8,22 @@ use serde_json::{Value, value::RawValue};
 
 use crate::error::{CommandError, EXPECTED_REVISION};
 
-/// The revision that a record must have for a command to take effect; 0 where there must be none.
+/// The revision that a record must have for a command to take effect. 0: the record must not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct ExpectedRevision(i64);
 
 impl ExpectedRevision {
-    /// The field's name in the API and on the wire.
+    /// The name of the field in the API and in messages.
     pub const FIELD: &'static str = EXPECTED_REVISION;
 
-    /// The largest one, 2^53 - 1: every program that reads JSON knows it from the next.
+    /// The largest revision, 2^53 - 1. Programs that read JSON numbers as floats can't distinguish larger
+    /// whole numbers.
     pub const MAX: i64 = 9_007_199_254_740_991;
 
-    /// Takes a number that a record's revision can be, or 0.
+    /// Validates a revision.
     ///
     /// # Errors
-    /// Negative, or larger than [`Self::MAX`].
+    /// The number is negative, or larger than [`Self::MAX`].
     pub fn new(revision: i64) -> Result<Self, CommandError> {
         if revision < 0 {
             return Err(CommandError::value(Self::FIELD, "must be 0 or more"));
@@ -61,8 +62,9 @@ impl JsonSchema for ExpectedRevision {
     }
 }
 
-/// Reads a value from its text, a whole number as one however it is written. `serde_json` reads
-/// 9007199254740991.0 as another number, unless all of its users pay for more precision.
+/// Reads a value, and reads each number without a fraction as an integer, also `4.0` and `4e2`. It parses the
+/// text itself because `serde_json` rounds 9007199254740991.0, unless its slower `float_roundtrip` feature is on
+/// for the whole build.
 pub(crate) fn exact_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     let text = <&RawValue>::deserialize(from)?.get();
     if let Ok(whole) = text.parse::<i64>() {
@@ -74,8 +76,8 @@ pub(crate) fn exact_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<
     }
 }
 
-/// A number without a fraction: JSON Schema takes 4.0 for an integer, so this does, too. One that is
-/// too large for `i64` becomes the nearest that is not, which is out of range as well.
+/// A number without a fraction, as an integer. JSON Schema counts 4.0 as an integer, too. A number that is too
+/// large for `i64` becomes the nearest `i64`, which is out of the range of revisions as well.
 fn whole(number: f64) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
     let nearest = number as i64;

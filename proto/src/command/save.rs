@@ -1,11 +1,11 @@
-//! `SaveConnectorDetails.v1`: the one door through which a save is decoded, checked and masked,
-//! by the gateway, the worker and everyone else alike.
+//! `SaveConnectorDetails.v1`: decodes, validates and masks a save. Both the gateway and the worker use this code,
+//! so that both decide the same.
 
 use serde::Serialize;
 
 use super::{
     ExpectedRevision, Fingerprint, SaveInput, key_fields,
-    raw::{RawSave, all_faults, in_published_order},
+    raw::{RawSave, all_errors, in_published_order},
 };
 use crate::{
     details::OauthConnectorDetails,
@@ -15,12 +15,12 @@ use crate::{
     secret::ClientSecret,
 };
 
-/// A save that is valid and masked. Written out, it is the mutation's input as JSON, with
-/// `dummyClientSecret` for a secret.
+/// A valid save without secrets. As JSON it is the input of the mutation, with `dummyClientSecret` as the
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SaveConnectorDetails {
-    /// What identifies the record.
+    /// The key of the record.
     #[serde(flatten, with = "key_fields")]
     pub key: RecordKey,
     /// Whether the access token has been generated.
@@ -29,14 +29,14 @@ pub struct SaveConnectorDetails {
     pub oauth_connector_details: OauthConnectorDetails,
     /// The key from the identity provider.
     pub client_id: ClientId,
-    /// What is left of the secret.
+    /// The mask, which is written in the place of the secret.
     client_secret: Mask,
-    /// The revision that the record has to have, where that matters.
+    /// The revision that the record must have, if the command expects one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<ExpectedRevision>,
 }
 
-/// Writes [`crate::MASK`]: the only thing that a checked command knows of its secret.
+/// Is written as [`crate::MASK`]. A validated command does not keep its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mask;
 
@@ -47,12 +47,12 @@ impl Serialize for Mask {
 }
 
 impl SaveConnectorDetails {
-    /// Checks every field and masks every secret.
+    /// Validates every field and masks every secret.
     ///
     /// # Errors
-    /// All faults of all fields, in the order of the published input.
+    /// All errors of all fields, in the order of the fields in the contract.
     pub fn new(input: SaveInput) -> Result<Self, Vec<CommandError>> {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let key = RecordKey::new(
             input.catalog_guid,
             input.integration_pack_instance_id,
@@ -60,18 +60,18 @@ impl SaveConnectorDetails {
             input.env_id,
             input.connection_id,
         )
-        .map_err(|found| faults.extend(found))
+        .map_err(|found| errors.extend(found))
         .ok();
-        let client_id = ok(ClientId::new(input.client_id), &mut faults);
-        let secret = ok(ClientSecret::new(input.client_secret), &mut faults);
+        let client_id = ok(ClientId::new(input.client_id), &mut errors);
+        let secret = ok(ClientSecret::new(input.client_secret), &mut errors);
         let expected = input.expected_revision.map(ExpectedRevision::new);
-        let expected = ok(expected.transpose(), &mut faults);
+        let expected = ok(expected.transpose(), &mut errors);
         let details = OauthConnectorDetails::new(
             &input.oauth_connector_details,
             secret.as_ref().unwrap_or(&ClientSecret::default()),
             client_id.as_ref(),
         )
-        .map_err(|found| faults.extend(found))
+        .map_err(|found| errors.extend(found))
         .ok();
         match (key, details, client_id, secret, expected) {
             (
@@ -88,23 +88,24 @@ impl SaveConnectorDetails {
                 client_secret: Mask,
                 expected_revision,
             }),
-            _ => Err(in_published_order(faults)),
+            _ => Err(in_published_order(errors)),
         }
     }
 
-    /// Decodes a message body: the mutation's input as JSON, with the same names.
+    /// Decodes and validates a message body, which has the fields of the mutation's input.
     ///
     /// # Errors
-    /// One fault where the body is too large, is no JSON object or has a field that the input does
-    /// not know (an older worker must not drop what a newer publisher meant); else all fields that
-    /// are missing or of another type, and all values that break a rule.
+    /// One error if the body is too large, is not a JSON object, or has an unknown field. An unknown field is
+    /// an error because an older worker would otherwise drop a field of a newer publisher without notice.
+    /// Else one error for each field that is missing, of another type, or breaks a rule.
     pub fn decode(body: &[u8]) -> Result<Self, Vec<CommandError>> {
-        let mut faults = Vec::new();
-        let input = RawSave::read(body)?.into_input(&mut faults);
-        all_faults(faults, Self::new(input))
+        let mut errors = Vec::new();
+        let input = RawSave::read(body)?.into_input(&mut errors);
+        all_errors(errors, Self::new(input))
     }
 
-    /// What the command says, for telling a repeat from another command under the same id.
+    /// A hash of the content, which is the same for a repeat and differs for another command with the same
+    /// id. The secret is not part of it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let expected = self

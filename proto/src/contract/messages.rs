@@ -1,4 +1,4 @@
-//! The messages of the AsyncAPI document: their headers, their AMQP properties and their bodies.
+//! The messages of the AsyncAPI document, with headers, AMQP properties and bodies.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
     event, reply,
 };
 
-/// All of them, by name.
+/// All messages, by name.
 pub(super) fn all() -> Value {
     json!({
         "SaveConnectorDetails": command(SAVE, "Save connector details"),
@@ -57,7 +57,7 @@ fn traceparent() -> Value {
 }
 
 fn tracestate() -> Value {
-    let description = "W3C trace state; a longer one is dropped.";
+    let description = "W3C trace state. A longer value is dropped.";
     text(MAX_TRACESTATE_BYTES, description)
 }
 
@@ -69,34 +69,34 @@ fn command(name: &str, title: &str) -> Value {
                 "traceparent": traceparent(),
                 "tracestate": tracestate(),
                 SUBJECT: header(
-                    "The person behind the command. It counts from a publisher that may write to \
-                     every Space, and from each where PUBLISHERS is not set; from another publisher, \
-                     and where it is blank, it is ignored.",
+                    "The person behind the command. It is used if the publisher may write to every \
+                     Space, or if PUBLISHERS is not set. From other publishers, and if it is \
+                     blank, it is ignored.",
                 ),
                 PACK_REPLIES: {
                     "type": "boolean",
-                    "description": "Whether several replies may come in one message.",
+                    "description": "Whether one message may hold several replies.",
                 },
             },
         },
         "payload": payload(name),
-        // AsyncAPI has no place of its own for AMQP's properties.
+        // AsyncAPI has no field for AMQP properties.
         "x-amqp-properties": {
             "type": name,
-            "content_type": "application/json, and no other charset than utf-8. Required.",
-            "content_encoding": "Missing, or identity: another is refused.",
-            "message_id": "The command's id, unique in its Space, 1 to 255 bytes: a repeat has \
-                           the same and changes nothing; other content under it is a CONFLICT. \
-                           Required.",
-            "correlation_id": "Echoed in the reply; missing: the message_id.",
-            "reply_to": "Where the reply goes; missing: nowhere.",
+            "content_type": "Required. application/json; a charset, if any, must be utf-8.",
+            "content_encoding": "Missing or identity. Other values are refused.",
+            "message_id": "Required. The command id, 1 to 255 bytes, unique in its Space. A repeat \
+                           has the same id and changes nothing. Other content with a used id is a \
+                           CONFLICT.",
+            "correlation_id": "Copied to the reply. If it is missing, the reply has the message_id.",
+            "reply_to": "The queue for the reply. If it is missing, no reply is sent.",
             "delivery_mode": "2, persistent.",
-            "priority": "Missing, or 0: another is refused, since commands take effect in the order \
-                         in which they were published.",
-            "expiration": "Don't set it. A command that expires before a worker takes it is not \
-                           applied, though it was confirmed: it is parked as EXPIRED.",
-            "timestamp": "When it was published, in seconds since 1970 UTC.",
-            "user_id": "The broker user, checked by the broker. Required where PUBLISHERS is set.",
+            "priority": "Missing or 0. Other values are refused, because commands take effect in \
+                         the order in which they were published.",
+            "expiration": "Don't set it. A command that expires before a worker receives it is not \
+                           applied, although it was confirmed. It is parked as EXPIRED.",
+            "timestamp": "When the command was published, in seconds since 1970 UTC.",
+            "user_id": "The broker user, which the broker checks. Required if PUBLISHERS is set.",
             "app_id": "The publishing service.",
         },
     });
@@ -109,7 +109,7 @@ fn reply(name: &str, title: &str) -> Value {
         "x-amqp-properties": {
             "type": name,
             "content_type": envelope::CONTENT_TYPE,
-            "correlation_id": "That of the command; missing there: its message_id.",
+            "correlation_id": "The correlation_id of the command, or its message_id if it has none.",
         },
     });
     message(name, title, rest)
@@ -118,7 +118,7 @@ fn reply(name: &str, title: &str) -> Value {
 fn packed() -> Value {
     let rest = json!({
         "payload": payload(reply::PACKED_TYPE),
-        "summary": "Replies to saves and to deletions, for a publisher that set x-pack-replies.",
+        "summary": "Replies to saves and deletions, for a publisher that set x-pack-replies.",
         "x-amqp-properties": {
             "type": reply::PACKED_TYPE,
             "content_type": envelope::CONTENT_TYPE,
@@ -134,44 +134,45 @@ fn event(name: &str, title: &str) -> Value {
         "x-amqp-properties": {
             "type": name,
             "content_type": envelope::CONTENT_TYPE,
-            "message_id": "The record's id and the revision that came of it, ID:REVISION.",
+            "message_id": "The record's id and its revision after the change, ID:REVISION.",
             "delivery_mode": "2, persistent.",
-            "timestamp": "When it was announced, in seconds since 1970 UTC.",
+            "timestamp": "When the event was published, in seconds since 1970 UTC.",
             "app_id": "connector-details-worker",
         },
     });
     message(name, title, rest)
 }
 
-/// Not bound to one type: a parked message keeps the type of the command.
+/// The message has no `messageType`: it keeps the type of the command.
 fn parked() -> Value {
     let integer = |description: &str| json!({ "type": "integer", "description": description });
     json!({
         "name": "Parked",
-        "title": "A command that nobody can apply",
+        "title": "A command that no worker can apply",
         "contentType": envelope::CONTENT_TYPE,
         "headers": {
             "type": "object",
             "properties": {
                 "traceparent": traceparent(),
                 "tracestate": tracestate(),
-                SUBJECT: header("That of the command."),
-                PACK_REPLIES: { "type": "boolean", "description": "That of the command." },
-                parked::REASON: header("The code of the refusal."),
-                parked::FIELD: header("The field or property at fault, where there is one."),
+                SUBJECT: header("Copied from the command."),
+                PACK_REPLIES: { "type": "boolean", "description": "Copied from the command." },
+                parked::REASON: header("The error code of the refusal."),
+                parked::FIELD: header("The field or property that is wrong, if the error names one."),
                 parked::USER_ID: header("The broker user of the publisher."),
-                parked::PARKED_AT: integer("When, in milliseconds since 1970 UTC."),
-                parked::BODY_BYTES: integer("The length of the body as it came."),
+                parked::PARKED_AT: integer("When the command was parked, in milliseconds since 1970 \
+                    UTC."),
+                parked::BODY_BYTES: integer("The length of the original body, in bytes."),
             },
         },
         "payload": {
             "type": "object",
-            "description": "The fields of the command that are well formed, secrets masked; of a body \
-                            that can't be read, nothing.",
+            "description": "The valid fields of the command, with secrets masked. Empty if the body \
+                            can't be read.",
         },
         "x-amqp-properties": {
-            "type": "That of the command, and so are content_type, message_id, correlation_id, \
-                     timestamp and app_id, as far as they could be read. No reply_to, priority, \
+            "type": "Copied from the command, like content_type, message_id, correlation_id, \
+                     timestamp and app_id, if they can be read. There is no reply_to, priority, \
                      content_encoding or expiration.",
             "delivery_mode": "2, persistent.",
         },

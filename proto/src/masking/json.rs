@@ -1,8 +1,8 @@
-//! Finds the strings of a JSON text without rebuilding it, so that what is not a secret can stay
-//! byte for byte: key order, white space, escapes, numbers and duplicate keys included.
+//! Finds the strings of a JSON text without rebuilding the text. So everything that is not a secret stays byte
+//! for byte: key order, white space, escapes, numbers and duplicate keys.
 //!
-//! It trusts its input: [`crate::details`] has had the syntax checked by a parser before, and the
-//! depth too, so recursion is bounded.
+//! The text must be valid and not nested too deep: [`crate::details`] has checked both before, so the recursion
+//! is bounded.
 
 mod decoded;
 
@@ -10,10 +10,10 @@ use std::{borrow::Cow, ops::Range};
 
 pub(crate) use decoded::decode;
 
-/// One value of a JSON text, by its place.
+/// One value of a JSON text.
 #[derive(Debug)]
 pub(crate) enum Value<'a> {
-    /// The place of the content, between the quotes.
+    /// The range of the content, between the quotes.
     String(Range<usize>),
     Object(Vec<Member<'a>>),
     Array(Vec<Value<'a>>),
@@ -23,12 +23,12 @@ pub(crate) enum Value<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Member<'a> {
-    /// The key, its escapes resolved.
+    /// The key, with its escapes resolved.
     pub key: Cow<'a, str>,
     pub value: Value<'a>,
 }
 
-/// How deep the brackets of a text are nested. It needs no valid text, only an end.
+/// The deepest nesting of the brackets in a text. The text need not be valid JSON.
 pub(crate) fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in text.bytes() {
@@ -82,10 +82,10 @@ impl<'a> Reader<'a> {
         let mut members = Vec::new();
         self.at += 1;
         while self.peek() == b'"' {
-            let place = self.string();
-            let key = decode(&self.text[place]).text;
+            let range = self.string();
+            let key = decode(&self.text[range]).text;
             let value = self.value();
-            one_first(&mut members);
+            reserve_one(&mut members);
             members.push(Member { key, value });
         }
         self.at += 1;
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
         while !matches!(self.peek(), b']' | b'}') {
             let item = self.value();
-            one_first(&mut items);
+            reserve_one(&mut items);
             items.push(item);
         }
         self.at += 1;
@@ -130,9 +130,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Makes place for one: a vector makes place for four at once, which is most of the memory of a text
-/// of thousands of nested arrays.
-fn one_first<T>(items: &mut Vec<T>) {
+/// Reserves room for one item. A vector would reserve room for four, which would be most of the memory for a
+/// text with thousands of small arrays.
+fn reserve_one<T>(items: &mut Vec<T>) {
     if items.is_empty() {
         items.reserve_exact(1);
     }

@@ -1,9 +1,9 @@
-//! The names that say what a value is, and how names are compared: lower-cased, letters and digits
-//! only. So `client_secret` and `Client-Secret` are `clientsecret`; `accessTokenParams` and
-//! `tokenType` are no secret's name.
+//! The names of secrets, and how names are compared: in lower case, by letters and digits only.
+//!
+//! So `client_secret` and `Client-Secret` both equal `clientsecret`. `accessTokenParams` and `tokenType` are not
+//! names of secrets.
 
-/// Names of secrets, as they are compared. `pwd` is the short form of `password` in connection
-/// strings.
+/// The names of secrets, in the form in which they are compared. Connection strings use `pwd` for `password`.
 pub const SECRET_NAMES: [&str; 19] = [
     "clientsecret",
     "secret",
@@ -26,31 +26,31 @@ pub const SECRET_NAMES: [&str; 19] = [
     "sharedaccesskey",
 ];
 
-/// Names of the first half of a pair such as `{"key": "client_secret", "value": "..."}`.
+/// The keys that hold the name in a pair such as `{"key": "client_secret", "value": "..."}`.
 pub const PAIR_NAME_KEYS: [&str; 6] = ["name", "key", "id", "field", "param", "paramname"];
 
-/// Names of the second half of such a pair.
+/// The keys that hold the value in such a pair.
 pub const PAIR_VALUE_KEYS: [&str; 3] = ["value", "val", "paramvalue"];
 
 /// The name of an HTTP header that holds a scheme and a credential.
 pub const AUTHORIZATION: &str = "authorization";
 
-/// No name of the lists is longer, in bytes.
+/// The length of the longest name in the lists, in bytes.
 const LONGEST: usize = 15;
 
-/// What a key says of its value.
+/// What the name of a value says about the value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Named {
-    /// Nothing.
+    /// The name is not in the lists.
     Other,
-    /// `Basic` or `Bearer`, and a credential.
+    /// The value is a scheme, such as `Basic` or `Bearer`, and a credential.
     Authorization,
-    /// A secret, all of it.
+    /// The whole value is a secret.
     Secret,
 }
 
 impl Named {
-    /// What a key says of its value, or the first half of a pair of the second half.
+    /// Classifies a name: a key, or the name in a pair.
     pub(crate) fn by(key: &str) -> Self {
         match Plain::of(key) {
             Some(plain) if plain.is_one_of(&SECRET_NAMES) => Self::Secret,
@@ -60,19 +60,19 @@ impl Named {
     }
 }
 
-/// Whether a name is exactly one of a list, as names are compared.
+/// Whether a name equals one of the list.
 pub(crate) fn is_one_of(key: &str, names: &[&str]) -> bool {
     Plain::of(key).is_some_and(|plain| plain.is_one_of(names))
 }
 
-/// A name as it is compared. One that is longer than every name of the lists, or not ASCII, is none
-/// of them.
+/// A name in the form in which names are compared.
 struct Plain {
     bytes: [u8; LONGEST],
     length: usize,
 }
 
 impl Plain {
+    /// `None` if the name is longer than every name in the lists or not ASCII, so that it equals none.
     fn of(name: &str) -> Option<Self> {
         let mut plain = Self {
             bytes: [0; LONGEST],

@@ -1,8 +1,8 @@
-//! Percent-encoding: two hex digits of either case behind a `%`. What is no escape stands for itself.
+//! Resolves percent-encoding: `%` and two hex digits of either case. Other uses of `%` are kept.
 
 use std::borrow::Cow;
 
-/// The byte that an escape at the start of `bytes` stands for; an escape has three bytes.
+/// The byte that an escape at the start of `bytes` means. An escape has three bytes.
 pub(super) fn escape(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [b'%', high, low, ..] => Some(hex(*high)? * 16 + hex(*low)?),
@@ -19,7 +19,7 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// A text with its escapes resolved. What is no UTF-8 then becomes U+FFFD.
+/// A text with its escapes resolved. Bytes that are not UTF-8 become U+FFFD.
 pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
@@ -37,7 +37,7 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn escapes_are_resolved_and_what_is_none_stays() {
+    fn escapes_are_resolved_and_other_text_is_kept() {
         for (text, expected) in [
             ("client%5fsecret", "client_secret"),
             ("a%5Fb%5f", "a_b_"),

@@ -1,4 +1,4 @@
-//! Counts the work of masking in unit tests, which hold it to be linear without a clock.
+//! Counts the steps of masking in unit tests. The tests check without a clock that the time is linear.
 
 #[cfg(not(test))]
 pub(super) const fn count(_: usize) {}
@@ -18,7 +18,7 @@ mod counted {
         STEPS.set(STEPS.get() + steps);
     }
 
-    /// The steps of this thread since it was asked last.
+    /// The steps of this thread since the last call.
     pub(in crate::masking) fn taken() -> usize {
         STEPS.take()
     }

@@ -1,21 +1,22 @@
-//! What is masked in whole details, by name, pair and form; and that the work is linear.
+//! Masking of whole details: by name, by pair, by form. The time is linear in the length of the text.
 
-use super::json;
-use super::*;
+use super::{json, *};
 
 #[path = "../../benches/masking/worst.rs"]
 mod worst;
+
+mod submitted;
 
 fn masked(text: &str, secret: &str) -> anyhow::Result<String> {
     let Value::Object(members) = json::read(text) else {
         anyhow::bail!("no object: {text}");
     };
-    let secret = ClientSecret::new(secret).map_err(|fault| anyhow::anyhow!(fault.message))?;
+    let secret = ClientSecret::new(secret).map_err(|error| anyhow::anyhow!(error.message))?;
     Ok(mask(text, &members, &secret, "the client"))
 }
 
-/// Texts, and what is left of them: `<>` for the mask.
-fn all(secret: &str, table: &[(&str, &str)]) -> anyhow::Result<()> {
+/// Checks that each text becomes the expected one, in which `<>` is the mask. Masking it again changes nothing.
+fn check_all(secret: &str, table: &[(&str, &str)]) -> anyhow::Result<()> {
     for (text, expected) in table {
         let expected = expected.replace("<>", MASK);
         let once = masked(text, secret)?;
@@ -26,9 +27,9 @@ fn all(secret: &str, table: &[(&str, &str)]) -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_value_of_a_secrets_name_is_masked() -> anyhow::Result<()> {
-    all(
-        "a secret of nobody",
+fn the_value_of_a_key_that_names_a_secret_is_masked() -> anyhow::Result<()> {
+    check_all(
+        "an unrelated secret",
         &[
             (
                 r#"{"consumerSecret":"a","x":"b"}"#,
@@ -55,32 +56,26 @@ fn the_value_of_a_secrets_name_is_masked() -> anyhow::Result<()> {
 }
 
 #[test]
-fn pairs_are_masked_whatever_their_halves_are_called() -> anyhow::Result<()> {
-    for first in PAIR_NAME_KEYS {
-        for second in PAIR_VALUE_KEYS {
-            all(
-                "a secret of nobody",
+fn the_value_of_a_pair_is_masked_for_all_keys_of_pairs() -> anyhow::Result<()> {
+    for name in PAIR_NAME_KEYS {
+        for value in PAIR_VALUE_KEYS {
+            check_all(
+                "an unrelated secret",
                 &[
                     (
-                        &format!(r#"{{"a":[{{"{first}":"client-secret","{second}":"b"}}]}}"#),
-                        &format!(r#"{{"a":[{{"{first}":"client-secret","{second}":"<>"}}]}}"#),
+                        &format!(r#"{{"a":[{{"{name}":"client-secret","{value}":"b"}}]}}"#),
+                        &format!(r#"{{"a":[{{"{name}":"client-secret","{value}":"<>"}}]}}"#),
                     ),
                     (
-                        &format!(
-                            r#"{{"{second}":"b","{}":"password"}}"#,
-                            first.to_uppercase()
-                        ),
-                        &format!(
-                            r#"{{"{second}":"<>","{}":"password"}}"#,
-                            first.to_uppercase()
-                        ),
+                        &format!(r#"{{"{value}":"b","{}":"password"}}"#, name.to_uppercase()),
+                        &format!(r#"{{"{value}":"<>","{}":"password"}}"#, name.to_uppercase()),
                     ),
                 ],
             )?;
         }
     }
-    all(
-        "a secret of nobody",
+    check_all(
+        "an unrelated secret",
         &[
             (
                 r#"{"param_name":"pwd","param-value":"a"}"#,
@@ -99,9 +94,9 @@ fn pairs_are_masked_whatever_their_halves_are_called() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_credential_is_masked_behind_its_scheme() -> anyhow::Result<()> {
-    all(
-        "a secret of nobody",
+fn a_credential_is_masked_and_its_scheme_is_kept() -> anyhow::Result<()> {
+    check_all(
+        "an unrelated secret",
         &[
             (
                 r#"{"Authorization":"Basic YTpi=="}"#,
@@ -140,21 +135,21 @@ fn a_credential_is_masked_behind_its_scheme() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_platforms_masks_stay() -> anyhow::Result<()> {
+fn masks_of_the_platform_are_kept() -> anyhow::Result<()> {
     for mask in PLATFORM_MASKS {
-        for secret in ["a secret of nobody", "[HIDDEN]", "[[HIDDEN"] {
+        for secret in ["an unrelated secret", "[HIDDEN]", "[[HIDDEN"] {
             let text = format!(
                 r#"{{"secret":"{mask}","a":[{{"key":"pwd","value":"{mask}"}}],"authorization":"Basic {mask}","x":"{mask}","form":"a=b&secret={mask}&c=d","url":"https://u:{mask}@h"}}"#
             );
-            if secret == "a secret of nobody" {
-                all(secret, &[(&text, &text)])?;
+            if secret == "an unrelated secret" {
+                check_all(secret, &[(&text, &text)])?;
             }
             let whole = format!(r#"{{"secret":"{mask}","x":"{mask}"}}"#);
-            all(secret, &[(&whole, &whole)])?;
+            check_all(secret, &[(&whole, &whole)])?;
         }
     }
-    all(
-        "a secret of nobody",
+    check_all(
+        "an unrelated secret",
         &[
             (
                 r#"{"secret":"\u005bHidden]"}"#,
@@ -166,52 +161,9 @@ fn the_platforms_masks_stay() -> anyhow::Result<()> {
     )
 }
 
+/// A secret may end where a name or a URL starts. Its mask must not cause more text to be masked the next time.
 #[test]
-fn the_submitted_secret_is_masked_in_each_of_its_forms() -> anyhow::Result<()> {
-    all(
-        " hunter2/\r\nhunter2 \n",
-        &[
-            (r#"{"a":"<hunter2\/\nhunter2>"}"#, r#"{"a":"<<>>"}"#),
-            (r#"{"a":"hunter2/\r\nhunter2"}"#, r#"{"a":"<>"}"#),
-            (r#"{"a":"x=hunter2%2f%0ahunter2&y"}"#, r#"{"a":"x=<>&y"}"#),
-            (r#"{"a":"\u0068unter2%2F%0D%0Ahunter2"}"#, r#"{"a":"<>"}"#),
-            (
-                r#"{"clientId":"hunter2/\nhunter2"}"#,
-                r#"{"clientId":"hunter2/\nhunter2"}"#,
-            ),
-            (
-                r#"{"authParams":{"clientId":"hunter2/\nhunter2"}}"#,
-                r#"{"authParams":{"clientId":"<>"}}"#,
-            ),
-        ],
-    )?;
-    all(
-        "hunter2-hunter2",
-        &[
-            (r#"{"a":"hunter2-hunter2-hunter2"}"#, r#"{"a":"<>"}"#),
-            (
-                r#"{"a":"https://u:xhunter2-hunter2@h?pwd=y&b=hunter2-hunter2"}"#,
-                r#"{"a":"https://u:<>@h?pwd=<>&b=<>"}"#,
-            ),
-            (
-                r#"{"a":"pwd=xhunter2-hunter2y&b=c"}"#,
-                r#"{"a":"pwd=<>&b=c"}"#,
-            ),
-            (
-                r#"{"authorization":"Bearer hunter2-hunter2"}"#,
-                r#"{"authorization":"Bearer <>"}"#,
-            ),
-            (
-                r#"{"authorization":"Other hunter2-hunter2"}"#,
-                r#"{"authorization":"Other <>"}"#,
-            ),
-        ],
-    )
-}
-
-/// A secret that ends where a name or a URL begins must not make masking find more the next time.
-#[test]
-fn masks_make_nothing_of_what_stands_beside_them() -> anyhow::Result<()> {
+fn a_mask_does_not_turn_the_text_beside_it_into_a_secret() -> anyhow::Result<()> {
     for (secret, text) in [
         (" longsecret", "a://b longsecret:x@y"),
         ("; a long secret", "a=b; a long secretpwd=c"),
@@ -231,9 +183,9 @@ fn masks_make_nothing_of_what_stands_beside_them() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without a clock: the steps grow as the text does, and are few for each byte of it.
+/// Counts steps instead of measuring time: they grow as the text does, and there are few per byte.
 #[test]
-fn the_work_is_linear_in_the_text() -> anyhow::Result<()> {
+fn the_number_of_steps_is_linear_in_the_text() -> anyhow::Result<()> {
     let steps = |case: &worst::Case| -> anyhow::Result<usize> {
         steps::taken();
         masked(&case.text, &case.secret)?;
@@ -248,9 +200,10 @@ fn the_work_is_linear_in_the_text() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_stands_anywhere_in_a_json_text_is_found() {
-    let holds =
-        |text, piece| Sought::any_length(piece, "").is_some_and(|sought| holds(text, &sought));
+fn contains_finds_a_term_anywhere_in_a_json_text() {
+    let found = |text, piece| {
+        SearchTerms::any_length(piece, "").is_some_and(|terms| contains(text, &terms))
+    };
     for text in [
         r#"{"a":"x12345"}"#,
         r#"{"12345":1}"#,
@@ -259,7 +212,7 @@ fn what_stands_anywhere_in_a_json_text_is_found() {
         r#"{"\u00312345":1}"#,
         r#"{"a":"%312345"}"#,
     ] {
-        assert!(holds(text, "12345"), "{text}");
-        assert!(!holds(text, "123456"), "{text}");
+        assert!(found(text, "12345"), "{text}");
+        assert!(!found(text, "123456"), "{text}");
     }
 }

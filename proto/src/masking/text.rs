@@ -1,45 +1,46 @@
-//! Finds the secrets that stand in a string by its syntax: in URLs, in forms, in connection
-//! strings, and in text around them. One pass from left to right; what was found is not looked at
-//! again, so places are in order and never overlap.
+//! Finds secrets in a string by the syntax of URLs, forms, connection strings, and text that contains them.
 //!
-//! **The form of a string** is decided by how it begins:
+//! The scan is one pass from left to right and never goes back, so the ranges are in order and don't overlap.
 //!
-//! - *URL*: it begins with `scheme://`, with the scheme of the web (`https:host` too), or with `/`;
-//! - *list of pairs* (a form, or a connection string): it begins with `name=`, perhaps behind `?`,
-//!   `#`, `&` or `;`, where the name has letters, digits, spaces and `_ - . % [ ]`; or with `jdbc:`;
-//! - *text* otherwise. URLs that stand in it end at white space, quotes and `<` `>`.
+//! **The start of a string decides its form:**
 //!
-//! **The password of a URL** stands between the first `:` and the last `@` of what lies before the
+//! - *URL*: it starts with `scheme://`, with a scheme of the web (`https:host`, too), or with `/`;
+//! - *list of pairs* (a form or a connection string): it starts with `name=`, perhaps after `?`, `#`, `&` or
+//!   `;`, and the name has only letters, digits, spaces and `_ - . % [ ]`; or it starts with `jdbc:`;
+//! - *text* otherwise. A URL in text ends at white space, quotes, `<` and `>`.
+//!
+//! **The password of a URL** is between the first `:` and the last `@` of its authority, which ends before the
 //! next `/`, `\`, `?` or `#`.
 //!
-//! **The value of a pair `name=value`** is a secret if the whole name, percent-decoded, is a secret's.
-//! The name begins either behind `?`, `#`, `&`, `;` or the string's start (not in text), so that it
-//! may have spaces; or at the start of the word, which begins behind white space, quotes or one of
-//! `< > ( { [ , : /` too. A value
+//! **The value of a pair `name=value`** is a secret if the whole name, percent-decoded, is the name of a secret.
+//! The name may start in two ways. In a URL or a list it starts after `?`, `#`, `&`, `;` or at the start of the
+//! string, so that it may contain spaces. Everywhere it may also be a single word, which starts after these
+//! characters, white space, quotes, or one of `< > ( { [ , : /`. The value
 //!
-//! - in quotes or braces ends with them, if a separator follows;
+//! - in quotes or braces ends with the closing one, if a separator follows;
 //! - in a URL ends at the next `?`, `#`, `&` or `;`;
-//! - elsewhere ends at an `&` or `;` behind which another pair begins, or nothing follows;
-//! - of a name that is only a word ends at white space too, and in text at quotes, `<` and `>`.
+//! - elsewhere ends at an `&` or `;`, if another pair or nothing follows;
+//! - of a name that is a single word ends at white space, too, and in text at quotes, `<` and `>`.
 
 mod syntax;
+mod value;
 
 use std::ops::Range;
 
+use self::syntax::{begins_a_pair, closes, is_edge, is_encoded_mask, is_separator};
 use super::{names::Named, percent, steps, urls};
 use crate::secret::MASK;
-use syntax::{begins_a_pair, closes, holds_a_mask, is_edge, is_separator};
 
-/// Whether the value of a pair that stands here was masked before.
+/// Whether the text starts with a value that is masked already.
 fn is_masked_value(value: &str) -> bool {
     let value = value.trim_ascii_start();
     let value = value.strip_prefix(['"', '\'', '{']).unwrap_or(value);
     value.starts_with(MASK)
 }
 
-/// The places of the secrets in a string, in order.
+/// The ranges of the secrets in a string, in order and without overlaps.
 pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
-    // Each of them needs one of these.
+    // Every rule needs one of these characters.
     if !text.contains(['=', '@']) {
         return Vec::new();
     }
@@ -53,10 +54,12 @@ enum Form {
     Text,
 }
 
-/// How a pair's name was found, which decides where its value ends.
+/// How the name of a pair was found. It decides where the value ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
+    /// The name starts after a separator, and may contain spaces.
     Part,
+    /// The name is a single word.
     Word,
 }
 
@@ -64,13 +67,14 @@ struct Scanner<'a> {
     text: &'a str,
     form: Form,
     at: usize,
-    /// Where the name begins that the next `=` ends: that of the part, and that of the word. None
-    /// behind an `=`, until the next part or word begins.
+    /// Where the name before the next `=` starts, found as a part and as a word. `None` after an `=`, until
+    /// the next part or word starts.
     part: Option<usize>,
     word: Option<usize>,
-    /// Whether a URL began in this word.
+    /// Whether a URL started in this word.
     in_url: bool,
-    /// Which closing quotes do not come any more, so that they are not looked for again.
+    /// Which closing quotes were searched for up to the end of the text and not found. Without it, the scan
+    /// would not be linear.
     unclosed: [bool; 6],
     found: Vec<Range<usize>>,
 }
@@ -130,7 +134,7 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(at).copied()
     }
 
-    /// A URL whose scheme and colon end at `start`.
+    /// Scans the authority of a URL whose scheme and colon end at `start`.
     fn authority(&mut self, start: usize) {
         let mut end = start;
         let skipped = |byte| match byte {
@@ -168,7 +172,7 @@ impl<'a> Scanner<'a> {
     fn ends_authority(&self, byte: u8, at: usize) -> bool {
         match byte {
             b'/' | b'\\' | b'?' | b'#' => true,
-            // A pair's value stood there, perhaps with a `/` in it that ended the authority.
+            // The original value may have contained a `/` that ended the authority, so its mask does, too.
             b'=' => is_masked_value(&self.text[at + 1..]),
             // `jdbc:sqlserver://host:1433;password=p@ss`
             b';' => self.form == Form::List && self.ends_a_pair(at),
@@ -176,7 +180,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The pair whose name ends here.
+    /// Scans the pair whose name ends at the current `=`.
     fn pair(&mut self) {
         let (part, word) = (self.part.take(), self.word.take());
         let start = self.at + 1;
@@ -216,63 +220,10 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    fn ends_value(&self, byte: u8, at: usize, by: By, quoted: bool) -> bool {
-        if by == By::Word && is_edge(byte) {
-            return byte.is_ascii_whitespace() || !(quoted || self.form == Form::List);
-        }
-        if self.form == Form::Url || (self.form == Form::Text && self.in_url) {
-            return is_separator(byte);
-        }
-        matches!(byte, b'&' | b';') && self.ends_a_pair(at)
-    }
-
-    /// Whether behind this `&` or `;` another pair begins, or nothing follows.
-    fn ends_a_pair(&self, at: usize) -> bool {
-        let rest = &self.text.as_bytes()[at + 1..];
-        rest.trim_ascii_start().is_empty() || begins_a_pair(rest)
-    }
-
-    /// Where a quote ends that begins here, if a separator follows it.
-    fn closing(&mut self, start: usize, by: By) -> Option<usize> {
-        let (kind, close) = closes(self.byte(start)?)?;
-        let unclosed = kind * 2 + usize::from(by == By::Part);
-        if self.unclosed[unclosed] {
-            return None;
-        }
-        let mut end = start + 1;
-        while let Some(byte) = self.byte(end) {
-            if byte == close && self.is_closed(end + 1, by) {
-                return Some(end);
-            }
-            end += 1;
-        }
-        self.unclosed[unclosed] = true;
-        None
-    }
-
-    fn is_closed(&self, at: usize, by: By) -> bool {
-        let at = match by {
-            By::Part => self.past_spaces(at),
-            By::Word => at,
-        };
-        self.byte(at).is_none_or(|byte| match byte {
-            b';' | b'&' => true,
-            b',' | b')' | b'}' | b']' | b'>' => by == By::Word,
-            other => other.is_ascii_whitespace(),
-        })
-    }
-
-    fn past_spaces(&self, mut at: usize) -> usize {
-        while self.byte(at).is_some_and(|byte| byte.is_ascii_whitespace()) {
-            at += 1;
-        }
-        at
-    }
-
-    /// A secret, unless nothing stands there or a mask.
-    fn found(&mut self, place: Range<usize>) {
-        if !place.is_empty() && !holds_a_mask(&self.text[place.clone()]) {
-            self.found.push(place);
+    /// Adds the range of a secret, unless it is empty or a mask.
+    fn found(&mut self, range: Range<usize>) {
+        if !range.is_empty() && !is_encoded_mask(&self.text[range.clone()]) {
+            self.found.push(range);
         }
     }
 }

@@ -1,11 +1,9 @@
-//! How URLs begin.
+//! Recognises the start of a URL.
 //!
-//! The rules follow the URL parsers that connectors use rather than the RFC: any number of
-//! slashes, backslashes included, may stand before the host of an http URL, and tabs and line
-//! ends inside of it are ignored by them.
+//! The rules follow the URL parsers that connectors use, not the RFC. These parsers accept any number of slashes
+//! and backslashes before the host of an http URL, and ignore tabs and line breaks in it.
 
-/// The length of `scheme:`, where the text begins with one and something follows that can be
-/// an authority, a path or a query.
+/// The length of `scheme:` at the start of a text, if the scheme is one of the web or `//` follows.
 pub(crate) fn scheme(text: &str) -> Option<usize> {
     let colon = text.find(':')?;
     let name = &text[..colon];
@@ -17,7 +15,7 @@ pub(crate) fn scheme(text: &str) -> Option<usize> {
     let special = ["http", "https", "ws", "wss", "ftp"]
         .iter()
         .any(|special| plain.eq_ignore_ascii_case(special));
-    // `spring:postgresql://...` is one URL inside another; its own scheme is found by its `://`.
+    // `spring:postgresql://...` has a URL inside of another. The inner scheme is found by its `://`.
     (valid && (special || text[colon..].starts_with("://"))).then_some(colon + 1)
 }
 

@@ -1,47 +1,53 @@
-//! Opens a connection to the broker the way both services do, and tells when it is gone.
+//! Opens connections to the broker, with a deadline for each step.
 //!
-//! lapin's own recovery stays off: whoever owns a connection drops it at the first error, with
-//! its channels and consumers, and builds all of them again. What was in flight is then known to
-//! be unknown.
+//! lapin's own recovery stays off. The owner of a connection drops it at the first error, with its
+//! channels and consumers, and opens all of them again. Then the owner knows that the outcome of every
+//! unconfirmed message is unknown.
 
 pub mod guard;
 pub mod header;
 mod names;
+pub mod publish;
 mod stream;
 pub mod window;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use lapin::{Connection, ConnectionProperties, Event, uri::AMQPUri};
 
 use self::{guard::MAX_BODY_BYTES, window::Window};
 
-/// How long any single step with the broker may take, opening and closing included. A broker that
-/// raised an alarm, or was stopped, answers never.
+/// How long a single step may take, including opening and closing a connection. A broker that is
+/// suspended, or that has a resource alarm, may never answer.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A session that lasted this long was a good one: the attempts to build the next begin anew with
-/// short pauses. A shorter one was let in and thrown out, and the broker is not to be hammered.
+/// After a session that lasted longer than this, the pauses between attempts start again at the shortest.
+/// After a shorter session they keep growing: the broker accepts connections and closes them, and
+/// quick retries would only add load.
 pub const GOOD_SESSION: Duration = Duration::from_secs(30);
 
-/// Seconds. A peer that is gone without a word, in one direction or both, is noticed by the other
-/// after two to three times as long.
-const HEARTBEAT: u16 = 5;
-/// Bytes. lapin keeps, and goes round in, two buffers of 32 frames for each connection: at the
-/// broker's 128 KiB that is 8 MiB, more than all the rest of an idle service. A larger body simply
-/// takes several frames.
-const SMALL_FRAMES: u32 = 16 * 1024;
-/// Bytes: as large as RabbitMQ's own. A message has all of its properties in one frame, and whatever
-/// is larger than a consumer's frames is refused unread.
-const LARGE_FRAMES: u32 = 128 * 1024;
-const NORMAL_CLOSE: u16 = 200;
+/// The longest pause of [`backoff`], without its random part.
+pub const MAX_PAUSE: Duration = Duration::from_secs(5);
+const MIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// A step with the broker that did not succeed.
+/// Seconds. The other side notices a lost peer after two to three times as long, even if the network
+/// drops packets in only one direction.
+const HEARTBEAT: u16 = 5;
+/// Bytes. lapin keeps two buffers of 32 frames for each connection. With the broker's 128 KiB these
+/// are 8 MiB, more than everything else in an idle service. A larger body takes several frames.
+const SMALL_FRAMES: u32 = 16 * 1024;
+/// Bytes: RabbitMQ's default. All properties of a message have to fit into one frame, so a consumer with
+/// smaller frames could not read every message.
+const LARGE_FRAMES: u32 = 128 * 1024;
+/// AMQP's reply code for a close without an error.
+const REPLY_SUCCESS: u16 = 200;
+
+/// A step with the broker that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The broker or the connection refused it.
+    /// The broker refused the step, or the connection failed.
     #[error(transparent)]
     Amqp(#[from] lapin::Error),
     /// No answer within [`DEADLINE`].
@@ -49,10 +55,10 @@ pub enum BrokerError {
     Deadline,
 }
 
-/// Waits for a step with the broker, but not forever.
+/// Waits for a step with the broker, at most for [`DEADLINE`].
 ///
 /// # Errors
-/// What the step failed with, or [`BrokerError::Deadline`].
+/// The step's own error, or [`BrokerError::Deadline`].
 pub async fn within_deadline<T>(
     step: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
@@ -62,32 +68,21 @@ pub async fn within_deadline<T>(
         .map_err(BrokerError::Amqp)
 }
 
-/// Begins to publish. lapin takes a message over when the publishing is polled first; so messages go
-/// out in the order in which they were begun, and what comes of them can be waited for later. To wait
-/// for each before the next is two hand-overs between threads for every message.
-pub fn begin<F: Future>(publishing: F) -> impl Future<Output = F::Output> {
-    let mut publishing = Box::pin(publishing);
-    let done = publishing.as_mut().now_or_never();
-    async move {
-        match done {
-            Some(done) => done,
-            None => publishing.await,
-        }
-    }
-}
-
-/// Opens a connection that the broker's operator finds under `name`. For those who publish, or
-/// consume little: its frames are small.
+/// Opens a connection that the broker lists under `name`. Its frames are small, which suits publishers and
+/// consumers of small messages.
 ///
 /// # Errors
-/// Refused, unreachable, or no answer in time. The error does not show the URI.
+/// The broker refuses the connection, can't be reached, or gives no answer in time. The error does not
+/// show the URI.
 pub async fn connect(uri: &AMQPUri, name: &str) -> Result<Connection, BrokerError> {
     open(uri, name, SMALL_FRAMES, MAX_BODY_BYTES, None).await
 }
 
-/// Opens a connection for those who consume what anybody may publish. Bodies larger than
-/// `max_body_bytes` are left out. Where there is a window, whoever consumes has to hold its place in it
-/// for each message.
+/// Opens a connection for a consumer of messages that other services publish.
+///
+/// A body larger than `max_body_bytes` arrives empty, with the header
+/// [`UNREADABLE_BODY`](guard::UNREADABLE_BODY). With a `window`, the consumer has to call
+/// [`Window::hold`] for each message, and keep the result until it is done with the message.
 ///
 /// # Errors
 /// As [`connect`].
@@ -114,7 +109,7 @@ async fn open(
     within_deadline(stream::connect(uri, properties, max_body_bytes, window)).await
 }
 
-/// Ends when the connection does, with what ended it.
+/// Waits until the connection is lost, and returns the reason.
 pub async fn lost(connection: &Connection) -> String {
     let mut events = Box::pin(connection.events_listener());
     while connection.status().connected() {
@@ -127,18 +122,19 @@ pub async fn lost(connection: &Connection) -> String {
     "the connection was closed".to_owned()
 }
 
-/// Closes a connection in good order, or gives up after [`DEADLINE`].
+/// Closes a connection with AMQP's closing handshake, or gives up after [`DEADLINE`].
 pub async fn close(connection: &Connection) {
-    // Whatever comes of it, the socket is closed when the connection is dropped.
-    let _ = within_deadline(connection.close(NORMAL_CLOSE, "bye".into())).await;
+    // An error changes nothing: dropping the connection closes the socket.
+    let _ = within_deadline(connection.close(REPLY_SUCCESS, "bye".into())).await;
 }
 
-/// The pauses between attempts to reach a broker or a database: 100 ms doubling to 5 s, jittered
-/// so that many clients do not come back at once, without an end.
+/// The pauses between attempts to reach the broker or the database, without an end: 100 ms, doubling to
+/// [`MAX_PAUSE`]. Each has a random part of up to its own length, so that many clients don't come back at
+/// the same moment.
 pub fn backoff() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
+        .with_min_delay(MIN_PAUSE)
+        .with_max_delay(MAX_PAUSE)
         .with_jitter()
         .without_max_times()
         .build()

@@ -1,31 +1,32 @@
-//! Log lines, on standard error: for people, or as JSON with the same fields.
+//! Writes log lines to standard error, as text or as JSON with the same fields.
 
 use std::{io::IsTerminal as _, time::Duration};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-/// What is written without `RUST_LOG`: of OpenTelemetry's own parts, only what went wrong.
+/// The default of `RUST_LOG`. The crates of OpenTelemetry log only warnings and errors.
 const DEFAULT: &str = "info,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry_otlp=warn,opentelemetry_http=warn";
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A duration as a field: milliseconds, to the microsecond.
+/// A duration as the value of a log field: in milliseconds, with microseconds as decimals.
 #[must_use]
 pub fn milliseconds(duration: Duration) -> f64 {
     f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1e3
 }
 
-/// Starts the log. `RUST_LOG` says how much of it; never lapin's part, which writes message bodies.
+/// Starts logging, with the filter in `RUST_LOG`. lapin's log lines are always off: they contain message
+/// bodies.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(DEFAULT))

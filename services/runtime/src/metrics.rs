@@ -1,4 +1,4 @@
-//! Metrics, as Prometheus fetches them: `GET /metrics`.
+//! Collects metrics and serves them to Prometheus at `/metrics`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,25 +7,24 @@ use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Seconds: from a fraction of a read to the last deadline of a save.
+/// Buckets of durations in seconds, from the fastest read to the longest deadline of a save.
 const SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// Commands in one batch.
+/// Buckets of the number of commands in a batch.
 const COMMANDS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 400.0];
-/// How often what was observed is put into buckets, whether or not anyone fetches.
+/// How often observed values are moved into buckets. Without it, memory grows while nothing scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The format's own media type.
+/// The media type of Prometheus's text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Looks at what has to be asked for, and sets its gauges.
+/// Sets the gauges whose values have to be queried. Called before each scrape is answered.
 pub type GaugeRefresh = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Starts collecting. Before it, nothing that is counted is kept. Every metric gets the service as
-/// a label.
+/// Installs the recorder. Values that are recorded before are lost. Every metric gets the label `service`.
 ///
 /// # Errors
-/// Something collects already.
+/// A recorder is already installed.
 pub fn install(service: &'static str, version: &'static str) -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .add_global_label("service", service)
@@ -37,7 +36,7 @@ pub fn install(service: &'static str, version: &'static str) -> anyhow::Result<P
         .context("the metrics")?;
     metrics::describe_gauge!(
         "connector_details_build_info",
-        "1, with what was built as its labels"
+        "Always 1; its labels say which version runs"
     );
     metrics::gauge!("connector_details_build_info", "version" => version).set(1.0);
     let upkeep = handle.clone();
@@ -50,16 +49,16 @@ pub fn install(service: &'static str, version: &'static str) -> anyhow::Result<P
     Ok(handle)
 }
 
-/// The endpoint. `look` comes before each answer.
-pub fn router(handle: PrometheusHandle, look: GaugeRefresh) -> Router {
+/// The endpoint. It calls `refresh` before each answer.
+pub fn router(handle: PrometheusHandle, refresh: GaugeRefresh) -> Router {
     Router::new()
         .route("/metrics", get(render))
-        .with_state((handle, look))
+        .with_state((handle, refresh))
 }
 
 async fn render(
-    State((handle, look)): State<(PrometheusHandle, GaugeRefresh)>,
+    State((handle, refresh)): State<(PrometheusHandle, GaugeRefresh)>,
 ) -> impl IntoResponse {
-    look().await;
+    refresh().await;
     ([("content-type", TEXT)], handle.render())
 }

@@ -1,4 +1,4 @@
-//! How much waits in each queue, seen through a service's own connection to the broker.
+//! Reads the depth of queues through a service's own connection to the broker.
 
 use std::time::Duration;
 
@@ -8,26 +8,25 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::broker::{BrokerError, within_deadline};
 
-/// Between two looks. A queue is asked, and not its history: what grows and shrinks in between is
-/// not seen.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How often the depths are read. A peak between two readings is not seen.
+const PERIOD: Duration = Duration::from_secs(5);
 
-/// The value of the metrics' label `queue`, and the queue's name.
+/// The value of the metric label `queue`, and the name of the queue.
 pub type Labelled = (&'static str, &'static str);
 
-/// What waits in a queue, and for how many consumers.
+/// How many messages and consumers a queue has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that are ready for delivery.
+    /// Messages that are ready for delivery. Unacknowledged ones are not counted.
     pub messages: u32,
-    /// Consumers; of a queue with a single active consumer, the standby ones, too.
+    /// Consumers. In a queue with a single active consumer, those on standby are counted, too.
     pub consumers: u32,
 }
 
-/// Asks for a queue's depth. It needs no permission.
+/// Reads the depth of a queue. The broker requires no permission for it.
 ///
 /// # Errors
-/// There is no such queue; the channel is closed then.
+/// The queue does not exist. The broker then closes the channel.
 pub async fn depth(channel: &Channel, queue: &'static str) -> lapin::Result<Depth> {
     let options = QueueDeclareOptions {
         passive: true,
@@ -42,13 +41,13 @@ pub async fn depth(channel: &Channel, queue: &'static str) -> lapin::Result<Dept
     })
 }
 
-/// A channel that looks at the queues; dropped, it stops.
+/// A task that reads the depths of queues into metrics. Dropping it ends the task.
 #[derive(Debug)]
 pub struct Watch {
     task: JoinSet<()>,
 }
 
-/// Says what the metrics mean.
+/// Registers the help texts of the metrics.
 pub fn describe() {
     describe_gauge!(
         "connector_details_queue_messages",
@@ -56,16 +55,16 @@ pub fn describe() {
     );
     describe_gauge!(
         "connector_details_queue_consumers",
-        "Consumers, by queue; one of the commands' queue is active, the others stand by"
+        "Consumers, by queue; in the queue of commands, one is active and the others are on standby"
     );
 }
 
 impl Watch {
-    /// Looks at queues through a channel of its own, from time to time. One that is missing closes
-    /// the channel, and ends this.
+    /// Starts to read depths every five seconds, through a channel of its own. A queue that does not
+    /// exist closes the channel, and ends the task.
     ///
     /// # Errors
-    /// The connection gives no channel.
+    /// The connection can't open a channel.
     pub async fn start(
         connection: &Connection,
         queues: &'static [Labelled],
@@ -73,30 +72,30 @@ impl Watch {
         let channel = within_deadline(connection.create_channel()).await?;
         let mut task = JoinSet::new();
         task.spawn(async move {
-            if let Err(error) = look(&channel, queues).await {
-                tracing::warn!(%error, "the queues are not looked at any more on this connection");
+            if let Err(error) = read_depths(&channel, queues).await {
+                tracing::warn!(%error, "the depths of the queues are not read any more on this connection");
             }
         });
         Ok(Self { task })
     }
 
-    /// Ends when the queues are not looked at any more.
+    /// Waits until the task has ended.
     pub async fn ended(&mut self) {
         self.task.join_next().await;
     }
 }
 
-async fn look(channel: &Channel, queues: &[Labelled]) -> lapin::Result<()> {
+async fn read_depths(channel: &Channel, queues: &[Labelled]) -> lapin::Result<()> {
     loop {
         for (label, queue) in queues.iter().copied() {
-            // A broker under an alarm answers later.
-            let Ok(depth) = timeout(PAUSE, depth(channel, queue)).await else {
+            // A broker with a resource alarm may not answer; try again in the next round.
+            let Ok(depth) = timeout(PERIOD, depth(channel, queue)).await else {
                 continue;
             };
             let depth = depth?;
             gauge!("connector_details_queue_messages", "queue" => label).set(depth.messages);
             gauge!("connector_details_queue_consumers", "queue" => label).set(depth.consumers);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PERIOD).await;
     }
 }

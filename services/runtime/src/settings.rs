@@ -1,38 +1,39 @@
-//! Settings as both services read them. Those that are worth stealing come by the environment or from
-//! a file, and never as an argument, which everyone on the machine can read. No error shows what is
-//! in one.
+//! Reads secrets and durations from the environment.
+//!
+//! A secret comes from an environment variable or a file, never from an argument: every user of the machine
+//! can read the arguments of a process. No error shows a value.
 
 use std::{fs, io, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// What is wrong with a setting. It names the variable, and not what is in it.
+/// Why a setting can't be used. It names the variable and never shows the value.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// Nobody can say which one is meant.
+    /// The value and the file are both set, so it is not clear which one counts.
     #[error("{0} and {0}_FILE are both set; set one of them")]
     Twice(&'static str),
-    /// The file is not there, or not for us.
+    /// The file is missing, or this process may not read it.
     #[error("{name}_FILE: {path} can't be read")]
     Unreadable {
-        /// The variable, without its ending.
+        /// The name of the variable without `_FILE`.
         name: &'static str,
         /// The file.
         path: String,
-        /// Why not.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// It is needed.
+    /// The setting is required.
     #[error("{0} is not set, nor is {0}_FILE")]
     Missing(&'static str),
-    /// It has another form.
+    /// The value can't be parsed.
     #[error("{0} is malformed: see --help for its form")]
     Malformed(&'static str),
 }
 
-/// Reads a secret from the variable of this name, or from the file that the variable of this name
-/// and `_FILE` names; a line end at the end of the file is not part of it.
+/// Reads a secret from the variable `name`, or from the file whose path is in the variable `name_FILE`. A
+/// line break at the end of the file is not part of the secret.
 ///
 /// # Errors
 /// Both are set, or the file can't be read.
@@ -49,10 +50,10 @@ pub fn find(name: &'static str) -> Result<Option<SecretString>, SettingError> {
     }
 }
 
-/// Reads and parses a secret that is needed.
+/// Reads and parses a required secret.
 ///
 /// # Errors
-/// As [`find`]; or it is not set, or malformed.
+/// As [`find`], and if the secret is not set or can't be parsed.
 pub fn parsed<T: FromStr>(name: &'static str) -> Result<T, SettingError> {
     let value = find(name)?.ok_or(SettingError::Missing(name))?;
     let parsed = value.expose_secret().parse().ok();
@@ -62,20 +63,20 @@ pub fn parsed<T: FromStr>(name: &'static str) -> Result<T, SettingError> {
 /// Reads a duration such as `30s`, `5m`, `12h` or `1d`.
 ///
 /// # Errors
-/// Another form.
+/// The text has another form, or is too large.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "must be a number and s, m, h or d, such as 30s, 5m or 1d".to_owned();
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let malformed = || "must be a number and s, m, h or d, such as 30s, 5m or 1d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(malformed)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3600,
         'd' => 86_400,
-        _ => return Err(wrong()),
+        _ => return Err(malformed()),
     };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| malformed())?;
     number
         .checked_mul(seconds)
         .map(Duration::from_secs)
-        .ok_or_else(wrong)
+        .ok_or_else(malformed)
 }

@@ -1,14 +1,15 @@
-//! Spans: W3C trace context in and out, and OTLP to whoever collects them.
+//! Spans, and their export by OTLP.
 //!
-//! Without a collector no span is recorded; ids are still given out and passed on, so that a log
-//! line, an error and the ledger name the same trace.
+//! Without a collector no span is recorded. Trace ids are still generated and passed on, so that a log
+//! line, an error and the ledger show the same id.
+
+mod propagation;
 
 use std::{env, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 use opentelemetry::{
     Context,
-    propagation::{Extractor, TextMapPropagator as _},
     trace::{
         Link, Span as _, Status, TraceContextExt as _, TraceFlags, Tracer as _, TracerProvider as _,
     },
@@ -16,28 +17,25 @@ use opentelemetry::{
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
-    propagation::TraceContextPropagator,
     trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
 
-/// A longer `tracestate` is left out. W3C Trace Context asks to pass on at least 512 characters.
-pub const MAX_TRACESTATE_BYTES: usize = 512;
-
+pub use self::propagation::{MAX_TRACESTATE_BYTES, parent, trace_id, traceparent, tracestate};
 pub use opentelemetry::{
     KeyValue,
     trace::{SpanBuilder, SpanContext, SpanKind},
 };
 
-/// Any of them switches the export on. The other variables of OpenTelemetry's specification are
-/// read, too: headers, timeout, sampler, batches.
+/// Each of these variables turns the export on. The exporter reads the other variables of OpenTelemetry's
+/// specification, too: headers, timeout, sampler, batches.
 const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
-/// As many as a batch has commands.
-const MOST_LINKS: u32 = 512;
+/// The most links of a span. The span of a batch has a link to each of its commands.
+const MAX_LINKS: u32 = 512;
 
-/// Makes spans. Cheap to clone.
+/// Creates spans. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Traces(Option<Arc<Export>>);
 
@@ -48,7 +46,7 @@ struct Export {
 }
 
 impl Traces {
-    /// Starts the export, where an endpoint is configured.
+    /// Starts the export if an endpoint is configured.
     ///
     /// # Errors
     /// The configuration of the export is malformed.
@@ -64,7 +62,7 @@ impl Traces {
         let exporter = SpanExporter::builder().with_http().build();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_max_links_per_span(MOST_LINKS)
+            .with_max_links_per_span(MAX_LINKS)
             .with_batch_exporter(exporter.context("the export of traces")?)
             .build();
         Ok(Self(Some(Arc::new(Export {
@@ -73,13 +71,13 @@ impl Traces {
         }))))
     }
 
-    /// Whether anybody collects spans.
+    /// Whether spans are exported. If not, their attributes need not be computed.
     #[must_use]
     pub fn are_collected(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Begins a span in the trace of another, or in a new trace where that is not a valid one.
+    /// Starts a span below `parent`, or in a new trace if `parent` is not valid.
     #[must_use]
     pub fn span(&self, name: &'static str, kind: SpanKind, parent: &SpanContext) -> Span {
         match &self.0 {
@@ -88,7 +86,7 @@ impl Traces {
         }
     }
 
-    /// A span that says when it began, or which others it has to do with.
+    /// As [`Traces::span`], for a span with a start time or links of its own.
     #[must_use]
     pub fn build(&self, span: SpanBuilder, parent: &SpanContext) -> Span {
         match &self.0 {
@@ -97,10 +95,10 @@ impl Traces {
         }
     }
 
-    /// Writes out what was not exported yet. Blocks for seconds where nobody takes it.
+    /// Exports the remaining spans. Blocks the thread for seconds if the collector doesn't answer.
     pub fn stop(&self) {
-        let ended = self.0.as_ref().map(|export| export.provider.shutdown());
-        if let Some(Err(error)) = ended {
+        let result = self.0.as_ref().map(|export| export.provider.shutdown());
+        if let Some(Err(error)) = result {
             tracing::warn!(%error, "the last spans were not exported");
         }
     }
@@ -108,7 +106,8 @@ impl Traces {
 
 impl Export {
     fn build(&self, span: SpanBuilder, parent: &SpanContext) -> Span {
-        // An invalid parent would still be asked whether it is recorded, and say no.
+        // The default sampler takes the decision of the parent, and an invalid parent counts as not
+        // sampled. So an invalid parent is left out.
         let context = if parent.is_valid() {
             Context::new().with_remote_span_context(parent.clone())
         } else {
@@ -122,11 +121,11 @@ impl Export {
     }
 }
 
-/// Something that takes time, in a trace. It ends when it is dropped.
+/// One span. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Span {
     context: SpanContext,
-    /// None where nobody collects spans: then it is two numbers and nothing more.
+    /// `None` if spans are not exported.
     recorded: Option<SdkSpan>,
 }
 
@@ -152,27 +151,27 @@ impl Span {
         }
     }
 
-    /// Where it is.
+    /// Its ids, flags and state, for what it causes.
     #[must_use]
     pub fn context(&self) -> &SpanContext {
         &self.context
     }
 
-    /// Says more about it, where it is recorded.
+    /// Adds attributes. They are computed only if the span is recorded.
     pub fn set(&mut self, attributes: impl FnOnce() -> Vec<KeyValue>) {
         if let Some(span) = self.recorded.as_mut().filter(|span| span.is_recording()) {
             span.set_attributes(attributes());
         }
     }
 
-    /// Says that it failed.
+    /// Sets the status to an error.
     pub fn fail(&mut self, why: &'static str) {
         if let Some(span) = &mut self.recorded {
             span.set_status(Status::error(why));
         }
     }
 
-    /// Says that it ended before now.
+    /// Ends the span at an earlier time than now.
     pub fn end_at(mut self, time: SystemTime) {
         if let Some(span) = &mut self.recorded {
             span.end_with_timestamp(time);
@@ -180,7 +179,7 @@ impl Span {
     }
 }
 
-/// A place in a trace, for what happens below it. Cheap to clone.
+/// The parent of spans that code without access to the parent itself starts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct TraceContext {
     traces: Traces,
@@ -188,7 +187,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Below a span.
+    /// New spans get this one as their parent.
     #[must_use]
     pub fn below(traces: Traces, span: &Span) -> Self {
         Self {
@@ -197,44 +196,11 @@ impl TraceContext {
         }
     }
 
-    /// Begins a span here. It ends when it is dropped.
+    /// Starts a span. It ends when it is dropped.
     #[must_use]
     pub fn span(&self, name: &'static str, kind: SpanKind) -> Span {
         self.traces.span(name, kind, &self.context)
     }
-}
-
-/// Where a request or a message comes from, by its `traceparent` and `tracestate`. What can't be
-/// read is as good as not there, and so is a `tracestate` that is too long: part of one would be
-/// malformed.
-#[must_use]
-pub fn parent(traceparent: Option<&str>, tracestate: Option<&str>) -> SpanContext {
-    let headers = Headers {
-        traceparent,
-        tracestate: tracestate.filter(|state| state.len() <= MAX_TRACESTATE_BYTES),
-    };
-    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
-    context.span().span_context().clone()
-}
-
-/// A span as the `traceparent` of what it leads to.
-#[must_use]
-pub fn traceparent(context: &SpanContext) -> String {
-    let (trace, span) = (context.trace_id(), context.span_id());
-    format!("00-{trace}-{span}-{:02x}", context.trace_flags().to_u8())
-}
-
-/// The trace that a `traceparent` names, for a line of the log.
-#[must_use]
-pub fn trace_id(traceparent: Option<&str>) -> Option<String> {
-    let context = parent(traceparent, None);
-    context.is_valid().then(|| context.trace_id().to_string())
-}
-
-/// The `tracestate` beside it, where there is any.
-#[must_use]
-pub fn tracestate(context: &SpanContext) -> Option<String> {
-    Some(context.trace_state().header()).filter(|header| !header.is_empty())
 }
 
 /// A link to a span of another trace.
@@ -243,66 +209,25 @@ pub fn link(context: &SpanContext) -> Link {
     Link::with_context(context.clone())
 }
 
-struct Headers<'a> {
-    traceparent: Option<&'a str>,
-    tracestate: Option<&'a str>,
-}
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        match key {
-            "traceparent" => self.traceparent,
-            "tracestate" => self.tracestate,
-            _ => None,
-        }
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec!["traceparent", "tracestate"]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
     #[test]
-    fn a_context_is_read_as_it_is_written() {
-        let context = parent(Some(PARENT), Some("vendor=1"));
-
-        assert_eq!(traceparent(&context), PARENT);
-        assert_eq!(tracestate(&context).as_deref(), Some("vendor=1"));
-        assert!(!parent(Some("00-0-0-01"), None).is_valid());
-        assert!(!parent(None, Some("vendor=1")).is_valid());
-    }
-
-    #[test]
-    fn a_tracestate_that_is_too_long_is_dropped_and_the_trace_goes_on() {
-        let state = |bytes: usize| format!("{}={}", "a".repeat(256), "b".repeat(bytes - 257));
-        let (fits, too_long) = (state(512), state(513));
-
-        let whole = parent(Some(PARENT), Some(&fits));
-        let cut = parent(Some(PARENT), Some(&too_long));
-
-        assert_eq!(tracestate(&whole), Some(fits));
-        assert_eq!(tracestate(&cut), None);
-        assert_eq!(traceparent(&cut), PARENT);
-    }
-
-    #[test]
-    fn without_a_collector_a_trace_has_its_id_all_the_same() -> anyhow::Result<()> {
+    fn trace_ids_are_passed_on_without_a_collector() -> anyhow::Result<()> {
         let traces = Traces::start("test", "0")?;
-        let context = parent(Some(PARENT), None);
+        let context = parent(
+            Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            None,
+        );
 
-        let joined = traces.span("joined", SpanKind::Server, &context);
-        let begun = traces.span("begun", SpanKind::Server, &SpanContext::NONE);
+        let child = traces.span("child", SpanKind::Server, &context);
+        let root = traces.span("root", SpanKind::Server, &SpanContext::NONE);
 
-        assert_eq!(joined.context().trace_id(), context.trace_id());
-        assert_ne!(joined.context().span_id(), context.span_id());
-        assert!(begun.context().is_valid());
-        assert!(joined.recorded.is_none() && begun.recorded.is_none());
+        assert_eq!(child.context().trace_id(), context.trace_id());
+        assert_ne!(child.context().span_id(), context.span_id());
+        assert!(root.context().is_valid());
+        assert!(child.recorded.is_none() && root.recorded.is_none());
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What a parked copy keeps, and that no invalid secret is in it.
+//! A parked copy keeps the valid fields, and holds no secret, not even an invalid one.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn body(secret: Value, details: &Value) -> Value {
     body
 }
 
-/// Secrets that are none, each with [`SECRET`] in it.
+/// Values of `clientSecret` that are not valid. Each contains [`SECRET`].
 fn invalid() -> Vec<Value> {
     vec![
         json!(format!("{}{SECRET}", " ".repeat(20_000))),
@@ -34,7 +34,7 @@ fn invalid() -> Vec<Value> {
 }
 
 #[test]
-fn a_copy_holds_no_secret_that_is_invalid() {
+fn a_copy_never_holds_an_invalid_secret() {
     let encoded = SECRET.replace('/', "%2F");
     let details = [
         json!({ "authParams": { "a": [SECRET] } }),
@@ -55,7 +55,7 @@ fn a_copy_holds_no_secret_that_is_invalid() {
 }
 
 #[test]
-fn a_copy_keeps_details_in_which_an_invalid_secret_does_not_stand() {
+fn a_copy_keeps_details_without_the_invalid_secret() {
     let details = json!({ "baseURL": "", "authParams": { "password": "pw", "scope": "read" } });
     let masked = details.to_string().replace("pw", MASK);
     let long = "x".repeat(300_000);
@@ -85,7 +85,7 @@ fn a_copy_keeps_details_in_which_an_invalid_secret_does_not_stand() {
 }
 
 #[test]
-fn a_copy_of_a_deletion_is_the_deletion() {
+fn a_copy_of_a_deletion_keeps_its_valid_fields() {
     let deletion = json!({
         "integrationPackInstanceId": "pack", "processId": "1", "envId": "2",
         "connectionId": "3", "catalogGuid": "space", "expectedRevision": 4,
@@ -101,7 +101,7 @@ fn a_copy_of_a_deletion_is_the_deletion() {
 }
 
 #[test]
-fn nothing_is_kept_of_a_body_that_cannot_be_read() {
+fn a_body_that_cannot_be_read_is_not_kept() {
     for body in [
         "",
         "hunter2",

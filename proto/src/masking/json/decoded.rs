@@ -1,22 +1,21 @@
-//! The content of a JSON string, its escapes resolved.
+//! Resolves the escapes of a JSON string, and maps positions back to the raw string.
 
 use std::{borrow::Cow, ops::Range};
 
 use crate::secret::MASK;
 
-/// A string with its escapes resolved, and the way back to where each character stands in the raw
-/// string.
+/// A string with its escapes resolved, which can map a range of it to the raw string.
 pub(crate) struct Decoded<'a> {
     pub text: Cow<'a, str>,
-    /// Behind each escape, the offset in `text` and that in the raw string. Between two of them both
-    /// grow alike.
+    /// For the end of each escape, the offset in `text` and the offset in the raw string. Between two entries
+    /// both offsets grow by the same amount.
     behind_escapes: Vec<(usize, usize)>,
 }
 
 impl Decoded<'_> {
-    /// The raw place of a place in `text`, both relative to the string's start.
-    pub fn raw(&self, place: &Range<usize>) -> Range<usize> {
-        self.raw_offset(place.start)..self.raw_offset(place.end)
+    /// Maps a range of `text` to the range of the raw string. Both are relative to the start of the string.
+    pub fn raw(&self, range: &Range<usize>) -> Range<usize> {
+        self.raw_offset(range.start)..self.raw_offset(range.end)
     }
 
     fn raw_offset(&self, at: usize) -> usize {
@@ -27,29 +26,30 @@ impl Decoded<'_> {
         }
     }
 
-    /// The same with the mask in these places, which are in order and don't overlap.
-    pub fn with_masks(&self, places: &[Range<usize>]) -> Decoded<'_> {
-        if places.is_empty() {
+    /// The same string with these ranges of `text` replaced by the mask. The ranges must be in order and must
+    /// not overlap.
+    pub fn with_masks(&self, ranges: &[Range<usize>]) -> Decoded<'_> {
+        if ranges.is_empty() {
             return Decoded {
                 text: Cow::Borrowed(&self.text),
                 behind_escapes: self.behind_escapes.clone(),
             };
         }
-        let mut masked = String::with_capacity(self.text.len() + places.len() * MASK.len());
-        let mut behind_escapes = Vec::with_capacity(self.behind_escapes.len() + places.len());
+        let mut masked = String::with_capacity(self.text.len() + ranges.len() * MASK.len());
+        let mut behind_escapes = Vec::with_capacity(self.behind_escapes.len() + ranges.len());
         let mut escapes = self.behind_escapes.iter().peekable();
         let mut done = 0;
-        for place in places.iter().chain([&(self.text.len()..self.text.len())]) {
-            while let Some((text, raw)) = escapes.next_if(|(text, _)| *text <= place.start) {
+        for range in ranges.iter().chain([&(self.text.len()..self.text.len())]) {
+            while let Some((text, raw)) = escapes.next_if(|(text, _)| *text <= range.start) {
                 behind_escapes.push((masked.len() + (text - done), *raw));
             }
-            while escapes.next_if(|(text, _)| *text <= place.end).is_some() {}
-            masked.push_str(&self.text[done..place.start]);
-            if !place.is_empty() {
+            while escapes.next_if(|(text, _)| *text <= range.end).is_some() {}
+            masked.push_str(&self.text[done..range.start]);
+            if !range.is_empty() {
                 masked.push_str(MASK);
-                behind_escapes.push((masked.len(), self.raw_offset(place.end)));
+                behind_escapes.push((masked.len(), self.raw_offset(range.end)));
             }
-            done = place.end;
+            done = range.end;
         }
         Decoded {
             text: Cow::Owned(masked),
@@ -58,8 +58,8 @@ impl Decoded<'_> {
     }
 }
 
-/// Resolves the escapes of a string's content. A lone surrogate becomes U+FFFD: it can't be
-/// part of a key or a secret that anyone could name.
+/// Resolves the escapes in the content of a string. A lone surrogate becomes U+FFFD: it can't be part of the
+/// names and secrets that masking searches for.
 pub(crate) fn decode(raw: &str) -> Decoded<'_> {
     let mut behind_escapes = Vec::new();
     let Some(first) = raw.find('\\') else {
@@ -85,7 +85,7 @@ pub(crate) fn decode(raw: &str) -> Decoded<'_> {
     }
 }
 
-/// The character that an escape stands for, and the escape's length in bytes.
+/// The character that an escape means, and the length of the escape in bytes.
 fn escape(raw: &str) -> (char, usize) {
     match raw.as_bytes().get(1) {
         Some(b'u') => match (unit(raw), raw.get(6..).and_then(low_surrogate)) {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_lead_back_to_the_raw_string() {
+    fn ranges_are_mapped_to_the_raw_string() {
         let raw = r#"a\u0062c\n\ud83d\ude00d\"e"#;
         let decoded = decode(raw);
         assert_eq!(decoded.text, "abc\n\u{1f600}d\"e");
@@ -141,15 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn places_lead_back_past_masks_too() {
+    fn ranges_behind_masks_are_mapped_to_the_raw_string() {
         let raw = r"\u0061-secret\n-b\tc-secret";
         let decoded = decode(raw);
-        let places: Vec<_> = decoded
+        let ranges: Vec<_> = decoded
             .text
             .match_indices("secret")
             .map(|(at, part)| at..at + part.len())
             .collect();
-        let masked = decoded.with_masks(&places);
+        let masked = decoded.with_masks(&ranges);
         assert_eq!(masked.text, format!("a-{MASK}\n-b\tc-{MASK}"));
 
         let back = |part: &str| {

@@ -1,21 +1,21 @@
-//! The signs that names and values are told by.
+//! The characters that delimit names and values.
 
 use crate::{
     masking::{is_mask, percent, steps},
     secret::MASK,
 };
 
-/// What separates the parameters of a URL.
+/// Whether a byte separates the parameters of a URL.
 pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b'?' | b'#' | b'&' | b';')
 }
 
-/// What ends a word, and a URL in the middle of text.
+/// Whether a byte ends a word, and a URL in text.
 pub(super) fn is_edge(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>')
 }
 
-/// The kind of a quote that begins, and the byte that ends it.
+/// The index of a kind of quotes, and its closing byte, if this byte opens one.
 pub(super) fn closes(quote: u8) -> Option<(usize, u8)> {
     match quote {
         b'"' => Some((0, b'"')),
@@ -25,7 +25,7 @@ pub(super) fn closes(quote: u8) -> Option<(usize, u8)> {
     }
 }
 
-/// Whether a name and `=` stand at the start of `rest`.
+/// Whether `rest` starts with a name and `=`.
 pub(super) fn begins_a_pair(rest: &[u8]) -> bool {
     let is_name = |byte: &u8| {
         byte.is_ascii_alphanumeric()
@@ -37,8 +37,8 @@ pub(super) fn begins_a_pair(rest: &[u8]) -> bool {
     name > 0 && rest.get(name) == Some(&b'=')
 }
 
-/// Whether a value is a mask, percent-encoded perhaps.
-pub(super) fn holds_a_mask(value: &str) -> bool {
+/// Whether a value is a mask, or a percent-encoded one.
+pub(super) fn is_encoded_mask(value: &str) -> bool {
     const LONGEST: usize = 3 * MASK.len();
     value.len() <= LONGEST && is_mask(&percent::decoded(value))
 }

@@ -1,37 +1,37 @@
-//! What is a secret by the syntax of URLs, forms, connection strings and text.
+//! Secrets that are found by the syntax of URLs, forms, connection strings and text.
 
 use super::*;
 use crate::secret::MASK;
 
-/// What is left of a text when its secrets are replaced, as `<>`.
-fn shown(text: &str) -> String {
-    let mut shown = String::new();
+/// The text with each secret replaced by `<>`.
+fn masked(text: &str) -> String {
+    let mut masked = String::new();
     let mut done = 0;
-    for place in secrets(text) {
-        assert!(done <= place.start && place.start < place.end, "{text}");
-        shown += &text[done..place.start];
-        shown += "<>";
-        done = place.end;
+    for range in secrets(text) {
+        assert!(done <= range.start && range.start < range.end, "{text}");
+        masked += &text[done..range.start];
+        masked += "<>";
+        done = range.end;
     }
-    shown + &text[done..]
+    masked + &text[done..]
 }
 
-fn all(table: &[(&str, &str)]) {
+fn check_all(table: &[(&str, &str)]) {
     for (text, expected) in table {
-        assert_eq!(shown(text), *expected, "{text}");
+        assert_eq!(masked(text), *expected, "{text}");
     }
 }
 
-/// Those of which nothing is a secret.
-fn none(texts: &[&str]) {
+/// Checks that no secret is found.
+fn check_none(texts: &[&str]) {
     for text in texts {
-        assert_eq!(shown(text), *text);
+        assert_eq!(masked(text), *text);
     }
 }
 
 #[test]
 fn the_password_of_the_user_info_is_found() {
-    all(&[
+    check_all(&[
         ("https://user:pw@host/path", "https://user:<>@host/path"),
         (r"https:\\user:pw@host", r"https:\\user:<>@host"),
         ("HTTP:user:pw@host", "HTTP:user:<>@host"),
@@ -54,7 +54,7 @@ fn the_password_of_the_user_info_is_found() {
         ("a://b:c@d/e://f:g@h", "a://b:<>@d/e://f:<>@h"),
         ("x=https://u:pw@host&y=1", "x=https://u:<>@host&y=1"),
     ]);
-    none(&[
+    check_none(&[
         "https://host/a:b@c",
         "urn:user:pw@host",
         "https://user:@host",
@@ -65,7 +65,7 @@ fn the_password_of_the_user_info_is_found() {
 
 #[test]
 fn parameters_of_a_url_are_found_by_their_decoded_name() {
-    all(&[
+    check_all(&[
         (
             "https://host?client_secret=a&b=c",
             "https://host?client_secret=<>&b=c",
@@ -100,7 +100,7 @@ fn parameters_of_a_url_are_found_by_their_decoded_name() {
             "https://host?to=https://x?apikey=<>&b=c",
         ),
     ]);
-    none(&[
+    check_none(&[
         "https://host?token_type=bearer&secret=",
         "https://host?secretly=a&access_token_params=b",
         "https://host?x=secret&y=password",
@@ -109,7 +109,7 @@ fn parameters_of_a_url_are_found_by_their_decoded_name() {
 
 #[test]
 fn parameters_of_a_form_are_found() {
-    all(&[
+    check_all(&[
         (
             "grant_type=client_credentials&client_secret=abc",
             "grant_type=client_credentials&client_secret=<>",
@@ -123,7 +123,7 @@ fn parameters_of_a_form_are_found() {
         ("secret=a&b#c?d&x=1", "secret=<>&x=1"),
         ("secret=a&", "secret=<>&"),
     ]);
-    none(&[
+    check_none(&[
         "grant_type=password&scope=secret",
         "secret=",
         "secret=&a=b",
@@ -134,7 +134,7 @@ fn parameters_of_a_form_are_found() {
 
 #[test]
 fn passwords_of_connection_strings_are_found() {
-    all(&[
+    check_all(&[
         (
             "Server=x;User Id=sa;Password=abc;",
             "Server=x;User Id=sa;Password=<>;",
@@ -180,7 +180,7 @@ fn passwords_of_connection_strings_are_found() {
             "cache.net:6380,password=<>",
         ),
     ]);
-    none(&[
+    check_none(&[
         "Server=x;Integrated Security=true",
         "AccountName=a;AccountKey=b",
         "SharedAccessKeyName=Root",
@@ -188,8 +188,8 @@ fn passwords_of_connection_strings_are_found() {
 }
 
 #[test]
-fn a_word_in_text_is_found_and_prose_is_left() {
-    all(&[
+fn a_pair_in_text_is_found_and_prose_is_kept() {
+    check_all(&[
         (
             "run it: --password=abc --verbose",
             "run it: --password=<> --verbose",
@@ -200,7 +200,7 @@ fn a_word_in_text_is_found_and_prose_is_left() {
         ),
         ("(secret=a)", "(secret=<>"),
     ]);
-    none(&[
+    check_none(&[
         "The secret = patience, and a password is = 5",
         "E = mc2; the secret is kept",
         "tokenType=bearer; accessTokenParams=x",
@@ -209,9 +209,9 @@ fn a_word_in_text_is_found_and_prose_is_left() {
 }
 
 #[test]
-fn masks_are_left() {
+fn masks_are_kept() {
     for mask in [MASK, "[Hidden]", "[[HIDDEN]]", "%5BHidden%5D"] {
-        none(&[
+        check_none(&[
             &format!("https://u:{mask}@h?client_secret={mask}&a=b#id_token={mask}"),
             &format!("Server=x;Password={mask} ; Pwd=\"{mask}\""),
             &format!("a={mask}&secret={mask}"),

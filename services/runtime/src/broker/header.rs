@@ -1,18 +1,17 @@
-//! Checks a content header the way that lapin would parse it, but without recursion, without
-//! copying, and with limits.
+//! Checks whether lapin can parse a content header, without recursion, without copying, and with limits.
 //!
-//! RabbitMQ passes the properties of a message on as they came: it checks neither that short strings
-//! are UTF-8 nor how deep tables are nested. lapin closes the connection at the first, and overflows
-//! the stack of its thread at the second, which aborts the process.
+//! RabbitMQ passes on the properties of a message unchanged. It does not check that short strings are
+//! UTF-8, and it does not limit how deep tables are nested. lapin closes the connection at a short
+//! string that is not UTF-8. At deeply nested tables it overflows its stack, which aborts the process.
 
 /// The largest payload of a content header: all properties of a message together.
 pub const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// How deep tables and arrays may be nested. The table of headers itself is the first level.
+/// The deepest nesting of tables and arrays. The table of headers itself is the first level.
 pub const MAX_DEPTH: usize = 16;
-/// How many values a table of headers may hold, those of tables and arrays inside of it included.
-/// Each takes about 100 bytes once it is parsed, and some hundred messages are in memory at once.
+/// The most values in a table of headers, including those of nested tables and arrays. Each takes about
+/// 100 bytes after parsing, and several hundred messages are in memory at once.
 pub const MAX_VALUES: usize = 256;
-/// Class, weight, and the body's size.
+/// The length of the fixed part: class, weight, and the size of the body.
 pub(super) const FIXED_BYTES: usize = 12;
 
 const TABLE: u8 = b'F';
@@ -30,15 +29,15 @@ pub enum Unreadable {
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("the headers are nested too deep")]
     TooDeep,
-    /// More than [`MAX_VALUES`].
+    /// More values than [`MAX_VALUES`].
     #[error("there are too many headers")]
     TooMany,
-    /// More than [`MAX_HEADER_BYTES`], or than fits into a frame.
+    /// Larger than [`MAX_HEADER_BYTES`], or than a frame.
     #[error("the properties are too large")]
     TooLarge,
 }
 
-/// How a property is written. `None` ends the list.
+/// How a property is encoded.
 #[derive(Clone, Copy)]
 enum Property {
     ShortString,
@@ -46,7 +45,7 @@ enum Property {
     Bytes(usize),
 }
 
-/// The properties, from the flags' highest bit down.
+/// The properties, from the highest bit of the flags down.
 const PROPERTIES: [Property; 14] = {
     use Property::{Bytes, ShortString, Table};
     [
@@ -66,16 +65,13 @@ const PROPERTIES: [Property; 14] = {
         ShortString, // cluster_id
     ]
 };
-/// The flag that says that there is a table of headers, and the two properties in front of it.
-const HEADERS_FLAG: u16 = 1 << 13;
-const IN_FRONT_OF_HEADERS: [u16; 2] = [1 << 15, 1 << 14];
-/// Flags that AMQP 0-9-1 gives no meaning to. The lowest announces more flags.
+/// Flags without a meaning in AMQP 0-9-1. The lowest one announces more flags.
 const UNKNOWN_FLAGS: u16 = 0b11;
 
-/// Checks the payload of a content header frame. What passes, lapin can parse.
+/// Checks the payload of a content header frame. lapin can parse every payload that passes.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first reason why it does not pass.
 pub fn check_content_header(payload: &[u8]) -> Result<(), Unreadable> {
     if payload.len() > MAX_HEADER_BYTES {
         return Err(Unreadable::TooLarge);
@@ -109,7 +105,7 @@ pub fn check_content_header(payload: &[u8]) -> Result<(), Unreadable> {
 /// Checks the fields of a table, without its length.
 fn check_table(fields: &[u8]) -> Result<(), Unreadable> {
     let mut bytes = Bytes { bytes: fields };
-    // What is left after each table or array that is open, and whether it is a table.
+    // For each open table or array: how many bytes are left after its end, and whether it is a table.
     let mut open: Vec<(usize, bool)> = vec![(0, true)];
     let mut values = 0;
     while let Some(&(left_after, is_table)) = open.last() {
@@ -147,7 +143,7 @@ fn check_table(fields: &[u8]) -> Result<(), Unreadable> {
             }
             _ => return Err(Unreadable::Malformed),
         }
-        // Nothing may reach over the end of what it stands in.
+        // A value must not reach over the end of the table or array that holds it.
         let ends = open.last().map(|(left_after, _)| *left_after);
         if ends.is_some_and(|left_after| bytes.bytes.len() < left_after)
             || bytes.bytes.len() < left_after
@@ -158,62 +154,7 @@ fn check_table(fields: &[u8]) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// A content header of the same class with a body of this size, whose only property is a header
-/// that is `true`.
-pub(super) fn marked(class: [u8; 2], body_size: u64, name: &str) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(FIXED_BYTES + 64);
-    payload.extend(class);
-    payload.extend([0, 0]);
-    payload.extend(body_size.to_be_bytes());
-    payload.extend([0, 0]);
-    with_header(&payload, &boolean_field(name))
-}
-
-/// A field of a table of headers that is `true`.
-pub(super) fn boolean_field(name: &str) -> Vec<u8> {
-    field(name, &[b't', 1])
-}
-
-/// A field of a table of headers that is a number.
-pub(super) fn number_field(name: &str, value: u64) -> Vec<u8> {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    field(name, &[&[b'l'][..], &value.to_be_bytes()].concat())
-}
-
-fn field(name: &str, value: &[u8]) -> Vec<u8> {
-    // Names are ours, and short.
-    let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
-    [&[length], name.as_bytes(), value].concat()
-}
-
-/// The same content header, which was checked, with one more header in front of the others.
-pub(super) fn with_header(payload: &[u8], field: &[u8]) -> Vec<u8> {
-    let flags_at = FIXED_BYTES;
-    let flags = u16::from_be_bytes([payload[flags_at], payload[flags_at + 1]]);
-    let mut table_at = flags_at + 2;
-    for flag in IN_FRONT_OF_HEADERS {
-        if flags & flag != 0 {
-            table_at += 1 + usize::from(payload[table_at]);
-        }
-    }
-    let (mut fields_at, mut length) = (table_at, 0);
-    if flags & HEADERS_FLAG != 0 {
-        let bytes = &payload[table_at..table_at + 4];
-        length = bytes
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-        fields_at += 4;
-    }
-    length += u32::try_from(field.len()).unwrap_or_default();
-    let mut with = payload[..table_at].to_vec();
-    with[flags_at..flags_at + 2].copy_from_slice(&(flags | HEADERS_FLAG).to_be_bytes());
-    with.extend(length.to_be_bytes());
-    with.extend(field);
-    with.extend(&payload[fields_at..]);
-    with
-}
-
-/// Reads from the front of some bytes.
+/// Bytes that are read from the front.
 struct Bytes<'a> {
     bytes: &'a [u8],
 }

@@ -1,18 +1,21 @@
-//! The names in methods: a publisher chooses a routing key, and RabbitMQ passes on whatever bytes it
-//! holds. lapin ends the connection at one that is not UTF-8.
+//! Makes the names in methods valid UTF-8.
+//!
+//! A publisher chooses the bytes of a routing key, and RabbitMQ passes them on unchanged. lapin closes the
+//! connection at a name that is not UTF-8.
 
-/// What stands in a method.
+/// A part of a method's payload.
 #[derive(Clone, Copy)]
 enum Part {
     /// A short string.
     Name,
-    /// So many bytes of something else.
+    /// This many other bytes.
     Other(usize),
 }
 
 use Part::{Name, Other};
 
-/// Where names stand in the methods that the broker sends. The first bytes are class and method.
+/// The start of a method that the broker sends, up to its last name. Its first four bytes, class and
+/// method, are left out.
 fn layout(payload: &[u8]) -> &'static [Part] {
     match payload {
         // basic.deliver, basic.return, basic.get-ok
@@ -27,7 +30,7 @@ fn layout(payload: &[u8]) -> &'static [Part] {
     }
 }
 
-/// Puts `?` in the place of every byte of a name that is not UTF-8.
+/// Replaces every byte of a name that is not UTF-8 with `?`.
 pub(super) fn make_utf8(payload: &mut [u8]) {
     let parts = layout(payload);
     let mut at = 4;

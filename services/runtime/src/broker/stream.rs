@@ -1,4 +1,5 @@
-//! Connects lapin through the guard: a runtime like tokio's whose connections are guarded.
+//! Connects lapin through the guard: an async-rs runtime that differs from tokio's only in the type of
+//! its connections.
 
 use std::{
     io::{self, Read, Write},
@@ -26,14 +27,14 @@ use tokio::time::{Sleep, sleep};
 
 use super::{guard::Guard, window::Window};
 
-/// How often lapin is told that the broker is there, while the broker can't say so itself. Less than
-/// half of the heartbeat.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How often a heartbeat is inserted while a delivery waits. It has to be less than half of the
+/// connection's heartbeat, or lapin closes the connection.
+const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
 
-/// Plain, or with TLS: the guard sees what is inside.
+/// A TCP connection, plain or with TLS. The guard reads the decrypted bytes.
 type Inner = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// Opens a connection whose bytes from the broker pass a guard.
+/// Opens a connection with a guard between the socket and lapin.
 pub(super) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
@@ -49,30 +50,29 @@ pub(super) async fn connect(
         Ok(AsyncTcpStream::Plain(Guarded {
             inner,
             guard: Guard::new(frame_max, max_body_bytes, window.clone()),
-            sign_of_life: Box::pin(sleep(SIGN_OF_LIFE)),
+            next_heartbeat: Box::pin(sleep(HEARTBEAT_PERIOD)),
         }))
     };
     let runtime = Runtime::new(Guarding(Tokio::current()));
     Connection::connector(uri, runtime, open, properties).await
 }
 
-/// The connection to the broker, with a guard in the way in.
+/// A connection whose incoming bytes pass a guard.
 pub(super) struct Guarded {
     inner: Inner,
     guard: Guard,
-    sign_of_life: Pin<Box<Sleep>>,
+    next_heartbeat: Pin<Box<Sleep>>,
 }
 
 impl Guarded {
-    /// Waits until there is room for the next delivery, or until lapin has to be told that the broker
-    /// is there.
+    /// Waits until there is room for the next delivery, or until the next heartbeat is due.
     fn poll_room(&mut self, window: &Window, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         window.wake_when_there_is_room(cx.waker());
         if window.is_full() {
-            ready!(self.sign_of_life.poll_unpin(cx));
-            self.sign_of_life
+            ready!(self.next_heartbeat.poll_unpin(cx));
+            self.next_heartbeat
                 .as_mut()
-                .reset(tokio::time::Instant::now() + SIGN_OF_LIFE);
+                .reset(tokio::time::Instant::now() + HEARTBEAT_PERIOD);
             self.guard.add_heartbeat();
             return Poll::Ready(Ok(()));
         }
@@ -131,7 +131,7 @@ impl AsyncWrite for Guarded {
     }
 }
 
-/// The runtime that lapin is given. Everything but the type of a connection is tokio's.
+/// The runtime for lapin: tokio's, but with guarded connections.
 #[derive(Debug, Clone)]
 pub(super) struct Guarding(Tokio);
 
@@ -178,7 +178,7 @@ impl Reactor for Guarding {
         self.0.interval(dur)
     }
 
-    /// Nobody calls this: lapin connects by the function that it is given.
+    /// Never called: `connect` gives lapin a function that opens the connection.
     fn tcp_connect_addr(
         &self,
         _: SocketAddr,

@@ -1,7 +1,7 @@
-//! Bounds what a consumer has in memory, in bytes.
+//! Limits the bytes of the messages that a consumer has in memory.
 //!
-//! A prefetch counts messages, and RabbitMQ has none that counts bytes. So the guard counts the bodies
-//! that it lets through, the consumer says when it is done with one, and while there are too many the
+//! RabbitMQ's prefetch counts messages, not bytes. So the guard adds each message that it passes on, and
+//! the consumer drops its [`Held`] when it is done with the message. While the window is full, the
 //! guard reads nothing more from the socket.
 
 use std::{
@@ -14,18 +14,19 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// What a message takes beside its body, roughly.
+/// Roughly how many bytes a message takes besides its body.
 const MESSAGE_BYTES: usize = 4 * 1024;
 
-/// How many bytes of messages a consumer may have in hand.
+/// Counts the bytes of the messages that a consumer has.
 #[derive(Debug)]
 pub struct Window {
     limit: usize,
     used: AtomicUsize,
+    /// The task that reads the socket, while it waits for room.
     reader: AtomicWaker,
 }
 
-/// A message in hand. Dropped, it makes room for another.
+/// A message that the consumer has. Dropping it makes room for another.
 #[derive(Debug)]
 pub struct Held {
     window: Arc<Window>,
@@ -33,7 +34,7 @@ pub struct Held {
 }
 
 impl Window {
-    /// A window of so many bytes. One message more than fits is let through.
+    /// A window of this many bytes. The message that exceeds the limit is the last one that passes.
     #[must_use]
     pub fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -43,7 +44,7 @@ impl Window {
         })
     }
 
-    /// The consumer's part of a message that the guard has counted, with a body of so many bytes.
+    /// Takes over a message that the guard has added, with a body of this length.
     #[must_use]
     pub fn hold(self: &Arc<Self>, body_bytes: usize) -> Held {
         Held {
@@ -52,7 +53,7 @@ impl Window {
         }
     }
 
-    /// How many bytes are in hand, or on their way.
+    /// How many bytes the consumer has, or the guard has passed on to lapin.
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Acquire)
@@ -67,7 +68,8 @@ impl Window {
         self.used() >= self.limit
     }
 
-    /// Registers who reads, before it looks once more whether there is room.
+    /// Registers the task that reads the socket. It has to call [`Window::is_full`] once more after
+    /// this: room that was made before would not wake it.
     pub(super) fn wake_when_there_is_room(&self, reader: &Waker) {
         self.reader.register(reader);
     }
@@ -76,6 +78,7 @@ impl Window {
 impl Drop for Held {
     fn drop(&mut self) {
         let used = &self.window.used;
+        // The closure always returns a value, so the update can't fail.
         let _ = used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
             Some(used.saturating_sub(self.bytes))
         });

@@ -1,17 +1,17 @@
-//! Each form in which a submitted secret is found, and what is not looked for.
+//! A submitted secret is found in each of its forms, and some secrets are not searched for.
 
 use super::*;
 
 fn found<'a>(secret: &str, text: &'a str) -> Vec<&'a str> {
-    Sought::submitted(secret, "the client").map_or_else(Vec::new, |sought| {
-        let places = sought.places(text).into_iter();
-        places.map(|place| &text[place]).collect()
+    SearchTerms::submitted(secret, "the client").map_or_else(Vec::new, |terms| {
+        let ranges = terms.ranges(text).into_iter();
+        ranges.map(|range| &text[range]).collect()
     })
 }
 
 const PEM: &str = "-----BEGIN KEY-----\nab+/=\n-----END KEY-----\n";
 
-/// A secret, a text, and where it stands in it.
+/// A secret, a text, and the parts of the text that are found.
 const FORMS: [(&str, &str, &[&str]); 14] = [
     (
         "hunter2-hunter2",
@@ -81,7 +81,7 @@ fn a_secret_is_found_in_each_of_its_forms() {
 }
 
 #[test]
-fn what_is_no_secret_is_not_looked_for() {
+fn short_secrets_masks_and_the_client_id_are_not_searched_for() {
     for secret in [
         "",
         "short",
@@ -93,16 +93,16 @@ fn what_is_no_secret_is_not_looked_for() {
         "[Hidden]",
     ] {
         assert!(
-            Sought::submitted(secret, "the client").is_none(),
+            SearchTerms::submitted(secret, "the client").is_none(),
             "{secret}"
         );
     }
-    assert!(Sought::any_length("short", "the client").is_some());
-    assert!(Sought::any_length(" ", "the client").is_none());
+    assert!(SearchTerms::any_length("short", "the client").is_some());
+    assert!(SearchTerms::any_length(" ", "the client").is_none());
 }
 
 #[test]
-fn no_place_touches_a_mask() {
+fn nothing_is_found_inside_of_a_mask() {
     assert_eq!(found("ClientSecret", MASK), Vec::<&str>::new());
     assert_eq!(
         found("dummyClient", "dummyClient dummyClientSecret"),

@@ -1,8 +1,8 @@
-//! A text as the bytes that it stands for.
+//! Reads a text as the bytes that it means, with escapes resolved.
 
 use crate::masking::{percent, steps};
 
-/// A byte that a text stands for, and its place in the text.
+/// One byte, and the range of the text that means it.
 pub(super) struct Token {
     pub byte: u8,
     pub start: usize,
@@ -10,13 +10,13 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// A form has `+` for a space.
+    /// The byte, with `+` as a space, as forms encode it.
     pub fn folded(&self) -> u8 {
         if self.byte == b'+' { b' ' } else { self.byte }
     }
 }
 
-/// The bytes of a text, `\r\n` as `\n`, and escapes resolved where it is percent-encoded.
+/// Iterates over the bytes of a text. `\r\n` gives `\n`, and with `encoded` percent escapes are resolved.
 #[derive(Clone)]
 pub(super) struct Tokens<'a> {
     pub bytes: &'a [u8],

@@ -1,15 +1,15 @@
-//! Where the submitted client secret stands in a text, whatever form it has there.
+//! Finds the submitted client secret in a text, in each form that it may have there.
 //!
-//! Two searches, each linear in the text for every secret, overlapping occurrences included
-//! (Knuth, Morris and Pratt):
+//! There are two searches (Knuth, Morris and Pratt). Their time is linear in the length of the text for
+//! every secret, also if occurrences overlap:
 //!
-//! 1. as it is, with `\r\n` and `\n` taken for the same;
-//! 2. percent-encoded: any of its bytes, in hex digits of either case, and with `+` for a space.
-//!    Here `+` and a space are taken for the same.
+//! 1. the literal secret, where `\r\n` and `\n` are equal;
+//! 2. the percent-encoded secret: each byte may be encoded, in hex digits of either case. `+` and a space
+//!    are equal.
 //!
-//! The second search looks only at what lies between the finds of the first, and neither looks
-//! into a mask. So what is left between two masks holds no occurrence when it is looked at alone,
-//! and masking twice is masking once.
+//! The second search covers only the text between the results of the first, and neither search covers an
+//! existing mask. So no text between two masks contains the secret, and masking the result again changes
+//! nothing.
 
 mod tokens;
 
@@ -21,24 +21,25 @@ use super::{PLATFORM_MASKS, steps};
 use crate::secret::MASK;
 use tokens::Tokens;
 
-/// A shorter secret would be found by accident: one of `A` must not eat half of the details.
+/// Shorter secrets are not searched for. A secret such as `A` would match by chance and mask half of the
+/// details.
 pub const SHORTEST_SEARCHED_BYTES: usize = 8;
 
-/// A secret, prepared for being looked for.
-pub(crate) struct Sought {
+/// A secret that is prepared for the two searches.
+pub(crate) struct SearchTerms {
     literal: Needle,
     encoded: Needle,
 }
 
-impl Sought {
-    /// The submitted secret without white space at its ends. None where it is shorter than
-    /// [`SHORTEST_SEARCHED_BYTES`], a mask, or the client id. Of a secret that holds the mask, the
-    /// longest part beside the mask.
+impl SearchTerms {
+    /// The submitted secret without white space at its ends. `None` if the secret is a mask, the client id, or
+    /// shorter than [`SHORTEST_SEARCHED_BYTES`]. If it contains the mask, only the longest part before,
+    /// between or after masks is used.
     pub(crate) fn submitted(secret: &str, client_id: &str) -> Option<Self> {
         Self::of(secret, client_id, SHORTEST_SEARCHED_BYTES)
     }
 
-    /// The same of a text of any length.
+    /// As [`SearchTerms::submitted`], without a shortest length.
     pub(crate) fn any_length(secret: &str, client_id: &str) -> Option<Self> {
         Self::of(secret, client_id, 1)
     }
@@ -56,48 +57,50 @@ impl Sought {
         })
     }
 
-    /// Whether it stands in a text, beside the masks in it.
-    pub(crate) fn stands_in(&self, text: &str) -> bool {
-        !self.places(text).is_empty()
+    /// Whether a text contains the secret outside of its masks.
+    pub(crate) fn occurs_in(&self, text: &str) -> bool {
+        !self.ranges(text).is_empty()
     }
 
-    /// Its places in a text, in order, none touching a mask. Occurrences that overlap are one place.
-    pub(crate) fn places(&self, text: &str) -> Vec<Range<usize>> {
+    /// Where a text contains the secret. The ranges are in order and outside of masks. Occurrences that
+    /// overlap give one range.
+    pub(crate) fn ranges(&self, text: &str) -> Vec<Range<usize>> {
         // Each byte of the secret takes at least one byte of the text.
         if text.len() < self.literal.bytes.len() {
             return Vec::new();
         }
-        let mut walls: Vec<_> = text
+        let mut excluded: Vec<_> = text
             .match_indices(MASK)
             .map(|(at, mask)| at..at + mask.len())
             .collect();
-        let mut found = between(&walls, text, &self.literal);
+        let mut found = between(&excluded, text, &self.literal);
         if text.contains(['%', '+']) {
-            walls.extend_from_slice(&found);
-            walls.sort_unstable_by_key(|wall| wall.start);
-            found.extend(between(&walls, text, &self.encoded));
-            found.sort_unstable_by_key(|place| place.start);
+            excluded.extend_from_slice(&found);
+            excluded.sort_unstable_by_key(|range| range.start);
+            found.extend(between(&excluded, text, &self.encoded));
+            found.sort_unstable_by_key(|range| range.start);
         }
         found
     }
 }
 
-/// The places of a needle in the gaps between walls.
-fn between(walls: &[Range<usize>], text: &str, needle: &Needle) -> Vec<Range<usize>> {
+/// Where the text between the excluded ranges contains a needle.
+fn between(excluded: &[Range<usize>], text: &str, needle: &Needle) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
     let end = text.len()..text.len();
-    for wall in walls.iter().chain([&end]) {
-        needle.find(&text.as_bytes()[start..wall.start], start, &mut found);
-        start = wall.end;
+    for range in excluded.iter().chain([&end]) {
+        needle.find(&text.as_bytes()[start..range.start], start, &mut found);
+        start = range.end;
     }
     found
 }
 
-/// What is looked for, as tokens.
+/// The bytes that a search compares with the tokens of a text.
 struct Needle {
     bytes: Zeroizing<Vec<u8>>,
-    /// For each token, the length of the longest proper prefix that ends with it.
+    /// For each byte, the length of the longest proper prefix of `bytes` that ends with this byte. This is the
+    /// failure function of Knuth, Morris and Pratt.
     borders: Vec<usize>,
     encoded: bool,
 }
@@ -119,15 +122,15 @@ impl Needle {
         let mut length = 0;
         for at in 0..needle.bytes.len() {
             if at > 0 {
-                length = needle.longer(length, needle.bytes[at]);
+                length = needle.extend_match(length, needle.bytes[at]);
             }
             needle.borders.push(length);
         }
         needle
     }
 
-    /// How many tokens match after another one, where `length` of them did before.
-    fn longer(&self, mut length: usize, byte: u8) -> usize {
+    /// The length of the match after one more byte, if it was `length` before.
+    fn extend_match(&self, mut length: usize, byte: u8) -> usize {
         loop {
             steps::count(1);
             if self.bytes.get(length) == Some(&byte) {
@@ -140,7 +143,7 @@ impl Needle {
         }
     }
 
-    /// Adds the places in `bytes`, which stand at `offset` in the text.
+    /// Adds the occurrences in `bytes`, which start at `offset` in the text.
     fn find(&self, bytes: &[u8], offset: usize, found: &mut Vec<Range<usize>>) {
         if bytes.len() < self.bytes.len() {
             return;
@@ -150,7 +153,7 @@ impl Needle {
             at: 0,
             encoded: self.encoded,
         };
-        // Runs behind by the needle's length, and so tells where an occurrence began.
+        // This iterator is behind by the length of the needle, at the start of a possible occurrence.
         let mut behind = tokens.clone();
         let mut length = 0;
         for (index, token) in tokens.enumerate() {
@@ -159,17 +162,17 @@ impl Needle {
             } else {
                 token.byte
             };
-            length = self.longer(length, byte);
+            length = self.extend_match(length, byte);
             let first = (index + 1 >= self.bytes.len())
                 .then(|| behind.next())
                 .flatten();
             if let Some(first) = first
                 && length == self.bytes.len()
             {
-                let place = offset + first.start..offset + token.end;
+                let range = offset + first.start..offset + token.end;
                 match found.last_mut() {
-                    Some(last) if place.start < last.end => last.end = place.end,
-                    _ => found.push(place),
+                    Some(last) if range.start < last.end => last.end = range.end,
+                    _ => found.push(range),
                 }
             }
         }

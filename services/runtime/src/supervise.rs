@@ -1,0 +1,217 @@
+//! Keeps a session with the broker running: starts it, logs why it failed, pauses, and starts the next one.
+//!
+//! A session owns its connection and everything on it, and closes the connection before it returns.
+//! The loop never reuses a part of a failed session, so that no state of it can be half valid.
+
+use std::{fmt::Display, future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{GOOD_SESSION, MAX_PAUSE, backoff};
+
+/// Something that connects, works until it fails, and can then be started again.
+pub trait Session {
+    /// Why a session failed. It is logged, and another session follows.
+    type Error: Display;
+    /// Why no session can ever succeed, such as a queue that exists with other arguments.
+    /// [`std::convert::Infallible`] where there is no such reason.
+    type Fatal;
+
+    /// Runs one session, from opening its connection to closing it.
+    ///
+    /// It ends soon after the stop signal. A session that may be dropped at any `await` can be
+    /// wrapped in [`CancellationToken::run_until_cancelled`]; another one checks the token itself.
+    fn run(&mut self) -> impl Future<Output = Next<Self::Error, Self::Fatal>>;
+}
+
+/// What follows the end of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next<E, F> {
+    /// Nothing: the session ended because of the stop signal.
+    Stop,
+    /// Another session at once: this one ended on purpose.
+    Restart,
+    /// Another session after a pause that grows with each failure.
+    Retry(E),
+    /// Another session after this pause. It doesn't grow, so the caller limits how often it is used.
+    RetryAfter(Duration, E),
+    /// Nothing: no other session would succeed.
+    Fail(F),
+}
+
+/// Runs sessions one after another until `stop`. `name` says in the log which session failed.
+///
+/// The pauses between failed sessions start at 100 ms and double to 5 s, each with a random part. They
+/// start again after a session that lasted longer than [`GOOD_SESSION`]. The stop signal ends a pause.
+///
+/// # Errors
+/// What a session returned as [`Next::Fail`].
+pub async fn supervise<S: Session>(
+    name: &'static str,
+    mut session: S,
+    stop: &CancellationToken,
+) -> Result<(), S::Fatal> {
+    let mut pauses = Pauses::new(backoff);
+    while !stop.is_cancelled() {
+        let started = Instant::now();
+        let next = session.run().await;
+        pauses.session_lasted(started.elapsed());
+        let (pause, error) = match next {
+            Next::Stop => break,
+            Next::Restart => continue,
+            Next::Retry(error) => (pauses.next_pause(), error),
+            Next::RetryAfter(pause, error) => (pause, error),
+            Next::Fail(error) => return Err(error),
+        };
+        if stop.is_cancelled() {
+            break;
+        }
+        tracing::warn!(session = name, %error, "a session with the broker failed; another one follows");
+        // None only says that the stop signal came during the pause; the loop checks the token.
+        let _: Option<()> = stop.run_until_cancelled(sleep(pause)).await;
+    }
+    Ok(())
+}
+
+/// The growing pauses between failed sessions.
+struct Pauses<I, B> {
+    start: B,
+    pauses: I,
+}
+
+impl<I: Iterator<Item = Duration>, B: Fn() -> I> Pauses<I, B> {
+    fn new(start: B) -> Self {
+        Self {
+            pauses: start(),
+            start,
+        }
+    }
+
+    /// Starts again with the shortest pause after a good session. A connection that the broker
+    /// accepts and closes at once is not a good session, and its pauses keep growing.
+    fn session_lasted(&mut self, duration: Duration) {
+        if duration > GOOD_SESSION {
+            self.pauses = (self.start)();
+        }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        self.pauses.next().unwrap_or(MAX_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, vec};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn two_pauses() -> vec::IntoIter<Duration> {
+        vec![SECOND, 2 * SECOND].into_iter()
+    }
+
+    #[test]
+    fn pauses_grow_after_each_short_session_and_then_stay_at_the_longest() {
+        let mut pauses = Pauses::new(two_pauses);
+        let mut taken = Vec::new();
+
+        for _ in 0..4 {
+            pauses.session_lasted(GOOD_SESSION);
+            taken.push(pauses.next_pause());
+        }
+
+        assert_eq!(taken, [SECOND, 2 * SECOND, MAX_PAUSE, MAX_PAUSE]);
+    }
+
+    #[test]
+    fn pauses_start_again_after_a_good_session() {
+        let mut pauses = Pauses::new(two_pauses);
+        pauses.next_pause();
+        pauses.next_pause();
+
+        pauses.session_lasted(GOOD_SESSION + SECOND);
+
+        assert_eq!(pauses.next_pause(), SECOND);
+        assert_eq!(pauses.next_pause(), 2 * SECOND);
+    }
+
+    #[test]
+    fn the_pauses_of_the_broker_start_short_and_have_a_limit() {
+        let taken: Vec<Duration> = backoff().take(20).collect();
+
+        assert!(taken[0] >= Duration::from_millis(100) && taken[0] <= Duration::from_millis(200));
+        // The random part is at most as long as the pause itself.
+        assert!(taken.iter().all(|pause| *pause <= 2 * MAX_PAUSE));
+    }
+
+    /// Each run ends with the next of these ends. The last one cancels `stop`.
+    struct Scripted {
+        ends: VecDeque<Next<&'static str, &'static str>>,
+        runs: usize,
+        stop: CancellationToken,
+    }
+
+    impl Session for &mut Scripted {
+        type Error = &'static str;
+        type Fatal = &'static str;
+
+        async fn run(&mut self) -> Next<&'static str, &'static str> {
+            self.runs += 1;
+            let end = self.ends.pop_front().unwrap_or(Next::Stop);
+            if self.ends.is_empty() {
+                self.stop.cancel();
+            }
+            end
+        }
+    }
+
+    /// Supervises a session with these ends. Returns the result, and how many sessions ran.
+    async fn supervised(
+        ends: impl IntoIterator<Item = Next<&'static str, &'static str>>,
+    ) -> (Result<(), &'static str>, usize) {
+        let stop = CancellationToken::new();
+        let mut session = Scripted {
+            ends: ends.into_iter().collect(),
+            runs: 0,
+            stop: stop.clone(),
+        };
+        let result = supervise("test", &mut session, &stop).await;
+        (result, session.runs)
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ended_on_purpose_is_followed_at_once() {
+        let ends = [Next::Restart, Next::Restart, Next::Stop, Next::Restart];
+
+        assert_eq!(supervised(ends).await, (Ok(()), 3));
+    }
+
+    #[tokio::test]
+    async fn a_failed_session_is_followed_by_another() {
+        let short = Duration::from_millis(1);
+        let ends = [
+            Next::RetryAfter(short, "lost"),
+            Next::Retry("lost"),
+            Next::Stop,
+        ];
+
+        assert_eq!(supervised(ends).await, (Ok(()), 3));
+    }
+
+    #[tokio::test]
+    async fn an_error_that_no_retry_changes_ends_the_loop() {
+        let ends = [Next::Fail("another topology"), Next::Restart];
+
+        assert_eq!(supervised(ends).await, (Err("another topology"), 1));
+    }
+
+    #[tokio::test]
+    async fn the_stop_signal_ends_the_loop_without_a_pause() {
+        let ends = [Next::RetryAfter(3600 * SECOND, "lost")];
+
+        assert_eq!(supervised(ends).await, (Ok(()), 1));
+    }
+}
