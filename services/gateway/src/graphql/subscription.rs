@@ -47,7 +47,7 @@ impl Subscriptions {
         let caller: &Caller = context.data_unchecked();
         let changes: &Changes = context.data_unchecked();
         changes
-            .of(caller.space.clone())
+            .in_space(caller.space.clone())
             .map(ConnectorDetailsEvent::from)
     }
 }

@@ -102,7 +102,7 @@ impl RequestLog {
             attributes.extend(first.map(|_| KeyValue::new("error.type", code)));
             attributes
         });
-        if first.is_some_and(Code::is_ours) {
+        if first.is_some_and(Code::is_server_error) {
             self.span.fail(code);
         }
     }
