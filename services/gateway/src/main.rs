@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     match config.command {
         Some(Command::Schema) => Ok(write!(std::io::stdout(), "{}", schema::sdl())?),
-        Some(Command::Healthcheck) => health::ask(config.serve.listen).await,
+        Some(Command::Healthcheck) => health::check(config.serve.listen).await,
         Some(Command::Token(args)) => Ok(writeln!(std::io::stdout(), "{}", args.sign()?)?),
         None => match config.serve.settings() {
             Ok(_) if config.serve.check_config => Ok(writeln!(
