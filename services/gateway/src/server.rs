@@ -77,13 +77,13 @@ pub async fn serve(
             Ok((socket, peer)) => {
                 let (router, stop) = (router.clone(), stop.child_token());
                 if let Some(place) = places.take(peer.ip()) {
-                    let stream = stream(socket, place, &places);
+                    let stream = open_stream(socket, place, &places);
                     tasks.spawn(serve_connection(stream, router, stop));
                 } else if let Ok(permit) = waiting.clone().try_acquire_owned() {
                     let places = places.clone();
                     tasks.spawn(async move {
                         if let Some(place) = wait_for_place(&places, peer, permit).await {
-                            let stream = stream(socket, place, &places);
+                            let stream = open_stream(socket, place, &places);
                             serve_connection(stream, router, stop).await;
                         }
                     });
@@ -125,7 +125,7 @@ async fn wait_for_place(
     None
 }
 
-fn stream(socket: TcpStream, place: Place, places: &Places) -> Stream {
+fn open_stream(socket: TcpStream, place: Place, places: &Places) -> Stream {
     // Small events must be sent without delay. If this fails, the socket is broken and the next read or
     // write reports it.
     if let Err(error) = socket.set_nodelay(true) {

@@ -86,7 +86,7 @@ impl State {
     }
 }
 
-/// The shared state of a connection: its task, its stream and [`super::places`] use it.
+/// The shared state of a connection: its task, its stream and the table of places use it.
 #[derive(Debug)]
 pub(super) struct Connection {
     state: AtomicU64,
