@@ -18,7 +18,7 @@ use crate::graphql::error_text;
 
 /// The maximum nesting of selection sets, fragments included. It is async-graphql's own limit, which
 /// protects the execution from a stack overflow.
-const MAX_MAX_NESTED_SETS: usize = 32;
+const MAX_NESTED_SETS: usize = 32;
 
 /// Checks the limits of a parsed document that do not depend on its variables.
 ///
