@@ -45,7 +45,7 @@ pub(super) async fn receive(
     app.limits.request(&caller)?;
     let mut memory = app.limits.body(&caller)?;
     let params = if *method == Method::GET {
-        Params::of_query(uri.query().unwrap_or_default())
+        Params::of_query(uri.query().unwrap_or(""))
     } else {
         let body = read(body, app.document.max_body_bytes, &mut memory).await;
         body.and_then(|body| Params::of_body(&body))
