@@ -1,6 +1,6 @@
 //! Starts the gateway: configuration, keys, database, broker, serve, stop.
 
-use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -81,15 +81,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
+    let listener = bind("LISTEN", args.listen).await?;
     let metrics_listener = match args.metrics_listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("METRICS_LISTEN: {address} can't be bound"))?,
-        ),
+        Some(address) => Some(bind("METRICS_LISTEN", address).await?),
         None => None,
     };
     let metrics_handle = runtime::metrics::install("gateway", VERSION)?;
@@ -143,6 +137,12 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     broker_stop.cancel();
     tokio::task::spawn_blocking(move || traces.stop()).await?;
     Ok(())
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{setting}: {address} can't be bound"))
 }
 
 async fn drained(close: &CancellationToken) {

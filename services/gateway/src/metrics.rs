@@ -8,6 +8,13 @@ use runtime::queue_depth;
 /// Registers the help texts, and the counters that must exist before their first event.
 pub fn describe() {
     queue_depth::describe();
+    describe_requests();
+    describe_commands();
+    describe_connections();
+    describe_dependencies();
+}
+
+fn describe_requests() {
     describe_counter!(
         "connector_details_requests_total",
         "Answered requests, by kind (save, read, none) and code: OK, or the code of the first error"
@@ -16,6 +23,17 @@ pub fn describe() {
         "connector_details_request_duration_seconds",
         "Seconds from receiving a request to its answer, by kind"
     );
+    describe_gauge!(
+        "connector_details_requests_in_flight",
+        "Requests in progress; at MAX_IN_FLIGHT further requests are refused"
+    );
+    describe_gauge!(
+        "connector_details_subscriptions",
+        "Open subscriptions; at MAX_SUBSCRIPTIONS further ones are refused"
+    );
+}
+
+fn describe_commands() {
     describe_counter!(
         "connector_details_publishes_total",
         "Published commands, by outcome: confirmed, queue full, unroutable, lost"
@@ -35,22 +53,13 @@ pub fn describe() {
     for reason in ["unreadable", "too large", "another command"] {
         counter!("connector_details_replies_ignored_total", "reason" => reason).increment(0);
     }
-    describe_histogram!(
-        "connector_details_read_duration_seconds",
-        "Seconds of reads from the database, by outcome: ok, failed"
-    );
     describe_gauge!(
         "connector_details_waiting_requests",
         "Requests that wait for the reply to their command"
     );
-    describe_gauge!(
-        "connector_details_requests_in_flight",
-        "Requests in progress; at MAX_IN_FLIGHT further requests are refused"
-    );
-    describe_gauge!(
-        "connector_details_subscriptions",
-        "Open subscriptions; at MAX_SUBSCRIPTIONS further ones are refused"
-    );
+}
+
+fn describe_connections() {
     describe_gauge!(
         "connector_details_connections",
         "Open client connections; at MAX_CONNECTIONS the one that has been idle longest is closed"
@@ -64,6 +73,13 @@ pub fn describe() {
     for reason in ["idle", "slow", "stalled", "made room", "refused"] {
         counter!("connector_details_connections_closed_total", "reason" => reason).increment(0);
     }
+}
+
+fn describe_dependencies() {
+    describe_histogram!(
+        "connector_details_read_duration_seconds",
+        "Seconds of reads from the database, by outcome: ok, failed"
+    );
     describe_gauge!(
         "connector_details_database_connections",
         "Connections to the database, by state: busy, idle"
