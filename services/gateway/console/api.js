@@ -1,12 +1,12 @@
-// The gateway's GraphQL API, as this page asks it.
+// The client of the gateway's GraphQL API.
 
 import { session } from "./session.js";
 
 const ENDPOINT = new URL("../graphql", import.meta.url);
 const STREAM = new URL("../graphql/stream", import.meta.url);
-/** Longer than the gateway ever takes (10 s). */
+/** The gateway answers within 10 s. */
 const DEADLINE_MS = 15_000;
-/** The gateway shows every 15 s that a silent stream lives. */
+/** The gateway sends a comment every 15 s on a stream without events. */
 const SILENCE_MS = 40_000;
 const PAGE = 20;
 
@@ -14,8 +14,8 @@ const IDS = "integrationPackInstanceId processId envId connectionId";
 const RECORD = `id ${IDS} isTokenGenerated oauthConnectorDetails clientId revision updatedAt updatedBy`;
 const RECORDS = `edges { node { ${RECORD} } } pageInfo { hasNextPage endCursor }`;
 
-/** The gateway's refusal: all of its errors. */
-export class Refusal extends Error {
+/** The errors of a response. */
+export class ApiError extends Error {
   constructor(errors) {
     super(errors.map(error => error.message).join(" "));
     this.errors = errors;
@@ -24,16 +24,16 @@ export class Refusal extends Error {
   }
 }
 
-/** No answer came: it is not known what became of the request. */
+/** No answer was received. It is not known whether the request took effect. */
 export class NoAnswer extends Error {
   constructor() {
     super("No answer from the server.");
   }
 }
 
-async function ask(query, variables, commandKey) {
+async function request(query, variables, idempotencyKey) {
   const headers = session.headers();
-  if (commandKey) headers["Idempotency-Key"] = commandKey;
+  if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
   let status, answer;
   try {
     const body = JSON.stringify({ query, variables });
@@ -45,7 +45,7 @@ async function ask(query, variables, commandKey) {
     throw new NoAnswer();
   }
   if (status === 401) session.expire();
-  if (answer.errors?.length) throw new Refusal(answer.errors);
+  if (answer.errors?.length) throw new ApiError(answer.errors);
   return answer.data;
 }
 
@@ -53,25 +53,25 @@ async function ask(query, variables, commandKey) {
 export async function find(ids) {
   const query = `query find($input: IPackInstanceOAuthConnectorDetailsInput!) {
     record: IPackInstanceOAuthConnectorDetails(input: $input) { ${RECORD} } }`;
-  return (await ask(query, { input: { ...ids, catalogGuid: session.space } })).record;
+  return (await request(query, { input: { ...ids, catalogGuid: session.space } })).record;
 }
 
 /** A page of the Space's records. */
 export async function page(filter, after) {
   const query = `query page($filter: ConnectorDetailsFilter, $first: Int, $after: String) {
     page: connectorDetails(filter: $filter, first: $first, after: $after) { ${RECORDS} } }`;
-  return records((await ask(query, { filter, after, first: PAGE })).page);
+  return records((await request(query, { filter, after, first: PAGE })).page);
 }
 
-/** The first records of which one of the ids is exactly this. */
+/** The first records that have this value in one of their ids. */
 export async function byId(id, filter) {
   const names = IDS.split(" ");
-  const asked = names.map(name =>
+  const fields = names.map(name =>
     `${name}: connectorDetails(filter: $${name}, first: 5) { edges { node { ${RECORD} } } }`);
-  const declared = names.map(name => `$${name}: ConnectorDetailsFilter`);
-  const query = `query byId(${declared}) { ${asked.join(" ")} }`;
+  const variableTypes = names.map(name => `$${name}: ConnectorDetailsFilter`);
+  const query = `query byId(${variableTypes}) { ${fields.join(" ")} }`;
   const variables = Object.fromEntries(names.map(name => [name, { ...filter, [name]: id }]));
-  return Object.values(await ask(query, variables)).flatMap(found => records(found).nodes);
+  return Object.values(await request(query, variables)).flatMap(page => records(page).nodes);
 }
 
 /** A page of a record's history, newest first. */
@@ -80,7 +80,7 @@ export async function history(id, after) {
     page: connectorDetailsHistory(id: $id, first: 10, after: $after) {
       edges { node { revision kind updatedAt updatedBy source changedFields } }
       pageInfo { hasNextPage endCursor } } }`;
-  return records((await ask(query, { id, after })).page);
+  return records((await request(query, { id, after })).page);
 }
 
 function records({ edges, pageInfo }) {
@@ -99,29 +99,29 @@ const MUTATIONS = {
     { ${RECORD} } }`,
 };
 
-/** Sends a command, once: `{ kind, key, input, revision }`. */
+/** Sends a command without a retry: `{ kind, key, input, revision }`. */
 export async function send({ kind, key, input, revision }) {
   const variables = { input: { ...input, catalogGuid: session.space }, revision };
-  return (await ask(MUTATIONS[kind], variables, key)).record;
+  return (await request(MUTATIONS[kind], variables, key)).record;
 }
 
-/** What became of a command. */
+/** The status of a command. */
 export async function commandState(id) {
   const query = `query state($id: ID!) {
     state: saveCommand(id: $id) { status code message currentRevision record { ${RECORD} } } }`;
-  return (await ask(query, { id })).state;
+  return (await request(query, { id })).state;
 }
 
 /**
- * Hears of every change in the Space until it is told to stop. `connected` is called whenever the
- * stream has begun: changes from before it are for the caller to read.
+ * Subscribes to the changes in the Space until `signal` is aborted. `connected` is called at the start of
+ * each connection. The caller must then read earlier changes itself.
  */
 export async function listen(signal, { connected, changed, lost }) {
   for (let failures = 0; !signal.aborted; failures += 1) {
     await session.ready();
     try {
       for await (const answer of stream(signal, () => { failures = 0; connected(); })) {
-        if (answer.errors) throw new Refusal(answer.errors);
+        if (answer.errors) throw new ApiError(answer.errors);
         changed(answer.data.connectorDetailsChanged);
       }
     } catch (error) {
@@ -137,11 +137,11 @@ async function* stream(signal, connected) {
   const query = `subscription { connectorDetailsChanged { kind record { ${RECORD} } } }`;
   const silence = new AbortController();
   let alarm;
-  const heard = () => {
+  const restartTimer = () => {
     clearTimeout(alarm);
     alarm = setTimeout(() => silence.abort(), SILENCE_MS);
   };
-  heard();
+  restartTimer();
   try {
     const response = await fetch(STREAM, {
       method: "POST",
@@ -149,11 +149,11 @@ async function* stream(signal, connected) {
       body: JSON.stringify({ query }),
       signal: AbortSignal.any([signal, silence.signal]),
     });
-    if (!response.ok) throw new Refusal((await response.json()).errors);
+    if (!response.ok) throw new ApiError((await response.json()).errors);
     connected();
     let rest = "";
     for await (const text of texts(response.body)) {
-      heard();
+      restartTimer();
       const events = (rest + text).split("\n\n");
       rest = events.pop();
       for (const event of events) {

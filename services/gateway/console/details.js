@@ -1,7 +1,7 @@
-// The text of `oauthConnectorDetails`, and the values of the form that stand in it.
+// Converts between the text of `oauthConnectorDetails` and the values of the form.
 //
-// What the form does not show is kept, and a text in which nothing was changed stays byte for
-// byte: saving what was read changes nothing.
+// Keys that the form does not show are preserved. If no value was changed, the text stays the same byte
+// for byte, so saving an unchanged record changes nothing.
 
 import { parse } from "./json.js";
 import { masked } from "./masking.js";
@@ -9,21 +9,21 @@ import { masked } from "./masking.js";
 const TEXTS = { baseURL: "baseURL", companyId: "companyId", detailsClientId: "clientId" };
 const TABLES = ["authParams", "accessTokenParams"];
 
-/** The fields of the form that can be changed, each compared and merged by itself. */
+/** The editable fields of the form. Each is compared and merged separately. */
 export const FIELDS = ["clientId", "isTokenGenerated", ...Object.keys(TEXTS), ...TABLES];
 const IN_DETAILS = [...Object.keys(TEXTS), ...TABLES];
 
-/** The field of the form that holds what stands under a key of the details. */
+/** The field of the form for a key of the details. */
 export function fieldOf(key) {
   return IN_DETAILS.find(field => (TEXTS[field] ?? field) === key);
 }
 
-/** What the form shows where nothing was saved. */
+/** The values of a new connector. */
 export function empty() {
   return read("{}", { clientId: "", isTokenGenerated: false });
 }
 
-/** What the form shows of a record. */
+/** The values of a record. */
 export function valuesOf({ oauthConnectorDetails, clientId, isTokenGenerated }) {
   return read(oauthConnectorDetails, { clientId, isTokenGenerated });
 }
@@ -45,7 +45,7 @@ export function otherKeys(text) {
   return Object.keys(parse(text)).filter(key => !fieldOf(key));
 }
 
-/** The text with other values in it, where they are others than before. */
+/** The text with the values that were changed. */
 export function write(text, before, values) {
   if (IN_DETAILS.every(field => same(before[field], values[field]))) return text;
   const details = new Map(Object.entries(parse(text)));
@@ -62,8 +62,8 @@ export function write(text, before, values) {
   return JSON.stringify(Object.fromEntries(details));
 }
 
-/** What is wrong with the rows of a table that the gateway could not know, by row. */
-export function faultsOf(rows) {
+/** The errors in the rows of a table that the gateway can't detect, by row. */
+export function errorsOf(rows) {
   const names = rows.map(({ name }) => name);
   return rows.map(({ name, value, json }, index) => {
     if (name === "") return "A parameter needs a name.";
@@ -87,17 +87,17 @@ export function same(a, b) {
 }
 
 /**
- * What is typed, on top of what was saved meanwhile: a field that nobody touched follows what was
- * saved, one that was typed in stays. `clashes` names those that both have changed.
+ * Merges the user's input with a version that was saved meanwhile. A field that the user did not change
+ * gets the saved value; a changed one keeps the input. `conflicts` has the fields that both changed.
  */
 export function merge(base, mine, theirs, secret = "") {
   const merged = {};
-  const clashes = [];
-  const kept = masked(mine, secret);
+  const conflicts = [];
+  const maskedInput = masked(mine, secret);
   for (const field of FIELDS) {
-    const untouched = same(mine[field], base[field]) || same(kept[field], theirs[field]);
+    const untouched = same(mine[field], base[field]) || same(maskedInput[field], theirs[field]);
     merged[field] = untouched ? theirs[field] : mine[field];
-    if (!untouched && !same(base[field], theirs[field])) clashes.push(field);
+    if (!untouched && !same(base[field], theirs[field])) conflicts.push(field);
   }
-  return { merged, clashes };
+  return { merged, conflicts };
 }

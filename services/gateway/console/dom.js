@@ -1,23 +1,23 @@
-// Elements, made and found.
+// Finds and creates elements.
 
 export const $ = id => document.getElementById(id);
 
-/** An element with properties and children. Text goes in as text, never as markup. */
+/** Creates an element. Strings become text nodes and never markup. */
 export function element(name, properties = {}, ...children) {
   const node = Object.assign(document.createElement(name), properties);
   node.append(...children);
   return node;
 }
 
-const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** A moment, in the reader's words. */
+/** A time in the user's language and time zone. */
 export function time(iso) {
-  return element("time", { dateTime: iso, textContent: moments.format(new Date(iso)) });
+  return element("time", { dateTime: iso, textContent: format.format(new Date(iso)) });
 }
 
-/** Says in a status line what is the case, and once: an unchanged line is not read out again. */
-export function tell(node, ...content) {
+/** Sets a status text. An unchanged text is not replaced, so that screen readers do not repeat it. */
+export function setStatus(node, ...content) {
   const text = content.map(part => part.textContent ?? part).join("");
   if (node.textContent !== text) node.replaceChildren(...content);
 }

@@ -1,39 +1,39 @@
-// What is typed and not saved, kept in this browser, for this person and Space alone, and never
-// with a secret in it (see masking.js).
+// Drafts: unsaved input in the browser's local storage, per user and Space. Secrets are masked before (see
+// masking.js).
 
 import { session } from "./session.js";
 
 const PREFIX = "connector-details:draft:";
 
-/** Of the connector with these ids; null: of the one that has none yet. */
-function name(ids) {
+/** The storage key of the draft of a connector; `null` stands for the new connector. */
+function storageKey(ids) {
   return PREFIX + JSON.stringify([session.space, session.subject, ids]);
 }
 
 export const drafts = {
   find(ids) {
     try {
-      return JSON.parse(localStorage.getItem(name(ids)));
+      return JSON.parse(localStorage.getItem(storageKey(ids)));
     } catch {
       return null;
     }
   },
 
-  /** Whether the browser took it. */
-  keep(ids, draft) {
+  /** Stores a draft. Returns whether the browser allowed it. */
+  store(ids, draft) {
     try {
-      localStorage.setItem(name(ids), JSON.stringify(draft));
+      localStorage.setItem(storageKey(ids), JSON.stringify(draft));
       return true;
     } catch {
       return false;
     }
   },
 
-  forget(ids) {
-    localStorage.removeItem(name(ids));
+  remove(ids) {
+    localStorage.removeItem(storageKey(ids));
   },
 
   has(ids) {
-    return localStorage.getItem(name(ids)) !== null;
+    return localStorage.getItem(storageKey(ids)) !== null;
   },
 };

@@ -1,48 +1,48 @@
-// The connector that is open: what is typed, what is saved, and how the two come together.
+// The editor of the open connector. It merges the user's input with changes that were saved elsewhere.
 //
-// `base` is what the server had when the two were last compared. A field that was not touched since
-// follows the server, one that was typed in stays; so a save made elsewhere can come at any time.
+// `base` has the server's values of the last merge. A field that the user has not changed since follows the
+// server; a changed field keeps the user's input. So a save made elsewhere can arrive at any time.
 
 import { NoAnswer, find, pause } from "./api.js";
 import { FIELDS, empty, fieldOf, merge, otherKeys, same, valuesOf, write } from "./details.js";
-import { $, element, tell } from "./dom.js";
+import { $, element, setStatus } from "./dom.js";
 import { drafts } from "./drafts.js";
 import {
-  build, checkTables, clearClashes, clearFaults, fault, fill, fillIds, ids as typedIds, place,
-  showClash, values,
+  build, checkTables, clearConflicts, clearErrors, fieldElement, fill, fillIds, ids as typedIds,
+  showConflict, showError, values,
 } from "./form.js";
-import { past } from "./history.js";
+import { historyView } from "./history.js";
 import { idsOf, keyOf, route } from "./ids.js";
 import { list } from "./list.js";
 import { masked } from "./masking.js";
 import { session } from "./session.js";
 import { settings } from "./settings.js";
-import { decide, newKey } from "./trip.js";
+import { newKey, submit } from "./submit.js";
 
 const RETRY_MS = 2_000;
 const form = $("editor");
 const secret = $("clientSecret");
-const hurry = new EventTarget();
+const retryNow = new EventTarget();
 
 /** The connector's ids; null for a new one. */
 let ids = null;
-/** As the server has it, as far as is known here. */
+/** The latest known record of the server. */
 let record = null;
 let base = empty();
-/** The command that is under way. */
+/** The command in progress. */
 let sending = null;
-/** Counts openings: what belongs to an earlier one must not touch this one. */
+/** The number of opened connectors. Results for an earlier one must not change the current one. */
 let opened = 0;
-/** What the last save came to, until something is typed. */
+/** The outcome of the last save, until the user types something. */
 let outcome = null;
 
 export const editor = {
   start() {
-    build(typed);
+    build(onInput);
     form.addEventListener("input", event => {
-      const where = event.target.closest("[data-field]");
-      if (!("params" in where.dataset)) fault(where, null);
-      typed();
+      const field = event.target.closest("[data-field]");
+      if (!("params" in field.dataset)) showError(field, null);
+      onInput();
     });
     form.addEventListener("submit", event => {
       event.preventDefault();
@@ -54,12 +54,12 @@ export const editor = {
         save();
       }
     });
-    $("try-now").addEventListener("click", () => hurry.dispatchEvent(new Event("now")));
+    $("try-now").addEventListener("click", () => retryNow.dispatchEvent(new Event("now")));
     $("discard").addEventListener("click", discard);
     $("delete").addEventListener("click", remove);
   },
 
-  /** Shows a connector, or a new one, with what was typed before. */
+  /** Opens a connector, or a new one, with its draft. */
   async open(wanted) {
     const opening = begin(wanted);
     const draft = drafts.find(ids);
@@ -69,7 +69,7 @@ export const editor = {
       fillIds(draft.ids);
     }
     form.hidden = ids !== null && !draft;
-    tell($("nothing"), form.hidden ? "Reading…" : "");
+    setStatus($("nothing"), form.hidden ? "Reading…" : "");
     render();
     if (ids) await read(opening);
     if (opening !== opened) return;
@@ -80,10 +80,10 @@ export const editor = {
   close() {
     begin(null);
     form.hidden = true;
-    tell($("nothing"), "Choose a connector, or make a new one.");
+    setStatus($("nothing"), "Choose a connector, or make a new one.");
   },
 
-  /** Takes in what happened elsewhere. */
+  /** Applies a change that was made elsewhere. */
   changed({ kind, record: their }) {
     if (form.hidden || !ids || keyOf(their) !== keyOf(ids)) return;
     if (kind === "DELETED") {
@@ -91,11 +91,11 @@ export const editor = {
       return;
     }
     if (record && !isNewer(their, record)) return;
-    const clashes = follow(their);
-    if (!sending) told(their, clashes);
+    const conflicts = follow(their);
+    if (!sending) announce(their, conflicts);
   },
 
-  /** Changes may have been missed. */
+  /** Reads the record again, because changes may have been missed. */
   async refresh() {
     if (ids && !form.hidden && !sending) await read(opened);
   },
@@ -113,16 +113,16 @@ function begin(wanted) {
   sending = null;
   outcome = null;
   notice();
-  clearFaults();
-  clearClashes();
+  clearErrors();
+  clearConflicts();
   secret.value = "";
   fill(base);
   fillIds(ids);
-  past.show(null);
+  historyView.show(null);
   return opened;
 }
 
-/** Reads what the server has, for as long as it takes. */
+/** Reads the record from the server, with retries. */
 async function read(opening) {
   for (;;) {
     await session.ready();
@@ -133,7 +133,7 @@ async function read(opening) {
     } catch (error) {
       if (opening !== opened) return;
       const willChange = error instanceof NoAnswer || error.extensions.retryable || !session.token;
-      tell($("nothing"), `${error.message} ${willChange ? "Trying again." : ""}`);
+      setStatus($("nothing"), `${error.message} ${willChange ? "Trying again." : ""}`);
       if (!willChange) return;
     }
     await pause(RETRY_MS);
@@ -144,38 +144,38 @@ async function read(opening) {
 function arrived(found) {
   if (found && (!record || isNewer(found, record))) {
     const known = record;
-    const clashes = follow(found);
-    if (known) told(found, clashes);
+    const conflicts = follow(found);
+    if (known) announce(found, conflicts);
   } else if (found) {
-    past.show(found.id);
+    historyView.show(found.id);
   } else if (record) {
     deleted();
   } else if (!dirty()) {
-    tell($("nothing"), "There is no such connector (any more).");
+    setStatus($("nothing"), "There is no such connector (any more).");
     return;
   }
   form.hidden = false;
-  tell($("nothing"), "");
+  setStatus($("nothing"), "");
   render();
 }
 
-/** Puts what the server has now under what is typed. Gives the fields that both have changed. */
+/** Merges the server's record with the input. Returns the fields that both have changed. */
 function follow(their) {
   const theirs = valuesOf(their);
-  const { merged, clashes } = merge(base, values(), theirs, secret.value);
+  const { merged, conflicts } = merge(base, values(), theirs, secret.value);
   base = theirs;
   record = their;
   fill(merged);
-  clearClashes();
-  for (const field of clashes) showClash(field, theirs[field], typed);
-  keep();
+  clearConflicts();
+  for (const field of conflicts) showConflict(field, theirs[field], onInput);
+  storeDraft();
   render();
-  past.show(record.id);
-  return clashes;
+  historyView.show(record.id);
+  return conflicts;
 }
 
-function told({ updatedBy, revision }, clashes) {
-  const advice = clashes.length > 0
+function announce({ updatedBy, revision }, conflicts) {
+  const advice = conflicts.length > 0
     ? " What you typed is kept; beside it stands what was saved." : "";
   notice(`${updatedBy ?? "Somebody"} saved revision ${revision}.${advice}`);
 }
@@ -187,28 +187,28 @@ function deleted() {
   render();
 }
 
-function typed() {
+function onInput() {
   outcome = null;
-  keep();
+  storeDraft();
   render();
 }
 
-/** Whether something is shown that the server does not have. */
+/** Whether the form differs from the server's record. */
 function dirty() {
   const now = values();
   const isNamed = !ids && Object.values(typedIds()).some(id => id !== "");
   return isNamed || secret.value !== "" || FIELDS.some(field => !same(now[field], base[field]));
 }
 
-/** Keeps what is typed, without its secrets, until it is saved. */
-function keep() {
+/** Stores the input as a draft, without its secrets, until it is saved. */
+function storeDraft() {
   const had = drafts.has(ids);
   if (dirty() || sending) {
     const draft = { ids: typedIds(), base, record, values: masked(values(), secret.value) };
-    const kept = drafts.keep(ids, { ...draft, sending: sending?.kept });
-    if (!kept) notice("This browser does not keep what you type: save before you leave.");
+    const stored = drafts.store(ids, { ...draft, sending: sending?.masked });
+    if (!stored) notice("This browser does not keep what you type: save before you leave.");
   } else {
-    drafts.forget(ids);
+    drafts.remove(ids);
   }
   if (had !== drafts.has(ids)) list.refresh();
 }
@@ -232,14 +232,14 @@ function render() {
 }
 
 function progress(text, kind) {
-  tell($("state"), text);
+  setStatus($("state"), text);
   $("try-now").hidden = kind !== "pending";
 }
 
 async function save() {
   if (sending) return;
-  const wrong = checkTables();
-  if (wrong) return wrong.focus();
+  const invalid = checkTables();
+  if (invalid) return invalid.focus();
   const submitted = values();
   const text = record?.oauthConnectorDetails ?? "{}";
   const command = details => ({
@@ -256,49 +256,49 @@ async function save() {
   });
   const key = newKey();
   const plain = masked(submitted, secret.value);
-  // The same command to the service, which masks what it is sent. So it can be kept, and sent
-  // again after a refresh.
-  const kept = { command: command(plain), submitted: plain };
-  if (secret.value !== "") kept.command.input.clientSecret = settings.mask;
-  await run({ command: command(submitted), submitted }, kept);
+  // The service masks the secrets itself, so the masked command counts as the same one. It can be stored
+  // and sent again after a reload.
+  const maskedSave = { command: command(plain), submitted: plain };
+  if (secret.value !== "") maskedSave.command.input.clientSecret = settings.mask;
+  await run({ command: command(submitted), submitted }, maskedSave);
 }
 
-/** Takes a save to its end. */
-async function run({ command, submitted }, kept = { command, submitted }) {
+/** Submits a save and shows its outcome. */
+async function run({ command, submitted }, maskedSave = { command, submitted }) {
   const opening = opened;
   const draftOf = ids;
   const sent = secret.value;
-  clearFaults();
-  sending = { kept };
-  keep();
+  clearErrors();
+  sending = { masked: maskedSave };
+  storeDraft();
   render();
   try {
-    const saved = await decide(command, (...said) => opening === opened && progress(...said), hurry);
-    if (opening !== opened) return left(draftOf, kept.submitted);
+    const saved = await submit(command, (...status) => opening === opened && progress(...status), retryNow);
+    if (opening !== opened) return updateDraft(draftOf, maskedSave.submitted);
     sending = null;
     if (secret.value === sent) secret.value = "";
-    landed(saved, submitted);
+    showSaved(saved, submitted);
   } catch (error) {
-    if (opening !== opened) return left(draftOf, null);
+    if (opening !== opened) return updateDraft(draftOf, null);
     sending = null;
-    await refused(error);
+    await showRejected(error);
   }
-  keep();
+  storeDraft();
   render();
 }
 
-/** A save came to its end while another connector was open. */
-function left(draftOf, saved) {
+/** Updates the draft after a save that ended while another connector was open. */
+function updateDraft(draftOf, saved) {
   const draft = drafts.find(draftOf);
   if (!draft) return;
-  if (saved && same(draft.values, saved)) drafts.forget(draftOf);
-  else drafts.keep(draftOf, { ...draft, sending: undefined });
+  if (saved && same(draft.values, saved)) drafts.remove(draftOf);
+  else drafts.store(draftOf, { ...draft, sending: undefined });
   list.refresh();
 }
 
-function landed(saved, submitted) {
+function showSaved(saved, submitted) {
   if (!ids) {
-    drafts.forget(null);
+    drafts.remove(null);
     ids = idsOf(saved);
     history.replaceState(null, "", route(ids));
     list.select(ids);
@@ -311,8 +311,8 @@ function landed(saved, submitted) {
   follow(saved);
 }
 
-/** Says why, beside the fields that have to change. */
-async function refused(error) {
+/** Shows the errors of a rejected command next to their fields. */
+async function showRejected(error) {
   if (error.code === "CONFLICT" && !ids) {
     const link = element("a", { href: route(typedIds()), textContent: "Open it" });
     notice("A connector with these ids exists already. ", link);
@@ -321,8 +321,8 @@ async function refused(error) {
   }
   const rest = [];
   for (const { message, extensions } of error.errors) {
-    const where = place(fieldOf(extensions?.key) ?? extensions?.field);
-    if (where) fault(where, message);
+    const field = fieldElement(fieldOf(extensions?.key) ?? extensions?.field);
+    if (field) showError(field, message);
     else rest.push(message);
   }
   const marked = rest.length < error.errors.length ? "See the marked fields." : "";
@@ -331,7 +331,7 @@ async function refused(error) {
 }
 
 function notice(...content) {
-  tell($("notice"), ...content);
+  setStatus($("notice"), ...content);
   $("notice").hidden = content.length === 0;
 }
 
@@ -339,10 +339,10 @@ function discard() {
   secret.value = "";
   fill(base);
   fillIds(ids);
-  clearClashes();
-  clearFaults();
+  clearConflicts();
+  clearErrors();
   notice();
-  typed();
+  onInput();
   $("title").focus();
 }
 
@@ -353,19 +353,19 @@ async function remove() {
   dialog.showModal();
   await new Promise(resolve => dialog.addEventListener("close", resolve, { once: true }));
   if (dialog.returnValue !== "delete" || opening !== opened || sending || !record) return;
-  const gone = record;
+  const deletedRecord = record;
   const command = { kind: "delete", key: newKey(), input: ids, revision: record.revision };
   sending = {};
   render();
   try {
-    await decide(command, (...said) => opening === opened && progress(...said), hurry);
-    drafts.forget(idsOf(gone));
-    list.changed({ kind: "DELETED", record: gone });
+    await submit(command, (...status) => opening === opened && progress(...status), retryNow);
+    drafts.remove(idsOf(deletedRecord));
+    list.changed({ kind: "DELETED", record: deletedRecord });
     if (opening === opened) location.hash = "#/";
   } catch (error) {
     if (opening !== opened) return;
     sending = null;
-    await refused(error);
+    await showRejected(error);
     render();
   }
 }

@@ -1,4 +1,4 @@
-// The form's inputs: what stands in them, and what is said beside them.
+// The inputs of the form, their values and their messages.
 
 import { $, element } from "./dom.js";
 import { IDS } from "./ids.js";
@@ -8,53 +8,53 @@ const form = $("editor");
 const TEXTS = ["clientId", "baseURL", "companyId", "detailsClientId"];
 const tables = {};
 
-/** Makes the tables. `typed` is called for what is typed in them. */
-export function build(typed) {
+/** Creates the tables. `onInput` is called for each input in them. */
+export function build(onInput) {
   for (const fieldset of form.querySelectorAll("[data-params]")) {
-    tables[fieldset.dataset.field] = new Params(fieldset, typed);
+    tables[fieldset.dataset.field] = new Params(fieldset, onInput);
   }
 }
 
-/** What stands in the form; the ids and the secret by themselves. */
+/** The values of the form, without the ids and the secret. */
 export function values() {
   const texts = Object.fromEntries(TEXTS.map(name => [name, $(name).value]));
   const rows = Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, table.rows]));
   return { ...texts, ...rows, isTokenGenerated: $("isTokenGenerated").checked };
 }
 
-export function fill(shown) {
-  for (const name of TEXTS) put($(name), shown[name]);
-  for (const [name, table] of Object.entries(tables)) table.rows = shown[name];
-  $("isTokenGenerated").checked = shown.isTokenGenerated;
+export function fill(values) {
+  for (const name of TEXTS) setValue($(name), values[name]);
+  for (const [name, table] of Object.entries(tables)) table.rows = values[name];
+  $("isTokenGenerated").checked = values.isTokenGenerated;
 }
 
 export function ids() {
   return Object.fromEntries(IDS.map(name => [name, $(name).value]));
 }
 
-export function fillIds(shown) {
-  for (const name of IDS) put($(name), shown?.[name] ?? "");
+export function fillIds(ids) {
+  for (const name of IDS) setValue($(name), ids?.[name] ?? "");
 }
 
-/** Whoever is typing keeps the place: what is the same is not touched. */
-function put(input, value) {
+/** Does not set an equal value, because that would move the cursor. */
+function setValue(input, value) {
   if (input.value !== value) input.value = value;
 }
 
-/** Shows what is wrong with the tables, and gives the first input that has to change. */
+/** Shows the errors of the tables, and returns the first input with an error. */
 export function checkTables() {
   return Object.values(tables).map(table => table.check()).find(Boolean);
 }
 
-/** Shows a fault beside its field, or takes it away. */
-export function fault(place, message) {
-  if (!place) return;
-  const input = place.querySelector("input, button");
-  const id = `${place.dataset.field}-fault`;
+/** Shows an error next to its field, or removes it. */
+export function showError(field, message) {
+  if (!field) return;
+  const input = field.querySelector("input, button");
+  const id = `${field.dataset.field}-fault`;
   const described = (input.getAttribute("aria-describedby") ?? "").split(" ");
   const others = described.filter(one => one && one !== id);
   if (message) {
-    const shown = $(id) ?? place.appendChild(element("p", { id, className: "fault" }));
+    const shown = $(id) ?? field.appendChild(element("p", { id, className: "fault" }));
     shown.textContent = `${shown.textContent} ${message}`.trim();
     input.setAttribute("aria-invalid", "true");
     others.push(id);
@@ -66,34 +66,34 @@ export function fault(place, message) {
   else input.removeAttribute("aria-describedby");
 }
 
-/** Where a field's faults are shown, if the form has it. */
-export function place(field) {
-  return form.querySelector(`[data-field="${CSS.escape(field ?? "")}"]`);
+/** The element of a field, if the form has that field. */
+export function fieldElement(name) {
+  return form.querySelector(`[data-field="${CSS.escape(name ?? "")}"]`);
 }
 
-export function clearFaults() {
-  for (const field of form.querySelectorAll("[data-field]")) fault(field, null);
+export function clearErrors() {
+  for (const field of form.querySelectorAll("[data-field]")) showError(field, null);
 }
 
-/** Shows beside a field what was saved elsewhere, with a way to take it. */
-export function showClash(field, theirs, taken) {
-  const where = place(field);
+/** Shows next to a field the value that was saved elsewhere, with a button to use it. */
+export function showConflict(field, theirs, onUse) {
+  const parent = fieldElement(field);
   const use = element("button", { type: "button", className: "quiet", textContent: "Use it" });
-  use.setAttribute("aria-label", `Use it: ${where.querySelector("label, legend").textContent} as saved elsewhere`);
+  use.setAttribute("aria-label", `Use it: ${parent.querySelector("label, legend").textContent} as saved elsewhere`);
   use.addEventListener("click", () => {
     fill({ ...values(), [field]: theirs });
     use.parentElement.remove();
-    where.querySelector("input, button").focus();
-    taken();
+    parent.querySelector("input, button").focus();
+    onUse();
   });
-  where.append(element("p", { className: "clash" }, `Saved elsewhere meanwhile: ${words(theirs)} `, use));
+  parent.append(element("p", { className: "clash" }, `Saved elsewhere meanwhile: ${text(theirs)} `, use));
 }
 
-export function clearClashes() {
-  for (const clash of form.querySelectorAll(".clash")) clash.remove();
+export function clearConflicts() {
+  for (const conflict of form.querySelectorAll(".clash")) conflict.remove();
 }
 
-function words(value) {
+function text(value) {
   if (Array.isArray(value)) {
     return value.map(row => `${row.name} = ${row.value}`).join(", ") || "no parameters";
   }

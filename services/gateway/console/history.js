@@ -1,14 +1,14 @@
-// Who changed which field of a connector, and when.
+// The history of the open connector: who changed which fields, and when.
 
-import { history as read } from "./api.js";
+import { history as readHistory } from "./api.js";
 import { $, element, time } from "./dom.js";
 
 let id = null;
 let next = null;
-/** Counts readings: an answer to an earlier one is dropped. */
-let asked = 0;
+/** The number of the last read. The results of earlier reads are ignored. */
+let lastRead = 0;
 
-export const past = {
+export const historyView = {
   start() {
     $("older").addEventListener("click", async () => {
       const last = $("changes").lastElementChild;
@@ -17,7 +17,7 @@ export const past = {
     });
   },
 
-  /** Shows a record's history, or none. */
+  /** Shows the history of a record; `null` hides it. */
   async show(recordId) {
     id = recordId;
     $("history").hidden = id === null;
@@ -26,17 +26,17 @@ export const past = {
   },
 };
 
-async function load(fromTheNewest) {
-  const reading = ++asked;
+async function load(fromNewest) {
+  const thisRead = ++lastRead;
   let page;
   try {
-    page = await read(id, fromTheNewest ? null : next);
+    page = await readHistory(id, fromNewest ? null : next);
   } catch (error) {
     page = { failure: error.message, next: null };
   }
-  if (reading !== asked) return;
+  if (thisRead !== lastRead) return;
   const items = page.failure ? [element("li", { textContent: page.failure })] : page.nodes.map(item);
-  if (fromTheNewest) $("changes").replaceChildren(...items);
+  if (fromNewest) $("changes").replaceChildren(...items);
   else $("changes").append(...items);
   next = page.next;
   $("older").hidden = next === null;

@@ -1,4 +1,4 @@
-// The ids that name a connector in its Space, and its address on this page.
+// The ids that identify a connector in its Space, and the connector's URL fragment.
 
 export const IDS = ["integrationPackInstanceId", "processId", "envId", "connectionId"];
 
@@ -6,7 +6,7 @@ export function idsOf(record) {
   return Object.fromEntries(IDS.map(name => [name, record[name]]));
 }
 
-/** What a connector is known by in a Map. */
+/** The key of a connector in a Map. */
 export function keyOf(record) {
   return JSON.stringify(IDS.map(name => record[name]));
 }
@@ -15,8 +15,8 @@ export function route(ids) {
   return `#/connector/${IDS.map(name => encodeURIComponent(ids[name])).join("/")}`;
 }
 
-/** The ids in an address, `"new"`, or null where none is meant. */
-export function routed(hash) {
+/** The ids in a URL fragment, `"new"` for a new connector, or null. */
+export function parseRoute(hash) {
   if (hash === "#/new") return "new";
   const [, view, ...parts] = hash.split("/");
   if (view !== "connector" || parts.length !== IDS.length) return null;

@@ -1,6 +1,6 @@
-// JSON as other programs have it, and not only scripts.
+// Parses JSON without losing the precision of numbers.
 
-/** What a text says; numbers that a script can't hold are kept as they stand, where the browser can. */
+/** The value of a JSON text. Numbers that JavaScript can't represent exactly are preserved, if the browser supports it. */
 export function parse(text) {
   return JSON.parse(text, (_, value, context) => {
     const lossy = typeof value === "number" && context?.source && String(value) !== context.source;

@@ -1,23 +1,23 @@
-// The Space's connectors: loaded page by page, searched, and kept up to date.
+// The list of the Space's connectors: loads pages, searches them and applies changes.
 
 import { byId, page } from "./api.js";
 import { drafts } from "./drafts.js";
-import { $, element, tell, time } from "./dom.js";
+import { $, element, setStatus, time } from "./dom.js";
 import { IDS, idsOf, keyOf, route } from "./ids.js";
 import { valuesOf } from "./details.js";
 
-/** How many records a search goes through; what lies behind is found by a whole id. */
-const MOST_SEARCHED = 2_000;
+/** The maximum number of records that a search loads. Further records are found by a complete id only. */
+const MAX_SEARCHED = 2_000;
 const TYPING_MS = 200;
 
 let records = new Map();
 let next = null;
-/** How many records are to be shown at least: what was asked for outlives a beginning, unlike its answer. */
-let asked = 0;
-/** Counts beginnings: what was asked for before the last is dropped. */
-let begun = 0;
+/** The number of records that the user has requested. A reload loads at least as many. */
+let requested = 0;
+/** The number of the last reload. The results of requests before it are ignored. */
+let generation = 0;
 let current = null;
-let trouble = null;
+let error = null;
 
 const term = () => $("search").value.trim();
 
@@ -40,41 +40,41 @@ export const list = {
     });
     $("more").addEventListener("click", () => {
       const last = $("list").lastElementChild;
-      asked = records.size + 1;
-      attempt(async beginning => {
-        await load(beginning);
+      requested = records.size + 1;
+      attempt(async started => {
+        await load(started);
         last?.nextElementSibling?.querySelector("a").focus();
       });
     });
   },
 
-  /** Reads again as many of the Space's records as were shown or asked for, or the first page. */
+  /** Reads as many of the Space's records again as are shown or requested, at least the first page. */
   reload() {
-    begun += 1;
-    return attempt(async beginning => {
+    generation += 1;
+    return attempt(async started => {
       const fresh = new Map();
       let more = null;
       do {
         const { nodes, next: following } = await page(filter(), more);
-        if (beginning !== begun) return;
+        if (started !== generation) return;
         for (const record of nodes) fresh.set(keyOf(record), record);
         more = following;
-      } while (more && fresh.size < Math.max(records.size, asked));
+      } while (more && fresh.size < Math.max(records.size, requested));
       records = fresh;
       next = more;
       await search();
     });
   },
 
-  /** Forgets all, as for another Space. */
+  /** Removes all records, for a change of the Space or the filter. */
   clear() {
     records = new Map();
     next = null;
-    asked = 0;
+    requested = 0;
     render();
   },
 
-  /** Takes in what happened to a record. */
+  /** Applies a change of a record. */
   changed({ kind, record }) {
     const key = keyOf(record);
     const known = records.get(key);
@@ -90,52 +90,51 @@ export const list = {
     render();
   },
 
-  /** Marks the connector that is open. */
+  /** Marks the open connector. */
   select(ids) {
     current = ids && keyOf(ids);
     render();
   },
 
-  /** Shows again which connectors have a draft. */
+  /** Updates the marks of connectors with a draft. */
   refresh: () => render(),
 };
 
-/** Does something that asks the gateway, and shows its refusal. */
+/** Runs requests to the gateway, and shows their error. */
 async function attempt(work) {
-  const beginning = begun;
   try {
-    await work(beginning);
-    trouble = null;
-  } catch (error) {
-    trouble = error.message;
+    await work(generation);
+    error = null;
+  } catch (caught) {
+    error = caught.message;
   }
   render();
 }
 
-async function load(beginning) {
+async function load(started) {
   const { nodes, next: more } = await page(filter(), next);
-  if (beginning !== begun) return;
+  if (started !== generation) return;
   for (const record of nodes) records.set(keyOf(record), record);
   next = more;
 }
 
-/** Looks for what was typed behind the records that are loaded. */
+/** Searches for the typed text in records that are not loaded yet. */
 function search() {
   const wanted = term();
   if (wanted === "") return render();
-  return attempt(async beginning => {
-    const isWanted = () => wanted === term() && beginning === begun;
+  return attempt(async started => {
+    const isCurrent = () => wanted === term() && started === generation;
     if (next) {
       for (const record of await byId(wanted, filter())) records.set(keyOf(record), record);
     }
-    while (next && records.size < MOST_SEARCHED && isWanted()) {
+    while (next && records.size < MAX_SEARCHED && isCurrent()) {
       render();
-      await load(beginning);
+      await load(started);
     }
   });
 }
 
-function haystack(record) {
+function searchText(record) {
   const { baseURL, companyId } = valuesOf(record);
   const texts = [...IDS.map(name => record[name]), record.clientId, baseURL, companyId];
   return texts.join("\n").toLowerCase();
@@ -144,7 +143,7 @@ function haystack(record) {
 function shown() {
   const wanted = term().toLowerCase();
   const all = [...records.values()].sort(byIds);
-  return wanted === "" ? all : all.filter(record => haystack(record).includes(wanted));
+  return wanted === "" ? all : all.filter(record => searchText(record).includes(wanted));
 }
 
 function byIds(a, b) {
@@ -159,7 +158,7 @@ function render() {
   if (focused) $("list").querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   $("more").hidden = !next;
   $("new").textContent = drafts.has(null) ? "New connector (begun)" : "New connector";
-  tell($("found"), trouble ?? summary(rows.length));
+  setStatus($("found"), error ?? summary(rows.length));
 }
 
 function summary(count) {

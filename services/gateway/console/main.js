@@ -1,26 +1,26 @@
-// The page: signing in, which connector is open, and what happens elsewhere.
+// Starts the page: signing in, the route, and live changes.
 
 import { listen } from "./api.js";
-import { $, element, tell } from "./dom.js";
+import { $, element, setStatus } from "./dom.js";
 import { editor } from "./editor.js";
-import { fault } from "./form.js";
-import { past } from "./history.js";
-import { routed } from "./ids.js";
+import { showError } from "./form.js";
+import { historyView } from "./history.js";
+import { parseRoute } from "./ids.js";
 import { list } from "./list.js";
 import { session } from "./session.js";
 
 let listening = new AbortController();
 
 function open() {
-  const wanted = routed(location.hash);
+  const wanted = parseRoute(location.hash);
   document.body.dataset.view = wanted ? "connector" : "list";
   list.select(wanted === "new" ? null : wanted);
   if (!wanted) return editor.close();
-  past.show(null);
+  historyView.show(null);
   return editor.open(wanted === "new" ? null : wanted);
 }
 
-/** Another Space: everything is read anew. */
+/** Shows a Space, after signing in or choosing another one. */
 function enter() {
   $("who").hidden = false;
   $("work").hidden = false;
@@ -29,59 +29,59 @@ function enter() {
   listening.abort();
   listening = new AbortController();
   list.clear();
-  const readAgain = () => {
+  const refresh = () => {
     list.reload();
     editor.refresh();
   };
   listen(listening.signal, {
     connected() {
-      tell($("live"), "Live");
-      readAgain();
+      setStatus($("live"), "Live");
+      refresh();
     },
     changed(event) {
       if (event.kind === "MISSED") {
-        readAgain();
+        refresh();
       } else {
         list.changed(event);
         editor.changed(event);
       }
     },
     lost() {
-      tell($("live"), "Not live; connecting…");
+      setStatus($("live"), "Not live; connecting…");
       list.reload();
     },
   });
   open();
 }
 
-/** Beside the work, and not in its way: whoever is typing goes on. */
-function signIn(why) {
+/** Asks for a token next to the current work, so that the user can continue to type. */
+function askForToken(reason) {
   $("sign-in").hidden = false;
-  tell($("sign-in-why"), why);
+  setStatus($("sign-in-why"), reason);
   if (document.activeElement === document.body) $("token").focus();
 }
 
 /**
- * Takes a link's token; where it is for somebody else or another Space, only if the person agrees.
- * Resolves to whether it was taken.
+ * Uses the token of a link. If it is for another user or another Space, the user must confirm it.
+ * Resolves to whether the token is used.
  */
-async function follow(linked) {
+async function useLinkedToken(linked) {
   const other = session.other(linked);
   if (other) {
-    // The page behind the question is still that of the session that there is.
+    // The page behind the dialog still shows the current session.
     if (!session.token) session.resume();
-    if (!(await agreesTo(other))) return false;
+    if (!(await confirmSwitch(other))) return false;
   }
   const accepted = session.accept(linked);
   if (accepted) $("sign-in").hidden = true;
   return accepted;
 }
 
-async function agreesTo(other) {
+async function confirmSwitch(other) {
   const dialog = $("switch");
   const closed = () => new Promise(resolve => dialog.addEventListener("close", resolve, { once: true }));
   if (dialog.open) {
-    // A second link, while the first is asked about: the answer to the first is no.
+    // A second link was opened while the dialog for the first one is open: the first one is declined.
     const first = closed();
     dialog.close("");
     await first;
@@ -99,7 +99,7 @@ async function agreesTo(other) {
 $("sign-in-form").addEventListener("submit", event => {
   event.preventDefault();
   const accepted = session.accept($("token").value);
-  fault($("token").closest("[data-field]"), accepted ? null : "This is no token that names a Space.");
+  showError($("token").closest("[data-field]"), accepted ? null : "This is no token that names a Space.");
   if (!accepted) return $("token").focus();
   $("token").value = "";
   $("sign-in").hidden = true;
@@ -111,12 +111,12 @@ $("space").addEventListener("change", event => {
 });
 session.addEventListener("changed", enter);
 session.addEventListener("expired", () =>
-  signIn("The token is not valid (any more). Paste a new one: nothing that you typed is lost."));
+  askForToken("The token is not valid (any more). Paste a new one: nothing that you typed is lost."));
 addEventListener("hashchange", async event => {
-  // A link with a token, followed while the page was open.
+  // A link with a token was opened in this page.
   const linked = session.takeLinked();
-  if (linked && !(await follow(linked))) {
-    // As if the link had not been followed.
+  if (linked && !(await useLinkedToken(linked))) {
+    // The link was declined, so the page shows the previous address again.
     history.replaceState(null, "", event.oldURL);
     return;
   }
@@ -125,9 +125,9 @@ addEventListener("hashchange", async event => {
 
 list.start();
 editor.start();
-past.start();
+historyView.start();
 const linked = session.takeLinked();
-if (linked) await follow(linked);
+if (linked) await useLinkedToken(linked);
 if (!session.token && !session.resume()) {
-  signIn("Paste a token of your Space. It is kept in this tab alone, until you close it.");
+  askForToken("Paste a token of your Space. It is kept in this tab alone, until you close it.");
 }

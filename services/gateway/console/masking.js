@@ -1,7 +1,7 @@
-// What the browser may keep of what is typed: what the service would keep of it.
+// Masks the secrets in a draft before the browser stores it.
 //
-// The rules are those of the service (`proto/src/mask.rs`), so that a draft that is sent after a
-// refresh is the same command as before. The names and the masks come from there.
+// The rules are those of the service (`proto/src/masking/`), so that a draft that is sent again after a
+// reload is the same command as before. The names and the masks come from the service.
 
 import { parse } from "./json.js";
 import { isFirstHalf, isMask, isSecondHalf, namesACredential, namesASecret } from "./names.js";
@@ -11,7 +11,7 @@ import { soughtIn } from "./sought.js";
 
 const { mask } = settings;
 
-/** Values of the form without any secret in them. */
+/** The values of the form with all secrets masked. */
 export function masked(values, secret) {
   const sought = soughtIn(secret, values.clientId);
   return {
@@ -32,7 +32,7 @@ function maskedRows(rows, sought) {
   });
 }
 
-/** What is no JSON yet may end in the middle of a secret. */
+/** Invalid JSON is dropped, because it may contain a part of a secret. */
 function parsed(text) {
   try {
     return parse(text);
@@ -72,7 +72,7 @@ function maskedText(text, sought, isCredential = false) {
   return replaced(shown, (isCredential && credential(shown)) || secretsIn(shown));
 }
 
-/** What follows the scheme in the value of an `Authorization` header. */
+/** The range of the credentials in the value of an `Authorization` header. */
 function credential(text) {
   const scheme = /^[ \t\n\f\r]*(?:basic|bearer)[ \t\n\f\r]+/i.exec(text);
   if (!scheme) return null;

@@ -1,4 +1,4 @@
-// The names that say what a value is, and the masks: those of the service.
+// The names of fields with secrets, and the masks. Both come from the service.
 
 import { settings } from "./settings.js";
 

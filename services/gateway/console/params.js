@@ -1,11 +1,11 @@
-// A table of parameters: a name and a value in each row, to add and to remove.
+// A table of parameters. Each row has a name and a value, and rows can be added and removed.
 
 import { element } from "./dom.js";
-import { faultsOf, same } from "./details.js";
+import { errorsOf, same } from "./details.js";
 import { namesASecret } from "./names.js";
 import { settings } from "./settings.js";
 
-/** The table in a fieldset. `changed` is called for everything that is typed in it. */
+/** The table in a fieldset. `changed` is called for each input in it. */
 export class Params {
   #title;
   #body = element("tbody");
@@ -29,7 +29,7 @@ export class Params {
     this.#number();
   }
 
-  /** What stands in the table; rows that are empty don't count. */
+  /** The rows of the table without the empty ones. */
   get rows() {
     return this.#filled().map(rowOf);
   }
@@ -40,15 +40,15 @@ export class Params {
     this.#number();
   }
 
-  /** Shows what is wrong with the rows, and gives the first input that has to change. */
+  /** Shows the errors of the rows, and returns the first input with an error. */
   check() {
     const rows = this.#filled();
-    const faults = faultsOf(rows.map(rowOf));
-    const wrong = rows.filter((row, index) => {
-      this.#mark(row, faults[index]);
-      return faults[index];
+    const errors = errorsOf(rows.map(rowOf));
+    const invalid = rows.filter((row, index) => {
+      this.#mark(row, errors[index]);
+      return errors[index];
     });
-    return wrong[0]?.querySelector("[aria-invalid]");
+    return invalid[0]?.querySelector("[aria-invalid]");
   }
 
   #filled() {
@@ -86,30 +86,30 @@ export class Params {
     return row;
   }
 
-  #mark(row, fault) {
+  #mark(row, message) {
     const error = row.querySelector(".fault");
-    error.hidden = !fault;
-    error.textContent = fault ?? "";
+    error.hidden = !message;
+    error.textContent = message ?? "";
     const [name, value] = row.querySelectorAll("input");
-    const wrong = row.dataset.json === "true" && rowOf(row).name !== "" ? value : name;
+    const invalid = row.dataset.json === "true" && rowOf(row).name !== "" ? value : name;
     for (const input of [name, value]) {
       input.removeAttribute("aria-invalid");
       input.removeAttribute("aria-describedby");
     }
-    if (!fault) return;
-    wrong.setAttribute("aria-invalid", "true");
-    wrong.setAttribute("aria-describedby", error.id);
+    if (!message) return;
+    invalid.setAttribute("aria-invalid", "true");
+    invalid.setAttribute("aria-describedby", error.id);
   }
 
-  /** Names everything by its place. */
+  /** Labels each input with the number of its row. */
   #number() {
     this.#table.hidden = this.#body.rows.length === 0;
     [...this.#body.rows].forEach((row, index) => {
-      const place = `${this.#title}, row ${index + 1}`;
+      const position = `${this.#title}, row ${index + 1}`;
       const [name, value] = row.querySelectorAll("input");
-      name.setAttribute("aria-label", `Name: ${place}`);
-      value.setAttribute("aria-label", `${row.dataset.json === "true" ? "JSON value" : "Value"}: ${place}`);
-      row.querySelector("button").setAttribute("aria-label", `Remove: ${place}`);
+      name.setAttribute("aria-label", `Name: ${position}`);
+      value.setAttribute("aria-label", `${row.dataset.json === "true" ? "JSON value" : "Value"}: ${position}`);
+      row.querySelector("button").setAttribute("aria-label", `Remove: ${position}`);
       row.querySelector(".fault").id = `${this.#title.replaceAll(" ", "-")}-${index}-fault`;
     });
   }

@@ -1,7 +1,8 @@
-// Finds the secrets that stand in a string by its syntax: in URLs, forms and connection strings.
+// Finds secrets in a string by its syntax: in URLs, forms and connection strings.
 //
-// The rules and the pass from left to right are those of the service; `proto/src/mask/text.rs` says
-// what they are. No place is looked at again and again, so the time is linear in the text.
+// The rules and the pass from left to right are those of the service;
+// `proto/src/masking/text.rs` explains them. Each position is read a limited number of times, so the time is
+// linear in the length of the text.
 
 import { isMask, namesASecret } from "./names.js";
 
@@ -14,12 +15,12 @@ const SCHEME = /^[A-Za-z][A-Za-z0-9+\-.\t\n\r]*$/;
 const WEB = ["http", "https", "ws", "wss", "ftp"];
 const CLOSES = { '"': '"', "'": "'", "{": "}" };
 
-/** The places of the secrets in a text, in order, none overlapping another. */
+/** The ranges of the secrets in a text, in order and without overlaps. */
 export function secretsIn(text) {
   return /[=@]/.test(text) ? new Scanner(text).run() : [];
 }
 
-/** The text with each of the escapes in it resolved; what is no UTF-8 then is U+FFFD. */
+/** The percent-decoded text. Invalid UTF-8 becomes U+FFFD. */
 function percentDecoded(text) {
   if (!text.includes("%")) return text;
   const raw = new TextEncoder().encode(text);
@@ -37,7 +38,7 @@ class Scanner {
   #text;
   #form = "text";
   #at;
-  // Where the name begins that the next `=` ends: that of the part, and that of the word.
+  // The start of the name before the next `=`: as a part of the list, and as a word of the text.
   #part = null;
   #word;
   #inUrl = false;
@@ -88,7 +89,7 @@ class Scanner {
     return this.#found;
   }
 
-  /** The end of `scheme:`, where the text begins with one. */
+  /** The end of `scheme:`, if the text starts with one. */
   #scheme(start) {
     const colon = this.#text.indexOf(":", start);
     if (colon < 0) return null;
@@ -98,7 +99,7 @@ class Scanner {
     return isUrl ? colon + 1 : null;
   }
 
-  /** A URL whose scheme and colon end at `start`. */
+  /** Reads the authority of a URL whose scheme and colon end at `start`. */
   #authority(start) {
     const skipped = this.#form === "url" ? /[/\\\t\n\r]/ : /[/\\]/;
     let end = start;
@@ -127,7 +128,7 @@ class Scanner {
     return this.#form !== "url" && EDGE.test(char);
   }
 
-  /** The pair whose name ends here. */
+  /** Reads the pair whose name ends here. */
   #pair() {
     const [part, word] = [this.#part, this.#word];
     this.#part = null;
@@ -163,7 +164,7 @@ class Scanner {
     return (char === "&" || char === ";") && this.#endsAPair(at);
   }
 
-  /** Whether behind this `&` or `;` another pair begins, or nothing follows. */
+  /** Whether another pair, or the end of the text, follows this `&` or `;`. */
   #endsAPair(at) {
     return this.#pastSpaces(at + 1) === this.#text.length || this.#beginsAPair(at + 1);
   }
@@ -174,7 +175,7 @@ class Scanner {
     return end > start && this.#text[end] === "=";
   }
 
-  /** Where a quote ends that begins here, if a separator follows it. */
+  /** The end of the quoted text that starts here, if a separator follows it. */
   #closing(start, byPart) {
     const close = CLOSES[this.#text[start]];
     const kind = `${close} ${byPart}`;
@@ -196,7 +197,7 @@ class Scanner {
     return at;
   }
 
-  /** A secret, unless nothing stands there or a mask. */
+  /** Records a secret, unless the range is empty or a mask. */
   #keep(start, end) {
     const value = this.#text.slice(start, end);
     if (value !== "" && !(value.length <= 51 && isMask(percentDecoded(value)))) this.#found.push([start, end]);

@@ -1,39 +1,39 @@
-// Who is here: the token, and which of its Spaces is looked at.
+// The session: the token, and the selected Space.
 //
-// The token lives in this tab's session storage, so that a refresh keeps it and closing the tab
-// forgets it. What stands in it is read to know the Spaces; whether it is true, the gateway says.
+// The token is in the tab's session storage: a reload keeps it, and closing the tab removes it. Its claims
+// are read without a check of the signature, only to list the Spaces. The gateway verifies the token.
 
 import { settings } from "./settings.js";
 
 const TOKEN = "connector-details:token";
 const SPACE = "connector-details:space";
 
-/** Tells `changed` when somebody else or another Space is in use, `expired` when a token is needed. */
+/** Events: `changed` for another user or Space, `renewed` for a new token, `expired` if a token is needed. */
 export const session = Object.assign(new EventTarget(), {
   token: null,
   subject: null,
   spaces: [],
   space: null,
 
-  /** The token of a link (`#token=`), or null. */
+  /** Removes the token of a link (`#token=`) from the address and returns it, or null. */
   takeLinked() {
     const linked = new URLSearchParams(location.hash.slice(1)).get("token");
     if (linked) {
-      // A token must not stay in the address, or in the history of the browser.
+      // A token must not stay in the address or in the browser's history.
       history.replaceState(null, "", location.pathname);
     }
     return linked;
   },
 
-  /** Takes the token that this tab had. */
+  /** Uses the token in the session storage. */
   resume() {
     return this.accept(sessionStorage.getItem(TOKEN) ?? "");
   },
 
   /**
-   * Whom a token is for, where it would put somebody else, or another Space, in the place of the
-   * session that this tab has; else null. A link is somebody else's word: without being asked,
-   * whoever follows it could type a secret into a Space of the link's author.
+   * The identity of a token, if it differs from the session in its user or lacks the session's Space;
+   * otherwise null. Links can come from an attacker: without a confirmation, the user could enter a
+   * secret in a Space of the attacker.
    */
   other(token) {
     const mine = this.subject === null ? identityOf(sessionStorage.getItem(TOKEN) ?? "") : this;
@@ -43,7 +43,7 @@ export const session = Object.assign(new EventTarget(), {
     return mine.subject === theirs.subject && theirs.spaces.includes(space) ? null : theirs;
   },
 
-  /** Whether a text is a token that names a Space, and is in use now. */
+  /** Uses a token. Returns whether it names a Space. */
   accept(token) {
     const identity = identityOf(token);
     if (!identity) return false;
@@ -68,7 +68,7 @@ export const session = Object.assign(new EventTarget(), {
     this.dispatchEvent(new Event("changed"));
   },
 
-  /** The gateway does not take the token (any more). */
+  /** The gateway has rejected the token. */
   expire() {
     if (!this.token) return;
     this.token = null;
@@ -97,14 +97,14 @@ export const session = Object.assign(new EventTarget(), {
   },
 });
 
-/** Whom a token is for, and its Spaces; null where it names none. */
+/** The subject and the Spaces of a token; null if it names no Space. */
 function identityOf(token) {
   const claims = claimsOf(token.trim());
   const spaces = spacesOf(claims);
   return spaces.length === 0 ? null : { subject: String(claims.sub), spaces };
 }
 
-/** The claim may be a list, or a string where there is but one Space. */
+/** The Spaces in the claim, which may be a list or a single string. */
 function spacesOf(claims) {
   return [claims?.[settings.spacesClaim] ?? []].flat().filter(space => typeof space === "string");
 }
@@ -119,7 +119,7 @@ function claimsOf(token) {
   }
 }
 
-/** A header holds bytes; `fetch` takes them as letters. */
+/** The UTF-8 bytes of a text as characters, because `fetch` accepts header values in Latin-1 only. */
 function bytes(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }

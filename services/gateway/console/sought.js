@@ -1,8 +1,7 @@
-// Finds the client secret that is typed, whatever form it has in a text: as it is, with other line
-// ends, or percent-encoded.
+// Finds the typed client secret in a text: literally, with other line ends, or percent-encoded.
 //
-// The searches are those of the service (`proto/src/mask/sought.rs`), linear in the text for every
-// secret (Knuth, Morris and Pratt).
+// The search is that of the service (`proto/src/masking/`), linear in the length of the text for every secret
+// (Knuth, Morris and Pratt).
 
 import { isMask } from "./names.js";
 import { settings } from "./settings.js";
@@ -10,7 +9,7 @@ import { settings } from "./settings.js";
 const { mask, shortestSearched } = settings;
 const bytesOf = text => new TextEncoder().encode(text);
 
-/** Gives the places of a secret in a text, in order; null where it is not looked for. */
+/** Returns a function that finds the ranges of a secret in a text; null if the secret is not searched for. */
 export function soughtIn(secret, clientId) {
   const text = trimmed(secret);
   if (isMask(text) || text === trimmed(clientId)) return null;
@@ -33,7 +32,7 @@ export function soughtIn(secret, clientId) {
   };
 }
 
-/** White space as the service knows it; a regular expression would look at runs of it again and again. */
+/** Trims the white space that the service trims. A regular expression would need quadratic time. */
 function trimmed(text) {
   const isSpace = at => /\p{White_Space}/u.test(text[at]);
   let [start, end] = [0, text.length];
@@ -42,7 +41,7 @@ function trimmed(text) {
   return text.slice(start, end);
 }
 
-/** The places in the gaps between walls. */
+/** The ranges in the gaps between walls. */
 function between(walls, text, find) {
   const places = [];
   let start = 0;
@@ -53,10 +52,10 @@ function between(walls, text, find) {
   return places;
 }
 
-/** A form has `+` for a space. */
+/** In an encoded form, `+` stands for a space. */
 const folded = ({ byte }) => (byte === 0x2b ? 0x20 : byte);
 
-/** The bytes of a text and their places: `\r\n` as `\n`, and escapes resolved where it is encoded. */
+/** The bytes of a text and their positions: `\r\n` as `\n`, and percent-decoded if `encoded`. */
 function tokensOf(text, encoded) {
   const tokens = [];
   for (let at = 0; at < text.length;) {
@@ -78,7 +77,7 @@ function tokensOf(text, encoded) {
   return tokens;
 }
 
-/** Gives the places of these bytes among tokens; those that overlap are one. */
+/** Returns a function that finds the ranges of these bytes among tokens; overlapping ranges are merged. */
 function needle(bytes) {
   const borders = [];
   const longer = (length, byte) => {

@@ -1,4 +1,4 @@
-//! What requests are served with, and the gauges that are read from it.
+//! The state that all requests share, and the gauges that are read from it.
 
 use std::sync::Arc;
 
@@ -19,35 +19,38 @@ use crate::{
     records::Records,
 };
 
-/// What requests are served with.
+/// The state that all requests share.
 pub struct App {
-    /// The API.
+    /// The GraphQL schema.
     pub schemas: Schemas,
-    /// Who is let in.
+    /// Checks tokens.
     pub auth: Arc<Auth>,
-    /// The way to the broker.
+    /// Sends commands to the broker.
     pub commands: Commands,
-    /// The way to the database.
+    /// Reads from the database.
     pub records: Records,
-    /// How much a bearer, and all of them, may have.
+    /// Limits each subject, and all subjects together.
     pub limits: Arc<Limits>,
-    /// How large a request may be.
+    /// Limits the size of a request.
     pub document: DocumentArgs,
-    /// What was parsed before.
+    /// Parsed documents.
     pub documents: Arc<DocumentCache>,
-    /// Where spans go.
+    /// Exports spans.
     pub traces: Traces,
-    /// Told to stop: not ready any more, and still answering.
+    /// Cancelled when the gateway starts to stop: it is not ready any more, and still answers.
     pub stop: CancellationToken,
 }
 
-/// Looks at what is not counted as it happens.
+/// Sets the gauges whose values are read when the metrics are scraped.
 #[must_use]
 pub fn refresh_gauges(app: Arc<App>) -> GaugeRefresh {
     Arc::new(move || {
         let app = app.clone();
         async move {
-            set("connector_details_waiting_requests", app.commands.waiting());
+            set(
+                "connector_details_waiting_requests",
+                app.commands.pending_count(),
+            );
             set(
                 "connector_details_requests_in_flight",
                 app.limits.in_flight(),

@@ -1,10 +1,10 @@
-//! Who asks: the bearer's token, and the Space that the request is about.
+//! Authenticates requests: verifies the token, and checks that the token lists the request's Space.
 //!
-//! The token is the authority. The `SPACE_GUID` header only says which of the token's Spaces is
-//! meant, and can't add one.
+//! The `SPACE_GUID` header selects one of the token's Spaces. It can't grant access to another one.
 
 pub mod caller;
 pub mod dev_token;
+mod jwks;
 mod keys;
 mod token_cache;
 
@@ -19,49 +19,49 @@ pub use keys::{Fetching, KeySource, Keys};
 
 use self::{
     caller::Caller,
-    token_cache::{Bearer, Verified},
+    token_cache::{TokenCache, VerifiedToken},
 };
 
-/// Proxies drop headers with underscores unless told otherwise, hence the second name.
+/// Many proxies drop headers with underscores by default, so there is a second name.
 const SPACE_HEADERS: [&str; 2] = ["space_guid", "space-guid"];
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Clocks differ; a token that lives five minutes is not to be lost to ten seconds.
+/// Tolerates small differences between the clocks of the issuer and the gateway.
 const LEEWAY_SECONDS: u64 = 30;
-/// What AMQP and the ledger keep of a subject.
-const LONGEST_SUBJECT_BYTES: usize = 255;
-const LONGEST_KEY_BYTES: usize = 255;
-/// A longer token is not even looked at.
-const LONGEST_TOKEN_BYTES: usize = 8 * 1024;
+/// The limit of a subject in AMQP properties and in the ledger.
+const MAX_SUBJECT_BYTES: usize = 255;
+const MAX_KEY_BYTES: usize = 255;
+/// Longer tokens are rejected before they are decoded.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Why a request is not let in.
+/// Why a request is not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
-    /// Headers that are missing, there twice or malformed; the text says which.
+    /// A header is missing, duplicated or malformed; the text says which.
     BadRequest(&'static str),
-    /// No token, or one that proves nothing.
+    /// The token is missing or not valid.
     Unauthenticated(&'static str),
-    /// A valid token that does not list the header's Space.
+    /// The token is valid, but does not list the Space of the header.
     OtherSpace,
-    /// The keys to check tokens with were never fetched.
+    /// The keys that verify tokens could not be read.
     NoKeys,
 }
 
-/// Which tokens are accepted.
+/// Verifies tokens.
 #[derive(Debug)]
 pub struct Auth {
-    /// The keys of the tokens' issuers.
+    /// The keys that verify signatures.
     pub keys: Arc<Keys>,
-    /// `iss` has to be this, where set.
+    /// The required `iss` claim, if set.
     pub issuer: Option<String>,
-    /// `aud` has to hold this, where set.
+    /// A required value of the `aud` claim, if set.
     pub audience: Option<String>,
-    /// The claim that lists the bearer's Spaces.
+    /// The name of the claim that lists the token's Spaces.
     pub spaces_claim: String,
-    verified: Verified,
+    cache: TokenCache,
 }
 
 impl Auth {
-    /// With no token verified yet.
+    /// Creates the verifier with an empty cache.
     #[must_use]
     pub fn new(
         keys: Arc<Keys>,
@@ -74,54 +74,54 @@ impl Auth {
             issuer,
             audience,
             spaces_claim,
-            verified: Verified::default(),
+            cache: TokenCache::default(),
         }
     }
 
-    /// Checks the request's headers.
+    /// Authenticates a request by its headers.
     ///
     /// # Errors
-    /// The first thing that is wrong: the token, then the Space, then the two together.
+    /// The first error: first of the token, then of the Space.
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
-        let bearer = self.bearer(token(headers)?).await?;
+        let token = self.verified(token(headers)?).await?;
         let space = space(headers)?;
-        if !bearer.spaces.iter().any(|listed| listed == space.as_str()) {
+        if !token.spaces.iter().any(|listed| listed == space.as_str()) {
             return Err(AuthError::OtherSpace);
         }
         Ok(Caller {
             space,
-            subject: bearer.subject.clone(),
-            expires: bearer.expires,
+            subject: token.subject.clone(),
+            expires: token.expires,
             idempotency_key: idempotency_key(headers)?,
         })
     }
 
-    async fn bearer(&self, token: &str) -> Result<Arc<Bearer>, AuthError> {
-        if token.len() > LONGEST_TOKEN_BYTES {
+    async fn verified(&self, token: &str) -> Result<Arc<VerifiedToken>, AuthError> {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(AuthError::Unauthenticated("The token is too long."));
         }
-        let (name, keys) = (Verified::name(token), self.keys.version());
-        // Keys that got too old are good for nothing, a token of theirs neither.
+        let (hash, key_version) = (TokenCache::hash(token), self.keys.version());
+        // When the keys are older than JWKS_MAX_AGE, cached tokens must not be accepted either.
         if self.keys.is_ready()
-            && let Some(bearer) = self.verified.find(&name, keys)
+            && let Some(verified) = self.cache.find(&hash, key_version)
         {
-            return Ok(bearer);
+            return Ok(verified);
         }
-        let bearer = Arc::new(self.verify(token).await?);
-        self.verified.keep(name, keys, bearer.clone());
-        Ok(bearer)
+        let verified = Arc::new(self.verify(token).await?);
+        self.cache.insert(hash, key_version, verified.clone());
+        Ok(verified)
     }
 
-    async fn verify(&self, token: &str) -> Result<Bearer, AuthError> {
-        const BAD: AuthError = AuthError::Unauthenticated("The token is not valid.");
-        let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
+    async fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
+        const INVALID: AuthError = AuthError::Unauthenticated("The token is not valid.");
+        let header = jsonwebtoken::decode_header(token).map_err(|_| INVALID)?;
         let key = self
             .keys
             .find(header.kid.as_deref())
             .await
             .map_err(|keys::NoKeys| AuthError::NoKeys)?
             .filter(|key| key.algorithm == header.alg)
-            .ok_or(BAD)?;
+            .ok_or(INVALID)?;
         let claims: Map<String, Value> =
             decode(token, &key.verifier, &self.validation(key.algorithm))
                 .map(|token| token.claims)
@@ -129,12 +129,12 @@ impl Auth {
                     jsonwebtoken::errors::ErrorKind::ExpiredSignature => {
                         AuthError::Unauthenticated("The token has expired.")
                     }
-                    _ => BAD,
+                    _ => INVALID,
                 })?;
-        Ok(Bearer {
+        Ok(VerifiedToken {
             subject: subject(&claims)?,
             spaces: spaces(claims.get(&self.spaces_claim)),
-            expires: claims.get("exp").and_then(Value::as_u64).ok_or(BAD)?,
+            expires: claims.get("exp").and_then(Value::as_u64).ok_or(INVALID)?,
         })
     }
 
@@ -157,8 +157,8 @@ impl Auth {
 }
 
 fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
-    let twice = "Authorization must be sent once.";
-    let value = once(headers, &AUTHORIZATION, twice)?.ok_or(AuthError::Unauthenticated(
+    let duplicated = "Authorization must be sent once.";
+    let value = single(headers, &AUTHORIZATION, duplicated)?.ok_or(AuthError::Unauthenticated(
         "A token is required: Authorization: Bearer <JWT>.",
     ))?;
     std::str::from_utf8(value)
@@ -172,7 +172,6 @@ fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
 }
 
 fn space(headers: &HeaderMap) -> Result<CatalogGuid, AuthError> {
-    let twice = AuthError::BadRequest("SPACE_GUID must be sent once.");
     let mut values = SPACE_HEADERS
         .iter()
         .flat_map(|name| headers.get_all(*name))
@@ -181,7 +180,7 @@ fn space(headers: &HeaderMap) -> Result<CatalogGuid, AuthError> {
         .next()
         .ok_or(AuthError::BadRequest("The header SPACE_GUID is required."))?;
     if values.next().is_some() {
-        return Err(twice);
+        return Err(AuthError::BadRequest("SPACE_GUID must be sent once."));
     }
     std::str::from_utf8(value)
         .ok()
@@ -193,8 +192,8 @@ fn space(headers: &HeaderMap) -> Result<CatalogGuid, AuthError> {
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, AuthError> {
     let name = HeaderName::from_static(IDEMPOTENCY_KEY);
-    let value = once(headers, &name, "Idempotency-Key must be sent once.")?;
-    if value.is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY_BYTES) {
+    let value = single(headers, &name, "Idempotency-Key must be sent once.")?;
+    if value.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
         return Err(AuthError::BadRequest(
             "Idempotency-Key must be 1 to 255 bytes long.",
         ));
@@ -202,15 +201,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Vec<u8>>, AuthError> {
     Ok(value.map(<[u8]>::to_vec))
 }
 
-fn once<'a>(
+/// The only value of a header, if there is one.
+fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
-    twice: &'static str,
+    duplicated: &'static str,
 ) -> Result<Option<&'a [u8]>, AuthError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(axum::http::HeaderValue::as_bytes);
     match values.next() {
-        Some(_) => Err(AuthError::BadRequest(twice)),
+        Some(_) => Err(AuthError::BadRequest(duplicated)),
         None => Ok(value),
     }
 }
@@ -221,14 +221,14 @@ fn subject(claims: &Map<String, Value>) -> Result<String, AuthError> {
         .and_then(Value::as_str)
         .filter(|subject| {
             !subject.trim().is_empty()
-                && subject.len() <= LONGEST_SUBJECT_BYTES
+                && subject.len() <= MAX_SUBJECT_BYTES
                 && !subject.chars().any(char::is_control)
         })
         .map(ToOwned::to_owned)
         .ok_or(AuthError::Unauthenticated("The token names no subject."))
 }
 
-/// The claim may be a list, or a string where there is but one Space.
+/// The Spaces in the claim, which may be a list or a single string.
 fn spaces(claim: Option<&Value>) -> Vec<String> {
     let listed = match claim {
         Some(Value::Array(spaces)) => spaces.as_slice(),
@@ -238,3 +238,6 @@ fn spaces(claim: Option<&Value>) -> Vec<String> {
     let text = |space: &Value| space.as_str().map(ToOwned::to_owned);
     listed.iter().filter_map(text).collect()
 }
+
+#[cfg(test)]
+mod tests;

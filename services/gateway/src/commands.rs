@@ -1,11 +1,14 @@
-//! Commands on their way to the worker, and their outcomes on the way back.
+//! Sends commands to the worker and returns their outcomes.
 //!
-//! [`submit`] sends one command and returns its outcome; [`client`] publishes it and waits; [`pending`]
-//! holds the requests that wait; [`connection`] is the session with RabbitMQ.
+//! [`submit`] sends one command and returns its outcome. [`client`] publishes the command and waits
+//! for the reply. [`pending`] holds the requests that wait for a reply. `connection` keeps a session
+//! with RabbitMQ open, `session` runs it, and `publish` publishes one command in it.
 
 pub mod client;
 mod connection;
 mod frame;
 pub mod idempotency;
 pub mod pending;
+mod publish;
+mod session;
 pub mod submit;

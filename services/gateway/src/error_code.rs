@@ -1,20 +1,20 @@
-//! Every error code that a client of the gateway can be answered with, Apollo's names where it has
-//! one. The README's table says of each what it leaves behind; a test holds the two together.
+//! All error codes of the API, with Apollo's names where Apollo has one. The table in the README says
+//! for each code whether a retry is safe; a test checks that the table is complete.
 
-/// The list, and the name of each.
+/// Defines the enum, the list of its variants and their names.
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $name:literal,)*) => {
-        /// A code, as it stands in `extensions.code`.
+        /// A value of `extensions.code`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code {
             $($(#[$doc])* $code,)*
         }
 
         impl Code {
-            /// All of them.
+            /// All codes.
             pub const ALL: &[Self] = &[$(Self::$code,)*];
 
-            /// The name.
+            /// The published name.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -26,13 +26,13 @@ macro_rules! codes {
 }
 
 impl Code {
-    /// The code of this name.
+    /// The code with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == name)
     }
 
-    /// Whether it tells of a fault on our side, and not of one in the request.
-    pub(crate) fn is_ours(self) -> bool {
+    /// Whether the service caused the error, and not the request.
+    pub(crate) fn is_server_error(self) -> bool {
         matches!(
             self,
             Self::QueueFull
@@ -47,36 +47,49 @@ impl Code {
 codes! {
     /// The document can't be parsed.
     GraphqlParseFailed = "GRAPHQL_PARSE_FAILED",
-    /// The document does not fit the schema, or asks for too much.
+    /// The document does not match the schema, or exceeds a limit.
     GraphqlValidationFailed = "GRAPHQL_VALIDATION_FAILED",
-    /// A value breaks its field's rules.
+    /// A value breaks a rule of its field.
     BadUserInput = "BAD_USER_INPUT",
-    /// Another Space than the token's or the header's.
+    /// The request names another Space than the token or the header.
     Forbidden = "FORBIDDEN",
-    /// The id was used before for other content.
+    /// The command id was used for other content, or the record has another revision than expected.
     Conflict = "CONFLICT",
-    /// Too many commands wait.
+    /// The queue of commands is full.
     QueueFull = "QUEUE_FULL",
-    /// The broker, the database or the keys are away, or all places are taken.
+    /// The broker, the database or the keys are not available, or the gateway is at a limit.
     ServiceUnavailable = "SERVICE_UNAVAILABLE",
-    /// Accepted, and not decided yet.
+    /// The broker has the command, and its outcome is not known yet.
     SavePending = "SAVE_PENDING",
-    /// Written, and never confirmed.
+    /// The command was written to the broker and not confirmed.
     SaveUnknown = "SAVE_UNKNOWN",
-    /// A fault of the service.
+    /// An error of the service itself.
     InternalServerError = "INTERNAL_SERVER_ERROR",
-    /// No GraphQL request, or headers that are missing or there twice.
+    /// Not a GraphQL request, or a header is missing or duplicated.
     BadRequest = "BAD_REQUEST",
-    /// No token, or not a valid one.
+    /// The token is missing or not valid.
     Unauthenticated = "UNAUTHENTICATED",
-    /// Another method than POST, or GET for queries.
+    /// The method is neither POST, nor GET with a query.
     MethodNotAllowed = "METHOD_NOT_ALLOWED",
-    /// No media type that the gateway has.
+    /// The gateway supports none of the media types in `Accept`.
     NotAcceptable = "NOT_ACCEPTABLE",
-    /// A larger body than is taken.
+    /// The body is too large.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE",
-    /// A body that is not said to be JSON.
+    /// The `Content-Type` is not JSON.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE",
-    /// One bearer asks too often.
+    /// The subject exceeds a limit.
     RateLimited = "RATE_LIMITED",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_by_its_name() {
+        for code in Code::ALL {
+            assert_eq!(Code::named(code.as_str()), Some(*code));
+        }
+        assert_eq!(Code::named("OK"), None);
+    }
 }

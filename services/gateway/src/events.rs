@@ -1,8 +1,9 @@
-//! What happens to records, as the worker's events tell it, for whoever listens here.
+//! Passes the worker's events to the subscriptions of this gateway.
 //!
-//! One queue for the whole gateway, while anybody listens, and a few seconds longer; without listeners
-//! every event would be carried here for nothing. It lives as long as its connection: what happens while
-//! there is none is not told. Listeners are told that, and read again.
+//! The gateway has one queue for all subscriptions. The queue exists only while there are subscribers,
+//! so that the broker does not send events that no one needs. The queue is exclusive to its connection,
+//! so events are lost while there is none; the subscribers then receive [`Change::Missed`] and read
+//! again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,53 +25,54 @@ use tokio::{
         Notify,
         broadcast::{self, error::RecvError},
     },
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Changes that a slow listener may be behind. One more, and it is told that it missed some.
-const BEHIND: usize = 1024;
-/// How often the queue is bound again, if anybody still listens. An exchange that is deleted takes its
-/// bindings along, comes back without them, and nobody is told.
-const BIND_AGAIN: Duration = Duration::from_secs(2);
-/// Both kinds of events.
+/// The number of changes that a subscriber may be behind. A slower one loses changes and receives
+/// [`Change::Missed`].
+const BUFFERED_CHANGES: usize = 1024;
+/// How often the queue is bound again. If the exchange is deleted and declared again, its bindings are
+/// gone and the broker does not report it.
+const REBIND_INTERVAL: Duration = Duration::from_secs(2);
+/// The routing keys of both kinds of events.
 const BINDINGS: [&str; 2] = [topology::SAVED, topology::DELETED];
 
-/// Something to tell.
+/// An item of a subscription.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// An event.
-    HistoryEntry(Arc<Event>),
-    /// There may have been events that nobody here was told.
+    /// A record was saved or deleted.
+    Event(Arc<Event>),
+    /// Events may have been lost.
     Missed,
 }
 
-/// Tells of changes. Cheap to clone.
+/// The source of all subscriptions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Changes {
     changes: broadcast::Sender<Change>,
-    /// Somebody listens now.
-    wanted: Arc<Notify>,
+    /// Notified when a subscription starts.
+    subscribed: Arc<Notify>,
 }
 
 impl Changes {
-    /// Starts to listen, until `stop`.
+    /// Starts the task that receives events, which ends with `stop`.
     #[must_use]
     pub fn start(uri: AMQPUri, stop: CancellationToken) -> Self {
-        let (changes, _) = broadcast::channel(BEHIND);
+        let (changes, _) = broadcast::channel(BUFFERED_CHANGES);
         let this = Self {
             changes,
-            wanted: Arc::default(),
+            subscribed: Arc::default(),
         };
         tokio::spawn(supervise(uri, this.clone(), stop));
         this
     }
 
     /// The changes in a Space, from now on.
-    pub fn of(&self, space: CatalogGuid) -> impl Stream<Item = Change> + use<> {
+    pub fn in_space(&self, space: CatalogGuid) -> impl Stream<Item = Change> + use<> {
         let changes = self.changes.subscribe();
-        self.wanted.notify_one();
+        self.subscribed.notify_one();
         let next = |mut changes: broadcast::Receiver<Change>| async {
             match changes.recv().await {
                 Ok(change) => Some((change, changes)),
@@ -79,64 +81,69 @@ impl Changes {
             }
         };
         futures_util::stream::unfold(changes, next).filter(move |change| {
-            let is_ours = match change {
-                Change::HistoryEntry(event) => event.record().catalog_guid == space.as_str(),
+            let is_in_space = match change {
+                Change::Event(event) => event.record().catalog_guid == space.as_str(),
                 Change::Missed => true,
             };
-            std::future::ready(is_ours)
+            std::future::ready(is_in_space)
         })
     }
 }
 
 async fn supervise(uri: AMQPUri, changes: Changes, stop: CancellationToken) {
-    let mut pauses = broker::backoff();
+    let mut backoff = broker::backoff();
     while !stop.is_cancelled() {
         if changes.changes.receiver_count() == 0 {
-            let _ = stop.run_until_cancelled(changes.wanted.notified()).await;
+            let subscribed = stop.run_until_cancelled(changes.subscribed.notified());
+            if subscribed.await.is_none() {
+                return;
+            }
             continue;
         }
         let started = Instant::now();
-        let listening = stop.run_until_cancelled(listen(&uri, &changes.changes));
-        match listening.await {
+        let receiving = stop.run_until_cancelled(receive(&uri, &changes.changes));
+        match receiving.await {
             Some(Err(error)) => {
-                tracing::warn!(%error, "changes are not told at the moment; trying again");
+                tracing::warn!(%error, "subscriptions receive no events; trying again");
             }
             Some(Ok(())) => continue,
             None => return,
         }
         if started.elapsed() > broker::GOOD_SESSION {
-            pauses = broker::backoff();
+            backoff = broker::backoff();
         }
-        let pause = pauses.next().unwrap_or(broker::DEADLINE);
-        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        let pause = backoff.next().unwrap_or(broker::DEADLINE);
+        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+            return;
+        }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-enum NotTold {
+enum ReceiveError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error("the broker ended the consumer")]
     Ended,
 }
 
-/// Listens until nobody wants to know.
-async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(), NotTold> {
+/// Receives events until there is no subscriber left.
+async fn receive(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(), ReceiveError> {
     let connection = broker::connect(uri, "connector-details-gateway changes").await?;
     let (channel, mut consumer, queue) = consumer(&connection).await?;
-    // To those who listened before this connection, if any.
-    let _ = changes.send(Change::Missed);
-    let mut again = interval_at(Instant::now() + BIND_AGAIN, BIND_AGAIN);
-    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Subscriptions that are older than this connection may have missed events.
+    send(changes, Change::Missed);
+    let mut rebind = interval_at(Instant::now() + REBIND_INTERVAL, REBIND_INTERVAL);
+    rebind.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             delivery = consumer.next() => {
-                let delivery = delivery.ok_or(NotTold::Ended)?;
-                tell(&delivery.map_err(BrokerError::from)?, changes);
+                let delivery = delivery.ok_or(ReceiveError::Ended)?;
+                forward(&delivery.map_err(BrokerError::from)?, changes);
             }
-            _ = again.tick() => {
-                // Not asked more often: whoever subscribes and leaves, again and again, would make a
-                // connection to the broker each time.
+            _ = rebind.tick() => {
+                // Checked only here: a client that subscribes and leaves again and again must not
+                // open a connection to the broker each time.
                 if changes.receiver_count() == 0 {
                     break;
                 }
@@ -148,19 +155,21 @@ async fn listen(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<()
     Ok(())
 }
 
-fn tell(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
+fn forward(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
     let kind = delivery.properties.kind().as_ref();
-    let kind = kind
-        .map(lapin::types::ShortString::as_str)
-        .unwrap_or_default();
+    // A message without a type is not an event, and neither is one with the empty type.
+    let kind = kind.map_or("", lapin::types::ShortString::as_str);
     match Event::decode(kind, &delivery.data) {
-        Ok(Some(event)) => {
-            let _ = changes.send(Change::HistoryEntry(Arc::new(event)));
-        }
-        // Of another version: not for us.
+        Ok(Some(event)) => send(changes, Change::Event(Arc::new(event))),
+        // Another version publishes events that this version does not know.
         Ok(None) => {}
-        Err(_) => tracing::warn!("an event could not be read; it is not told"),
+        Err(_) => tracing::warn!("ignored an event that can't be decoded"),
     }
+}
+
+fn send(changes: &broadcast::Sender<Change>, change: Change) {
+    // This fails only if there is no subscriber; then no one needs the change.
+    let _ = changes.send(change);
 }
 
 async fn consumer(
@@ -185,7 +194,7 @@ async fn consumer(
     Ok((channel, consumer, queue))
 }
 
-/// Binds the queue, or finds it bound.
+/// Binds the queue. Has no effect if the bindings exist.
 async fn bind(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
     for key in BINDINGS {
         within_deadline(channel.queue_bind(

@@ -1,5 +1,4 @@
-//! GraphQL over HTTP, strictly: what is negotiated, refused and answered before and after the
-//! schema has its turn.
+//! GraphQL over HTTP: everything between the connection and the schema.
 
 mod access_log;
 mod cors;
@@ -25,22 +24,22 @@ pub use self::cors::Origin;
 use self::{negotiation::negotiate, pages::Page, params::Params};
 use crate::app::App;
 
-/// The media type that a request is answered with; none where it is refused.
+/// The media type of the answer; `None` if the gateway supports none that the client accepts.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&'static str> {
     negotiate(headers).ok()
 }
 
-/// The document of a request's body, if the body is one request.
+/// The document in the body of a request, if the body is one valid request.
 pub(crate) fn query_of(body: &[u8]) -> Option<String> {
     Params::of_body(body).ok().map(|params| params.query)
 }
 
-/// The document of a query string, if that is one request.
+/// The document in a query string, if it is one valid request.
 pub(crate) fn query_of_uri(query: &str) -> Option<String> {
     Params::of_query(query).ok().map(|params| params.query)
 }
 
-/// All of the gateway's routes: for scripts of these origins, too, and with pages for people.
+/// All routes of the gateway. Scripts of `origins` may use the API, and `pages` are served to browsers.
 pub fn router(app: Arc<App>, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {
     let api = graphql::router()
         .merge(sse::router())

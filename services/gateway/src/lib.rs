@@ -1,15 +1,18 @@
-//! The gateway: GraphQL in, command out, answer back; and reads.
+//! The gateway serves the GraphQL API: it sends saves and deletions to the worker as commands, and
+//! reads records from the database.
 //!
 //! ```text
-//! http ──▶ auth ──▶ schema ──▶ decide ─▶ commands ──▶ RabbitMQ
-//!                     │          └─────▶ records ───▶ Postgres (select only)
-//!                     └────────────────▶ records
+//! server ─▶ http ─▶ auth
+//!            └────▶ graphql ─┬─▶ commands ─┬─▶ RabbitMQ (commands, replies)
+//!                            │             └─▶ records (the ledger)
+//!                            ├─▶ records ────▶ Postgres (select only)
+//!                            └─▶ events ─────▶ RabbitMQ (events for subscriptions)
 //! ```
 //!
-//! `changes` brings what others saved to those who subscribed. A request goes down once and comes
-//! back once. `server` accepts connections and limits them. Only `records` knows SQL, only `commands`, `link` and
-//! `changes` know AMQP, only `server`, `http`, `health` and `pages` know HTTP. `console` is the page for people, `graphiql` the one for
-//! developers. `metrics` names what is counted.
+//! `server` accepts connections and limits their number. `limits` limits the requests of each subject.
+//! Only `records` has SQL, only `commands` and `events` use AMQP, and only `server` and `http` use
+//! HTTP. `http::pages` has the console for users and GraphiQL for developers. `metrics` has the names
+//! of all metrics.
 
 pub mod app;
 pub mod auth;

@@ -1,6 +1,9 @@
-//! How much of the gateway one bearer, one document and everyone together may have.
+//! Limits what one bearer, and all bearers together, may use of the gateway.
+//!
+//! A bearer is one subject in one Space.
 
 mod answers;
+mod args;
 mod shares;
 
 use std::{
@@ -20,116 +23,38 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::{
     answers::{AnswerBudget, Denied},
+    args::LimitArgs,
     shares::{Full, Share, Shares},
 };
 use crate::auth::caller::Caller;
 
-/// Between two looks for bearers who have not asked for so long that they are as good as new.
-const FORGET: Duration = Duration::from_mins(1);
+/// How often rate limiters forget the bearers whose burst is full again.
+const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// What each bearer may do, and all of them at once. Every setting is described by what happens
-/// when it is too high or too low.
-#[derive(Debug, Clone, clap::Args)]
-pub struct LimitArgs {
-    /// Saves a second that a subject may send to a Space, in the long run. Higher: one bearer can
-    /// fill the queue for all. Lower: people who save a whole pack at once are refused with
-    /// RATE_LIMITED (429).
-    #[arg(long, env = "SAVES_PER_SECOND", default_value = "20")]
-    pub saves_per_second: NonZeroU32,
+/// The maximum number of WebSockets that have not sent a token yet.
+const MAX_UNAUTHENTICATED_SOCKETS: usize = 128;
+/// One bearer may use a quarter of the memory for bodies, and a quarter of that for answers.
+const BEARER_FRACTION: usize = 4;
 
-    /// Saves that may come at once before that rate counts. At least MAX_SAVES, or a document that
-    /// is allowed could never be sent.
-    #[arg(long, env = "SAVES_BURST", default_value = "100")]
-    pub saves_burst: NonZeroU32,
-
-    /// Reads a second that a subject may send to a Space, in the long run; a document that is no
-    /// good counts as one, too. Higher: one bearer can keep the database busy. Lower: pages that
-    /// show many connectors are refused with RATE_LIMITED (429).
-    #[arg(long, env = "READS_PER_SECOND", default_value = "50")]
-    pub reads_per_second: NonZeroU32,
-
-    /// Reads that may come at once before that rate counts.
-    #[arg(long, env = "READS_BURST", default_value = "200")]
-    pub reads_burst: NonZeroU32,
-
-    /// Requests a second that a subject may send to a Space, in the long run, whatever they ask for;
-    /// each is counted before its body is read. Higher: one bearer can keep a processor busy with
-    /// requests that are refused. Lower than SAVES_PER_SECOND and READS_PER_SECOND together: those are
-    /// never reached.
-    #[arg(long, env = "REQUESTS_PER_SECOND", default_value = "100")]
-    pub requests_per_second: NonZeroU32,
-
-    /// Requests that may come at once before that rate counts. Lower than SAVES_BURST and
-    /// READS_BURST together: those are never reached.
-    #[arg(long, env = "REQUESTS_BURST", default_value = "400")]
-    pub requests_burst: NonZeroU32,
-
-    /// Requests that are worked on at once, from when their body is there; one more is refused at
-    /// once with SERVICE_UNAVAILABLE (503). Higher: the memory for them grows. Lower: saves are
-    /// refused that the queue would have taken.
-    #[arg(long, env = "MAX_IN_FLIGHT", default_value_t = 1024)]
-    pub max_in_flight: usize,
-
-    /// How many of them may be of one subject in one Space; one more is refused with RATE_LIMITED
-    /// (429). As many as MAX_IN_FLIGHT: one bearer can keep all others out. Lower: whoever saves for
-    /// many people with one token is refused.
-    #[arg(long, env = "MAX_IN_FLIGHT_PER_BEARER", default_value_t = 512)]
-    pub max_in_flight_per_bearer: usize,
-
-    /// How many bytes all bodies that were read, and are not answered yet, may have; one more is
-    /// refused with SERVICE_UNAVAILABLE (503). One subject in one Space may have a quarter of it, and
-    /// is refused with RATE_LIMITED (429). Higher: a parsed body takes about three times its bytes of
-    /// memory. Lower than four times MAX_BODY_BYTES: the largest body is always refused.
-    #[arg(long, env = "MAX_BODIES_BYTES", default_value_t = 128 * 1024 * 1024)]
-    pub max_bodies_bytes: usize,
-
-    /// How many bytes of records all answers that are not sent yet may have, beyond 64 KiB each; a
-    /// larger answer more is refused with SERVICE_UNAVAILABLE (503). One subject in one Space may
-    /// have a quarter of it. Higher: clients that read slowly keep more memory. Lower than four times
-    /// MAX_ANSWER_BYTES: the largest answer is always refused.
-    #[arg(long, env = "MAX_ANSWERS_BYTES", default_value_t = 256 * 1024 * 1024)]
-    pub max_answers_bytes: usize,
-
-    /// Subscriptions that are open at once; one more is refused. Each takes a few KiB and a connection.
-    #[arg(long, env = "MAX_SUBSCRIPTIONS", default_value_t = 1000)]
-    pub max_subscriptions: usize,
-
-    /// How many of them may be of one subject in one Space; one more is refused with RATE_LIMITED. It
-    /// is the limit of a subject's WebSockets, too.
-    #[arg(long, env = "MAX_SUBSCRIPTIONS_PER_BEARER", default_value_t = 500)]
-    pub max_subscriptions_per_bearer: usize,
-
-    /// WebSockets with a valid token that are open at once; one more is refused. Each takes about
-    /// 20 KiB and a connection. Beside them, 128 may be open that have not shown a token yet, for 10
-    /// seconds.
-    #[arg(long, env = "MAX_SOCKETS", default_value_t = 1000)]
-    pub max_sockets: usize,
-}
-
-/// WebSockets that have not shown a token yet.
-const MAX_STRANGERS: usize = 128;
-/// One bearer may have this part of the memory for bodies, and of that for answers.
-const PART: usize = 4;
-
-/// What a document asks for, and is charged for.
+/// The cost of a document, which counts against the rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cost {
-    /// So many saves.
+    /// The number of saves and deletions.
     Saves(u32),
-    /// So many reads.
+    /// The number of reads.
     Reads(u32),
 }
 
-/// A bearer who asked too often, and how long nothing more will be given.
+/// The bearer exceeds a rate limit.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimited {
-    /// Until the same request would be let in.
+    /// After this time the same request is within the limit.
     pub retry_after: Duration,
 }
 
 type Limiter = RateLimiter<u64, HashMapStateStore<u64>, DefaultClock, NoOpMiddleware>;
 
-/// Keeps the count.
+/// The state of all limits.
 #[derive(Debug)]
 pub struct Limits {
     requests: Limiter,
@@ -140,126 +65,127 @@ pub struct Limits {
     answers: Shares,
     subscriptions: Shares,
     sockets: Shares,
-    strangers: Arc<Semaphore>,
-    /// Bearers are known by a hash that nobody outside can compute: two that share one share a
-    /// rate, and none can be chosen to.
-    bearers: RandomState,
+    unauthenticated_sockets: Arc<Semaphore>,
+    /// Hashes bearers with a random key. Two bearers with the same hash share their limits, so a client
+    /// must not be able to compute one.
+    bearer_hasher: RandomState,
 }
 
 impl Limits {
-    /// Starts with everything allowed.
+    /// Creates the limits with nothing used, and starts the cleanup of the rate limiters.
     #[must_use]
     pub fn new(args: &LimitArgs) -> Arc<Self> {
         let limiter = |per_second, burst| {
             RateLimiter::hashmap(Quota::per_second(per_second).allow_burst(burst))
         };
-        let each = args.max_subscriptions_per_bearer;
-        let part = |bytes: usize| Shares::new(bytes, bytes / PART);
+        let per_bearer = args.max_subscriptions_per_bearer;
+        let memory = |bytes: usize| Shares::new(bytes, bytes / BEARER_FRACTION);
         let limits = Arc::new(Self {
             requests: limiter(args.requests_per_second, args.requests_burst),
             saves: limiter(args.saves_per_second, args.saves_burst),
             reads: limiter(args.reads_per_second, args.reads_burst),
             in_flight: Shares::new(args.max_in_flight, args.max_in_flight_per_bearer),
-            bodies: part(args.max_bodies_bytes),
-            answers: part(args.max_answers_bytes),
-            subscriptions: Shares::new(args.max_subscriptions, each),
-            sockets: Shares::new(args.max_sockets, each),
-            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
-            bearers: RandomState::new(),
+            bodies: memory(args.max_bodies_bytes),
+            answers: memory(args.max_answers_bytes),
+            subscriptions: Shares::new(args.max_subscriptions, per_bearer),
+            sockets: Shares::new(args.max_sockets, per_bearer),
+            unauthenticated_sockets: Arc::new(Semaphore::new(MAX_UNAUTHENTICATED_SOCKETS)),
+            bearer_hasher: RandomState::new(),
         });
-        tokio::spawn(forget(Arc::downgrade(&limits)));
+        tokio::spawn(clean_up(Arc::downgrade(&limits)));
         limits
     }
 
-    /// A place among the requests in work, given back when it is dropped.
+    /// Counts a request in progress until the share is dropped.
     ///
     /// # Errors
-    /// All are taken, or all that this bearer may have.
+    /// The limit of this bearer or of all bearers is reached.
     pub fn enter(&self, caller: &Caller) -> Result<Share, Full> {
         self.in_flight.take(self.bearer(caller), 1)
     }
 
-    /// Room for the body of a request, none of it yet. Given back when it is dropped.
+    /// An empty share for the body of a request. It must grow as the body is read.
     ///
     /// # Errors
-    /// None: it says so when it grows.
+    /// None, because the share is empty.
     pub fn body(&self, caller: &Caller) -> Result<Share, Full> {
         self.bodies.take(self.bearer(caller), 0)
     }
 
-    /// What a request may be answered with.
+    /// The memory for the records in one answer.
     #[must_use]
-    pub fn answer(&self, caller: &Caller, most_bytes: usize) -> AnswerBudget {
-        AnswerBudget::new(self.answers.clone(), self.bearer(caller), most_bytes)
+    pub fn answer(&self, caller: &Caller, max_bytes: usize) -> AnswerBudget {
+        AnswerBudget::new(self.answers.clone(), self.bearer(caller), max_bytes)
     }
 
-    /// So many places among the subscriptions, given back when they are dropped.
+    /// Counts open subscriptions until the share is dropped.
     ///
     /// # Errors
-    /// All are taken, or all that this bearer may have.
+    /// The limit of this bearer or of all bearers is reached.
     pub fn subscribe(&self, caller: &Caller, count: usize) -> Result<Share, Full> {
         self.subscriptions.take(self.bearer(caller), count)
     }
 
-    /// A place among the WebSockets, given back when it is dropped.
+    /// Counts a WebSocket with a valid token until the share is dropped.
     ///
     /// # Errors
-    /// All are taken, or all that this bearer may have.
+    /// The limit of this bearer or of all bearers is reached.
     pub fn socket(&self, caller: &Caller) -> Result<Share, Full> {
         self.sockets.take(self.bearer(caller), 1)
     }
 
-    /// A place among the WebSockets that have not shown a token, given back when it is dropped; none
-    /// where all are taken.
+    /// Counts a WebSocket that has not sent a token yet, until the permit is dropped. `None` if the limit
+    /// is reached.
     #[must_use]
-    pub fn stranger(&self) -> Option<OwnedSemaphorePermit> {
-        self.strangers.clone().try_acquire_owned().ok()
+    pub fn unauthenticated_socket(&self) -> Option<OwnedSemaphorePermit> {
+        let permits = self.unauthenticated_sockets.clone();
+        permits.try_acquire_owned().ok()
     }
 
-    /// How many subscriptions are open.
+    /// The number of open subscriptions.
     #[must_use]
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.taken()
     }
 
-    /// How many requests are in work.
+    /// The number of requests in progress.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.taken()
     }
 
-    /// How many WebSockets with a token are open.
+    /// The number of open WebSockets with a valid token.
     #[must_use]
     pub fn sockets(&self) -> usize {
         self.sockets.taken()
     }
 
-    /// How many bytes the bodies have that are not answered yet.
+    /// The bytes of the bodies of requests that are not answered yet.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.bodies.taken()
     }
 
-    /// How many bytes the large answers have that are not sent yet.
+    /// The bytes of large answers that are not sent yet.
     #[must_use]
     pub fn answer_bytes(&self) -> usize {
         self.answers.taken()
     }
 
-    /// Counts a request, before it is known what it asks for.
+    /// Counts a request against the rate of requests, before its document is read.
     ///
     /// # Errors
-    /// It is too much. It was not counted.
+    /// The rate is exceeded. The request was not counted.
     pub fn request(&self, caller: &Caller) -> Result<(), RateLimited> {
         self.count(&self.requests, caller, 1)
     }
 
-    /// Counts what a bearer asks for.
+    /// Counts the cost of a document against the rates of saves and reads.
     ///
     /// # Errors
-    /// It is too much. Nothing of it was counted.
-    pub fn charge(&self, caller: &Caller, charge: Cost) -> Result<(), RateLimited> {
-        match charge {
+    /// The rate is exceeded. Nothing was counted.
+    pub fn charge(&self, caller: &Caller, cost: Cost) -> Result<(), RateLimited> {
+        match cost {
             Cost::Saves(count) => self.count(&self.saves, caller, count),
             Cost::Reads(count) => self.count(&self.reads, caller, count),
         }
@@ -274,22 +200,24 @@ impl Limits {
             Ok(Err(not_until)) => Err(RateLimited {
                 retry_after: not_until.wait_time_from(DefaultClock::default().now()),
             }),
-            // More than the burst, which the configuration does not let a document ask for.
+            // The cost is larger than the burst. The configuration makes sure that no document costs
+            // that much.
             Err(_) => Err(RateLimited {
-                retry_after: FORGET,
+                retry_after: CLEANUP_INTERVAL,
             }),
         }
     }
 
     fn bearer(&self, caller: &Caller) -> u64 {
-        self.bearers.hash_one((&caller.space, &caller.subject))
+        self.bearer_hasher
+            .hash_one((&caller.space, &caller.subject))
     }
 }
 
-/// Drops the bearers who have long been still, until nobody counts any more.
-async fn forget(limits: std::sync::Weak<Limits>) {
+/// Removes inactive bearers from the rate limiters, for as long as the limits exist.
+async fn clean_up(limits: std::sync::Weak<Limits>) {
     loop {
-        tokio::time::sleep(FORGET).await;
+        tokio::time::sleep(CLEANUP_INTERVAL).await;
         let Some(limits) = limits.upgrade() else {
             return;
         };
@@ -299,3 +227,6 @@ async fn forget(limits: std::sync::Weak<Limits>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

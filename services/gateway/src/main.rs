@@ -1,6 +1,6 @@
-//! Configuration, keys, Postgres, RabbitMQ, serve, stop.
+//! Starts the gateway: configuration, keys, database, broker, serve, stop.
 
-use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -34,12 +34,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Longer than a request may take: what was let in is answered.
+/// Longer than a request may take, so that all open requests are answered before the process ends.
 const DRAIN: Duration = Duration::from_secs(12);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Measured: see docs/performance.md.
+/// The gain is in docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     match config.command {
         Some(Command::Schema) => Ok(write!(std::io::stdout(), "{}", schema::sdl())?),
-        Some(Command::Healthcheck) => health::ask(config.serve.listen).await,
+        Some(Command::Healthcheck) => health::check(config.serve.listen).await,
         Some(Command::Token(args)) => Ok(writeln!(std::io::stdout(), "{}", args.sign()?)?),
         None => match config.serve.settings() {
             Ok(_) if config.serve.check_config => Ok(writeln!(
@@ -70,33 +70,27 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 "the configuration is complete"
             )?),
             Ok(settings) => serve(config.serve, settings).await,
-            Err(wrong) => {
-                for error in &wrong {
+            Err(errors) => {
+                for error in &errors {
                     tracing::error!("{error:#}");
                 }
-                anyhow::bail!("the configuration has {} faults", wrong.len())
+                anyhow::bail!("the configuration has {} errors", errors.len())
             }
         },
     }
 }
 
 async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("LISTEN: {} can't be bound", args.listen))?;
+    let listener = bind("LISTEN", args.listen).await?;
     let metrics_listener = match args.metrics_listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("METRICS_LISTEN: {address} can't be bound"))?,
-        ),
+        Some(address) => Some(bind("METRICS_LISTEN", address).await?),
         None => None,
     };
     let metrics_handle = runtime::metrics::install("gateway", VERSION)?;
     metrics::describe();
     let traces = Traces::start("connector-details-gateway", VERSION)?;
     let stopping = stop_on_signal(args.shutdown_delay)?;
-    let link_stop = CancellationToken::new();
+    let broker_stop = CancellationToken::new();
     let mut pages = vec![console::page(&args.jwt_spaces_claim)];
     if args.dev {
         pages.push(graphiql::page(
@@ -106,7 +100,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     }
     let records = Records::new(settings.database);
     let changes = Changes::start(settings.broker.clone(), stopping.close.clone());
-    let (commands, link) = Commands::start(settings.broker, settings.ids, link_stop.clone());
+    let (commands, broker) = Commands::start(settings.broker, settings.ids, broker_stop.clone());
     let auth = Auth::new(
         Keys::new(settings.keys, settings.fetching).await,
         args.jwt_issuer,
@@ -122,7 +116,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         document: args.document,
         documents: Arc::new(DocumentCache::default()),
         traces: traces.clone(),
-        stop: stopping.told,
+        stop: stopping.not_ready,
     });
     if let Some(listener) = metrics_listener {
         let metrics = runtime::metrics::router(metrics_handle, app::refresh_gauges(app.clone()));
@@ -134,15 +128,21 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     tokio::select! {
         result = server => result.context("serving")?,
         () = drained(&stopping.close) => tracing::warn!("some requests did not end in time"),
-        ended = link => {
+        ended = broker => {
             ended?.context("the broker has another topology than this version's")?;
             return Ok(());
         }
     }
-    // After the last request: its command may still be on its way.
-    link_stop.cancel();
+    // The broker connection must outlive the last request, which may wait for its reply.
+    broker_stop.cancel();
     tokio::task::spawn_blocking(move || traces.stop()).await?;
     Ok(())
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{setting}: {address} can't be bound"))
 }
 
 async fn drained(close: &CancellationToken) {
@@ -150,18 +150,18 @@ async fn drained(close: &CancellationToken) {
     tokio::time::sleep(DRAIN).await;
 }
 
-/// The two steps of leaving without a client's noticing.
+/// The two steps of a stop that no client notices.
 struct Stopping {
-    /// Not ready any more: load balancers refresh_gauges for another gateway.
-    told: CancellationToken,
-    /// No new connections; those that are open end with the request in hand.
+    /// The gateway reports that it is not ready, so load balancers choose another one.
+    not_ready: CancellationToken,
+    /// The gateway accepts no new connections. Open connections end with their current request.
     close: CancellationToken,
 }
 
 fn stop_on_signal(delay: Duration) -> anyhow::Result<Stopping> {
-    let (told, close) = (CancellationToken::new(), CancellationToken::new());
+    let (not_ready, close) = (CancellationToken::new(), CancellationToken::new());
     let stopping = Stopping {
-        told: told.clone(),
+        not_ready: not_ready.clone(),
         close: close.clone(),
     };
     let (mut interrupt, mut terminate) = (
@@ -173,8 +173,8 @@ fn stop_on_signal(delay: Duration) -> anyhow::Result<Stopping> {
             _ = interrupt.recv() => Duration::ZERO,
             _ = terminate.recv() => delay,
         };
-        tracing::info!("told to stop; answering what was let in");
-        told.cancel();
+        tracing::info!("told to stop; answering the open requests");
+        not_ready.cancel();
         tokio::time::sleep(delay).await;
         close.cancel();
     });

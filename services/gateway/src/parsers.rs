@@ -1,10 +1,10 @@
-//! What reads bytes of a stranger and is private otherwise, for the fuzz targets in `tests/fuzz`.
+//! Access to the private parsers of untrusted input, for the fuzz targets in `tests/fuzz`.
 
 use axum::http::{HeaderMap, HeaderValue, header::ACCEPT};
 
-use crate::{graphql::schema, http};
+use crate::{graphql::pagination, http};
 
-/// The media type that an `Accept` header leads to; none where it is refused.
+/// The media type that an `Accept` header selects; `None` if the gateway supports none of them.
 #[must_use]
 pub fn accept(value: &[u8]) -> Option<&'static str> {
     let value = HeaderValue::from_bytes(value).ok()?;
@@ -14,16 +14,16 @@ pub fn accept(value: &[u8]) -> Option<&'static str> {
 /// Whether a text is a cursor of a page of records, or of a page of changes.
 #[must_use]
 pub fn cursor(text: &str) -> bool {
-    schema::is_cursor(text)
+    pagination::is_cursor(text)
 }
 
-/// The document of a request's body, if the body is one request.
+/// The document in the body of a request, if the body is one valid request.
 #[must_use]
 pub fn request(body: &[u8]) -> Option<String> {
     http::query_of(body)
 }
 
-/// The document of a query string, if that is one request.
+/// The document in a query string, if it is one valid request.
 #[must_use]
 pub fn query_string(query: &str) -> Option<String> {
     http::query_of_uri(query)

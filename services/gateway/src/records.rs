@@ -1,4 +1,4 @@
-//! The one place with SQL: reads records and decisions, with a role that can only select.
+//! Reads records and the ledger, with a database role that can only select. No other module has SQL.
 
 mod find;
 mod history;
@@ -23,7 +23,7 @@ use tokio::{
 use self::{
     find::Find,
     history::History,
-    ledger::DecisionOf,
+    ledger::FindLedgerEntry,
     page::Page,
     statement::{Ping, Statement},
 };
@@ -31,47 +31,50 @@ use crate::{limits::Denied, metrics};
 
 pub use self::{
     history::HistoryEntry,
-    page::{AnswerSpace, Filter, PAGE, PAGE_MOST, Position, position},
+    page::{AnswerMemory, Filter, PAGE, PAGE_MOST, Position, position},
 };
 
-/// Reads that run at once; further ones wait for [`DEADLINE`] at most.
+/// The maximum number of reads at the same time. Further reads wait, for [`DEADLINE`] at most.
 const CONNECTIONS: usize = 16;
-/// For a statement on a connection that was idle: what is left of a read's time begins a new one.
+/// The deadline of a statement on an idle connection. The rest of [`DEADLINE`] is for a second attempt
+/// on a new connection.
 const STATEMENT_DEADLINE: Duration = Duration::from_millis(800);
 const STATEMENT_TIMEOUT: &str = "800ms";
-/// For a whole read. A read is small: one that takes longer is a database in trouble.
+/// The deadline of a whole read. Reads are small, so a slower read means that the database has a
+/// problem.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// How long it is believed that the database answers, or does not.
-const PULSE: Duration = Duration::from_secs(1);
-/// For a new connection, whoever waits for it.
+/// How long the result of a health check is reused.
+const HEALTH_CACHE: Duration = Duration::from_secs(1);
+/// The deadline of a new connection. It is longer than [`DEADLINE`], because the connection is kept
+/// even if the read that opened it has ended.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The database did not answer a read; what it said goes to the log.
+/// The database did not answer a read. The log has the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("the database did not answer a read")]
 pub struct Unreadable;
 
 /// The gateway's view of the database. Cheap to clone.
 ///
-/// The connections are kept here and not in sqlx's pool, which pings each that is given back,
-/// without a deadline: where a network loses answers, or a client hangs up, that never ends, and
-/// the connection's place in the pool is gone for good.
+/// This module keeps the connections itself. sqlx's pool pings each returned connection without a
+/// deadline, so a network that loses packets would block places in the pool forever.
 #[derive(Debug, Clone)]
 pub struct Records(Arc<Connections>);
 
 #[derive(Debug)]
 struct Connections {
     options: PgConnectOptions,
-    /// Whoever reads takes one out and puts it back when all went well; so one that failed, or was
-    /// given up half way, is closed by being dropped.
+    /// A read removes a connection and returns it only after a success. A connection that failed, or
+    /// whose read was cancelled, is dropped and so closed.
     idle: Mutex<Vec<PgConnection>>,
     permits: Arc<Semaphore>,
-    /// The last answer to [`Records::is_up`]; held while asking, so that one asks for all.
-    pulse: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    /// The last result of [`Records::is_up`]. The lock is held during a check, so that concurrent
+    /// callers share one check.
+    health: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Records {
-    /// Nothing is opened before it is needed: without a database the gateway still takes saves.
+    /// Opens no connection: the gateway must start and accept saves without a database.
     #[must_use]
     pub fn new(options: PgConnectOptions) -> Self {
         let options = options
@@ -79,18 +82,18 @@ impl Records {
             .options([
                 ("statement_timeout", STATEMENT_TIMEOUT),
                 ("default_transaction_read_only", "on"),
-                // A prepared statement's plan may be older than the table's size.
+                // The plan of a prepared statement may be older than the growth of the table.
                 ("enable_seqscan", "off"),
             ]);
         Self(Arc::new(Connections {
             options,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
-            pulse: tokio::sync::Mutex::default(),
+            health: tokio::sync::Mutex::default(),
         }))
     }
 
-    /// The record under these five ids, if one was saved.
+    /// The record with these five ids, if there is one.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
@@ -102,21 +105,21 @@ impl Records {
         self.traced(&Find(key), trace).await
     }
 
-    /// What was decided under a command's id in a Space, if anything.
+    /// The ledger's entry for a command of a Space, if the command has an outcome.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
-    pub async fn decision(
+    pub async fn ledger_entry(
         &self,
         space: &CatalogGuid,
         id: &CommandId,
         trace: &TraceContext,
     ) -> Result<Option<LedgerEntry>, Unreadable> {
-        self.traced(&DecisionOf(space, id), trace).await
+        self.traced(&FindLedgerEntry(space, id), trace).await
     }
 
-    /// So many records of a Space after a position, or from the first. Inside: why there is no space
-    /// for them in the answer; then no more was kept than there is space for.
+    /// Up to `count` records of a Space, after a position or from the first one. The inner error says
+    /// why the answer has no memory left for the records.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
@@ -126,7 +129,7 @@ impl Records {
         filter: &Filter,
         after: Option<&Position>,
         count: u32,
-        answer: AnswerSpace<'_>,
+        memory: AnswerMemory<'_>,
         trace: &TraceContext,
     ) -> Result<Result<Vec<Record>, Denied>, Unreadable> {
         let page = Page {
@@ -134,12 +137,12 @@ impl Records {
             filter,
             after,
             count,
-            answer,
+            memory,
         };
         self.traced(&page, trace).await
     }
 
-    /// So many changes of a record of a Space before a revision, or from the newest.
+    /// Up to `count` changes of a record, before a revision or from the newest one.
     ///
     /// # Errors
     /// [`Unreadable`], after a second at most.
@@ -169,40 +172,40 @@ impl Records {
         self.0.read(statement).await
     }
 
-    /// How many connections read at the moment, and how many are open and idle.
+    /// The number of busy connections, and of open idle ones.
     #[must_use]
     pub fn connections(&self) -> (usize, usize) {
         let busy = CONNECTIONS - self.0.permits.available_permits();
         (busy, self.0.idle().len())
     }
 
-    /// Whether the database answers. However many ask, the database is asked once in [`PULSE`], by
-    /// one connection: health may be asked for by anyone.
+    /// Whether the database answers. The database is checked once in [`HEALTH_CACHE`] at most, because
+    /// anyone can request the health endpoints.
     pub async fn is_up(&self) -> bool {
         let connections = self.0.clone();
-        // A task of its own: who hangs up must not take the connection along.
-        let asking = tokio::spawn(async move { connections.are_up().await });
-        asking.await.unwrap_or(false)
+        // A separate task finishes even if the client closes its connection, so the database
+        // connection is not dropped.
+        let check = tokio::spawn(async move { connections.are_up().await });
+        check.await.unwrap_or(false)
     }
 }
 
 impl Connections {
     async fn are_up(self: &Arc<Self>) -> bool {
-        let mut pulse = self.pulse.lock().await;
-        if let Some((asked, is_up)) = *pulse
-            && asked.elapsed() < PULSE
+        let mut health = self.health.lock().await;
+        if let Some((checked, is_up)) = *health
+            && checked.elapsed() < HEALTH_CACHE
         {
             return is_up;
         }
         let is_up = self.read(&Ping).await.is_ok();
-        *pulse = Some((Instant::now(), is_up));
+        *health = Some((Instant::now(), is_up));
         is_up
     }
 
-    /// Reads, within [`DEADLINE`].
-    async fn read<S: Statement>(self: &Arc<Self>, what: &S) -> Result<S::Answer, Unreadable> {
+    async fn read<S: Statement>(self: &Arc<Self>, statement: &S) -> Result<S::Answer, Unreadable> {
         let started = Instant::now();
-        let result = timeout(DEADLINE, self.read_twice(what)).await;
+        let result = timeout(DEADLINE, self.read_with_retry(statement)).await;
         metrics::read(matches!(result, Ok(Ok(_))), started.elapsed());
         match result {
             Ok(Ok(row)) => Ok(row),
@@ -217,47 +220,51 @@ impl Connections {
         }
     }
 
-    /// On an idle connection, if there is one; and where that turns out to be dead, on a new one.
-    async fn read_twice<S: Statement>(self: &Arc<Self>, what: &S) -> sqlx::Result<S::Answer> {
+    /// Reads on an idle connection, if there is one, and again on a new one if that fails.
+    async fn read_with_retry<S: Statement>(
+        self: &Arc<Self>,
+        statement: &S,
+    ) -> sqlx::Result<S::Answer> {
         let permit = self.permits.clone().acquire_owned().await;
         let idle = self.idle().pop();
         if let Some(mut connection) = idle {
-            match timeout(STATEMENT_DEADLINE, what.run(&mut connection)).await {
+            match timeout(STATEMENT_DEADLINE, statement.run(&mut connection)).await {
                 Ok(Ok(row)) => {
                     self.idle().push(connection);
                     return Ok(row);
                 }
                 Ok(Err(_)) => {}
-                // The other idle ones are likely to be as dead as this one.
+                // The other idle connections are probably broken, too.
                 Err(_) => self.idle().clear(),
             }
         }
         let (mut connection, _permit) = self.connect(permit.ok()).await?;
-        let row = what.run(&mut connection).await?;
+        let row = statement.run(&mut connection).await?;
         self.idle().push(connection);
         Ok(row)
     }
 
-    /// A new connection, made on a thread of its own, for two reasons. A reader who gives up must
-    /// not take it along, or each would give up one that was nearly there. And sqlx lets all other
-    /// tasks go first 800 times while it hashes the password: on a busy runtime that takes seconds,
-    /// on a thread where nothing else runs, milliseconds.
+    /// Opens a connection on a thread of its own, for two reasons. A read that reaches its deadline
+    /// must not cancel the connection, or under load no connection would ever be completed. And sqlx
+    /// yields to other tasks 800 times while it hashes the password: that takes seconds on a busy
+    /// runtime, and milliseconds on a separate thread.
     async fn connect(
         self: &Arc<Self>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> sqlx::Result<(PgConnection, Option<OwnedSemaphorePermit>)> {
-        let (sender, made) = oneshot::channel();
+        let (sender, opened) = oneshot::channel();
         let (this, runtime) = (self.clone(), Handle::current());
         tokio::task::spawn_blocking(move || {
             let connecting = PgConnection::connect_with(&this.options);
             let connection = runtime
                 .block_on(async { timeout(CONNECT_DEADLINE, connecting).await })
                 .unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            // If the read has ended meanwhile, the connection is kept for the next one.
             if let Err(Ok((connection, _))) = sender.send(connection.map(|new| (new, permit))) {
                 this.idle().push(connection);
             }
         });
-        made.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        opened.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {

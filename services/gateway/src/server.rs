@@ -1,8 +1,8 @@
-//! The accept loop: how many connections there may be, and how long a client may take.
+//! Accepts connections, limits their number and enforces their timeouts.
 //!
-//! Where all places are taken, a newcomer gets the place of the connection that has been without a
-//! complete request for the longest time. So slow clients, however many, lock nobody out. A
-//! connection with a request in work is never closed for another.
+//! When the limit is reached, a new connection replaces the one that has been without a complete request
+//! for the longest time. So slow clients can't block other clients. A connection with a request in
+//! progress is never replaced.
 
 mod args;
 mod body;
@@ -33,28 +33,29 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::args::ConnectionArgs;
 use self::{
-    body::Watched,
+    body::ObservedBody,
     phase::Connection,
     places::{Place, Places},
     stream::Stream,
 };
 use crate::{log_throttle::LogThrottle, metrics};
 
-/// All headers of a request. More is answered with 431. Tokens have 8 KiB at most.
+/// The maximum size of all headers of a request. Larger ones are answered with 431. Tokens have up to
+/// 8 KiB.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// What is kept of a connection's bytes that came and were not looked at yet. Of an answer, no further
-/// part is taken while this much waits to be sent; but each part is taken whole, however large it is.
+/// The size of a connection's read buffer. Also the size of the write buffer at which no further part of an
+/// answer is buffered; a single part may be larger.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// After an accept that failed for want of file descriptors or memory.
+/// The pause after an accept that failed because of missing file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Newcomers that wait where every connection has a request in work, which most have for some
-/// milliseconds only; how often they ask for a place, and the pause between.
-const WAITING: usize = 64;
+/// How many new connections may wait while every connection has a request in progress. Most requests take
+/// a few milliseconds, so a connection can soon be replaced.
+const MAX_WAITING: usize = 64;
 const ATTEMPTS: usize = 10;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Serves until told to stop, and then until the requests in work are answered.
+/// Serves until `stop` is cancelled, and then until the requests in progress are answered.
 ///
 /// # Errors
 /// The limit on open files can't be read.
@@ -64,37 +65,38 @@ pub async fn serve(
     args: &ConnectionArgs,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let places = Places::new(args, files::room_for(args.max_connections.get())?);
+    let places = Places::new(args, files::available_for(args.max_connections.get())?);
     let sweeper = tokio::spawn(places.clone().sweep());
-    // Once, and not for every request.
+    // Prepares the routes once instead of for every request.
     let router = router.with_state(());
     let tasks = TaskTracker::new();
-    let waiting = Arc::new(Semaphore::new(WAITING));
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     let mut failures = LogThrottle::default();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, peer)) => {
                 let (router, stop) = (router.clone(), stop.child_token());
                 if let Some(place) = places.take(peer.ip()) {
-                    let stream = prepared(socket, place, &places);
-                    tasks.spawn(converse(stream, router, stop));
-                } else if let Ok(turn) = waiting.clone().try_acquire_owned() {
+                    let stream = open_stream(socket, place, &places);
+                    tasks.spawn(serve_connection(stream, router, stop));
+                } else if let Ok(permit) = waiting.clone().try_acquire_owned() {
                     let places = places.clone();
                     tasks.spawn(async move {
-                        if let Some(place) = place_soon(&places, peer, turn).await {
-                            converse(prepared(socket, place, &places), router, stop).await;
+                        if let Some(place) = wait_for_place(&places, peer, permit).await {
+                            let stream = open_stream(socket, place, &places);
+                            serve_connection(stream, router, stop).await;
                         }
                     });
                 } else {
                     metrics::connection_closed("refused");
                 }
             }
-            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) if is_connection_error(&error) => {}
             Err(error) => {
                 if failures.is_due() {
-                    tracing::error!(%error, "no connection can be accepted; closing idle ones");
+                    tracing::error!(%error, "connections can't be accepted; closing idle ones");
                 }
-                places.make_room();
+                places.close_oldest();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -106,12 +108,12 @@ pub async fn serve(
     Ok(())
 }
 
-/// A place for a newcomer that has to wait for one, if there is one soon. Not awaited by the accept
-/// loop: others may get a place at once, where only one address has used up its share.
-async fn place_soon(
+/// Waits a short time for a place. This runs outside of the accept loop, because clients of other addresses
+/// may get a place at once.
+async fn wait_for_place(
     places: &Places,
     peer: SocketAddr,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) -> Option<Place> {
     for _ in 0..ATTEMPTS {
         tokio::time::sleep(ATTEMPT_PAUSE).await;
@@ -123,22 +125,23 @@ async fn place_soon(
     None
 }
 
-fn prepared(socket: TcpStream, place: Place, places: &Places) -> Stream {
-    // Events are small, and are wanted at once. A socket that refuses is broken and will say so.
+fn open_stream(socket: TcpStream, place: Place, places: &Places) -> Stream {
+    // Small events must be sent without delay. If this fails, the socket is broken and the next read or
+    // write reports it.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY can't be set");
     }
     Stream::new(socket, place, places.idle_timeout())
 }
 
-/// Whether only the connection that was about to be accepted is gone.
-fn is_of_the_peer(error: &io::Error) -> bool {
+/// Whether the error concerns only the connection that was to be accepted.
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
 }
 
-/// Serves one connection until it ends, or is closed to make room, or the gateway stops.
-async fn converse(stream: Stream, router: Router, stop: CancellationToken) {
+/// Serves one connection until it ends, is replaced or times out, or the gateway stops.
+async fn serve_connection(stream: Stream, router: Router, stop: CancellationToken) {
     let connection = stream.connection().clone();
     let router = TowerToHyperService::new(router);
     let service = {
@@ -146,7 +149,7 @@ async fn converse(stream: Stream, router: Router, stop: CancellationToken) {
         service_fn(move |request| answer(router.clone(), connection.clone(), request))
     };
     let mut http = http1::Builder::new();
-    // The sweeper has deadlines for headers and for idle connections, without a timer for each.
+    // The sweeper enforces the timeouts of all connections without a timer for each.
     http.header_read_timeout(None)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(MAX_BUFFER_BYTES);
@@ -175,16 +178,17 @@ async fn answer(
     router: TowerToHyperService<Router>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<Watched<Body>>, Infallible> {
+) -> Result<Response<ObservedBody<Body>>, Infallible> {
     if !connection.begin_request() {
-        // Closed to make room, at this moment: nothing of the request is executed.
+        // The connection is being closed, so the request must not be executed.
         std::future::pending::<()>().await;
     }
     let received = connection.clone();
-    let request = request.map(|body| Body::new(Watched::new(body, received, Connection::received)));
+    let request =
+        request.map(|body| Body::new(ObservedBody::new(body, received, Connection::received)));
     let response = router.call(request).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         connection.upgrade();
     }
-    Ok(response.map(|body| Watched::new(body, connection, Connection::answered)))
+    Ok(response.map(|body| ObservedBody::new(body, connection, Connection::answered)))
 }

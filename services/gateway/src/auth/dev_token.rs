@@ -1,5 +1,5 @@
-//! Makes tokens for development, where the stack itself is the issuer: whoever has the shared
-//! secret could do the same with any library.
+//! Creates tokens for development, where the stack itself is the issuer. This gives no extra rights:
+//! with the shared secret, any JWT library can create the same tokens.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Tokens that were verified before: not again until they expire, or until the keys change.
+//! Caches verified tokens until they expire or the keys change.
 
 use std::{
     collections::HashMap,
@@ -8,62 +8,63 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// More bearers than that at once: the oldest are verified again, with all others.
-const MOST: usize = 10_000;
+/// The maximum number of tokens. When it is reached, the cache is cleared and all tokens are verified
+/// again.
+const MAX_TOKENS: usize = 10_000;
 
-/// What is kept of a token.
+/// The claims of a verified token.
 #[derive(Debug)]
-pub(crate) struct Bearer {
+pub(crate) struct VerifiedToken {
     pub subject: String,
     /// The Spaces that the token lists.
     pub spaces: Vec<String>,
-    /// Seconds since 1970.
+    /// The expiry, in seconds since 1970.
     pub expires: u64,
 }
 
-/// A token's hash. The token itself is worth stealing, and is not kept.
-pub(crate) type Name = [u8; 32];
+/// The SHA-256 hash of a token. The token itself is a secret and must not be stored.
+pub(crate) type TokenHash = [u8; 32];
 
-/// The tokens, by their hashes.
+/// Verified tokens, by their hashes.
 #[derive(Debug, Default)]
-pub(crate) struct Verified(Mutex<HashMap<Name, Known>>);
+pub(crate) struct TokenCache(Mutex<HashMap<TokenHash, Entry>>);
 
 #[derive(Debug)]
-struct Known {
-    bearer: Arc<Bearer>,
-    /// Which keys it was verified with.
-    keys: u64,
+struct Entry {
+    token: Arc<VerifiedToken>,
+    /// The version of the keys that verified the token.
+    key_version: u64,
 }
 
-impl Verified {
-    pub fn name(token: &str) -> Name {
+impl TokenCache {
+    pub fn hash(token: &str) -> TokenHash {
         Sha256::digest(token).into()
     }
 
-    /// The bearer of a token that was verified with these keys and has not expired.
-    pub fn find(&self, name: &Name, keys: u64) -> Option<Arc<Bearer>> {
+    /// The token, if it was verified with these keys and has not expired.
+    pub fn find(&self, hash: &TokenHash, key_version: u64) -> Option<Arc<VerifiedToken>> {
         let tokens = self.lock();
-        let known = tokens.get(name)?;
-        let is_good = known.keys == keys && known.bearer.expires > now();
-        is_good.then(|| known.bearer.clone())
+        let entry = tokens.get(hash)?;
+        let is_valid = entry.key_version == key_version && entry.token.expires > now();
+        is_valid.then(|| entry.token.clone())
     }
 
-    pub fn keep(&self, name: Name, keys: u64, bearer: Arc<Bearer>) {
+    pub fn insert(&self, hash: TokenHash, key_version: u64, token: Arc<VerifiedToken>) {
         let mut tokens = self.lock();
-        if tokens.len() >= MOST {
+        if tokens.len() >= MAX_TOKENS {
             tokens.clear();
         }
-        tokens.insert(name, Known { bearer, keys });
+        tokens.insert(hash, Entry { token, key_version });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    // Before 1970 no token can be trusted to be young enough.
+    // With a clock before 1970 every token counts as expired.
     now.map_or(u64::MAX, |now| now.as_secs())
 }
 
@@ -71,8 +72,8 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
-    fn bearer(expires: u64) -> Arc<Bearer> {
-        Arc::new(Bearer {
+    fn token(expires: u64) -> Arc<VerifiedToken> {
+        Arc::new(VerifiedToken {
             subject: "anna".to_owned(),
             spaces: vec!["a".to_owned()],
             expires,
@@ -80,27 +81,28 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_until_it_expires_or_the_keys_change() {
-        let verified = Verified::default();
-        let name = Verified::name("a.b.c");
-        verified.keep(name, 1, bearer(now() + 60));
-        let old = Verified::name("d.e.f");
-        verified.keep(old, 1, bearer(now()));
+    fn a_token_is_cached_until_it_expires_or_the_keys_change() {
+        let cache = TokenCache::default();
+        let valid = TokenCache::hash("a.b.c");
+        cache.insert(valid, 1, token(now() + 60));
+        let expired = TokenCache::hash("d.e.f");
+        cache.insert(expired, 1, token(now()));
 
-        assert!(verified.find(&name, 1).is_some());
-        assert!(verified.find(&name, 2).is_none());
-        assert!(verified.find(&old, 1).is_none());
-        assert!(verified.find(&Verified::name("a.b.d"), 1).is_none());
+        assert!(cache.find(&valid, 1).is_some());
+        assert!(cache.find(&valid, 2).is_none());
+        assert!(cache.find(&expired, 1).is_none());
+        assert!(cache.find(&TokenCache::hash("a.b.d"), 1).is_none());
     }
 
     #[test]
-    fn no_more_are_kept_than_fit() {
-        let verified = Verified::default();
-        for number in 0..=MOST {
-            let name = Verified::name(&number.to_string());
-            verified.keep(name, 1, bearer(now() + 60));
+    fn the_cache_does_not_grow_beyond_its_maximum() {
+        let cache = TokenCache::default();
+        let token = token(now() + 60);
+        for number in 0..=MAX_TOKENS {
+            let hash = TokenCache::hash(&number.to_string());
+            cache.insert(hash, 1, token.clone());
         }
 
-        assert!(verified.lock().len() <= MOST);
+        assert!(cache.lock().len() <= MAX_TOKENS);
     }
 }

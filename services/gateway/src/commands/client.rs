@@ -1,51 +1,50 @@
-//! Sends a command and waits for its answer.
+//! Sends a command and waits for its reply.
 //!
-//! A waiter is filed under the request's correlation id *before* the command is published, so
-//! that an answer can never arrive ahead of the one who waits for it.
+//! The pending reply is registered under the request's correlation id *before* the command is
+//! published, so that the reply can't arrive before the request waits for it.
 
 use std::sync::Arc;
 
 use lapin::uri::AMQPUri;
-use proto::{Command, Envelope};
+use proto::{Command, Envelope, amqp};
 use runtime::traces::{self, SpanKind, TraceContext};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::{self, Link, OutgoingCommand},
-    idempotency::CommandIds,
-    pending::PendingReplies,
+    connection, idempotency::CommandIds, pending::PendingReplies, publish::OutgoingCommand,
+    session::Session,
 };
 pub use crate::commands::pending::SendResult;
 use crate::metrics;
 
+/// The `tracestate` of a request is copied into the message, so it must fit into the contract.
+const _: () = assert!(traces::MAX_TRACESTATE_BYTES <= amqp::envelope::MAX_TRACESTATE_BYTES);
+
 /// Sends commands. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Commands {
-    link: watch::Receiver<Option<Link>>,
+    session: watch::Receiver<Option<Session>>,
     pending: PendingReplies,
     user: Arc<str>,
     ids: CommandIds,
 }
 
 impl Commands {
-    /// Starts the supervisor of the connection, which ends with `stop`, or with an error if the
-    /// broker has another topology.
+    /// Starts the task that keeps the connection open. The task ends with `stop`, or with an error
+    /// if the broker has a topology of another version.
     #[must_use]
     pub fn start(
         uri: AMQPUri,
         ids: CommandIds,
         stop: CancellationToken,
-    ) -> (
-        Self,
-        JoinHandle<Result<(), proto::amqp::topology::TopologyError>>,
-    ) {
+    ) -> (Self, JoinHandle<Result<(), amqp::topology::TopologyError>>) {
         let pending = PendingReplies::default();
         let user = Arc::from(uri.authority.userinfo.username.as_str());
-        let (sender, link) = watch::channel(None);
+        let (sender, session) = watch::channel(None);
         let supervisor = tokio::spawn(connection::supervise(uri, pending.clone(), sender, stop));
         let commands = Self {
-            link,
+            session,
             pending,
             user,
             ids,
@@ -53,26 +52,26 @@ impl Commands {
         (commands, supervisor)
     }
 
-    /// What commands are named by.
+    /// Creates the ids of commands.
     #[must_use]
     pub fn ids(&self) -> &CommandIds {
         &self.ids
     }
 
-    /// Whether commands are taken at the moment.
+    /// Whether the broker accepts commands at the moment.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.link.borrow().as_ref().is_some_and(Link::is_open)
+        self.session.borrow().as_ref().is_some_and(Session::is_open)
     }
 
-    /// How many wait for an answer.
+    /// How many requests wait for a reply.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub fn pending_count(&self) -> usize {
         self.pending.count()
     }
 
-    /// Publishes a command and waits for its answer, until the deadline or until it is clear that
-    /// no answer will come.
+    /// Publishes a command and waits for its reply, until the deadline or until it is known that no
+    /// reply can arrive.
     pub async fn send(
         &self,
         envelope: Envelope,
@@ -80,40 +79,40 @@ impl Commands {
         deadline: Instant,
         trace: &TraceContext,
     ) -> SendResult {
-        let (Ok(body), Some(link)) = (command.encode(), self.link.borrow().clone()) else {
+        let (Ok(body), Some(session)) = (command.encode(), self.session.borrow().clone()) else {
             return SendResult::NotSent;
         };
         let Some(command_id) = envelope.command_id.clone() else {
             return SendResult::NotSent;
         };
-        let mut place = self.pending.place(command_id);
+        let mut pending = self.pending.register(command_id);
         let started = Instant::now();
-        let sending = trace.span("send ipack.commands", SpanKind::Producer);
-        let waiting = trace.span("wait for the reply", SpanKind::Internal);
+        let publish_span = trace.span("send ipack.commands", SpanKind::Producer);
+        let wait_span = trace.span("wait for the reply", SpanKind::Internal);
         let envelope = Envelope {
-            correlation_id: Some(place.id.to_string()),
+            correlation_id: Some(pending.id.to_string()),
             pack_replies: true,
-            reply_to: Some(link.reply_to().to_owned()),
+            reply_to: Some(session.reply_to().to_owned()),
             user_id: Some(self.user.to_string()),
-            traceparent: Some(traces::traceparent(sending.context())),
-            tracestate: traces::tracestate(sending.context()),
+            traceparent: Some(traces::traceparent(publish_span.context())),
+            tracestate: traces::tracestate(publish_span.context()),
             ..envelope
         };
-        let job = OutgoingCommand {
+        let outgoing = OutgoingCommand {
             kind: command.kind(),
             body,
             properties: envelope.properties(),
-            slot: place.slot.clone(),
-            sending,
+            slot: pending.slot.clone(),
+            span: publish_span,
         };
-        if !link.send(job) {
+        if !session.send(outgoing) {
             return SendResult::NotSent;
         }
-        let sent = place.answer(deadline).await;
-        drop(waiting);
-        if matches!(sent, SendResult::Answered(_)) {
+        let result = pending.wait(deadline).await;
+        drop(wait_span);
+        if matches!(result, SendResult::Replied(_)) {
             metrics::replied(started.elapsed());
         }
-        sent
+        result
     }
 }

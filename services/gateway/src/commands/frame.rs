@@ -1,5 +1,6 @@
-//! How large the frame with a message's properties is. RabbitMQ takes it as one frame, and closes
-//! the connection of all requests where it is larger than what was negotiated.
+//! Computes the size of the frame with a message's properties. RabbitMQ accepts the properties in one frame
+//! only. If that frame is larger than the negotiated size, RabbitMQ closes the connection, and with it
+//! the requests of all clients fail.
 
 use lapin::{
     BasicProperties,
@@ -10,8 +11,7 @@ use lapin::{
 const FIXED_BYTES: usize = 7 + 1 + 2 + 2 + 8 + 2;
 const TIMESTAMP_BYTES: usize = 8;
 
-/// The size of the content header frame. None: it holds what this gateway has no use for, and does
-/// not know the size of.
+/// The size of the content header frame. `None` if a header has a type that this gateway does not use.
 pub(crate) fn content_header_bytes(properties: &BasicProperties) -> Option<usize> {
     let texts = [
         properties.content_type(),
@@ -50,7 +50,7 @@ fn value(value: &AMQPValue) -> Option<usize> {
     Some(1 + content)
 }
 
-/// A length in one byte, and the text.
+/// One byte with the length, and the text.
 fn short(text: &ShortString) -> usize {
     1 + text.as_str().len()
 }
@@ -65,7 +65,7 @@ mod tests {
         BasicProperties::default().with_headers(headers)
     }
 
-    /// Counted by hand, after the specification of AMQP 0-9-1.
+    /// The expected sizes follow from the specification of AMQP 0-9-1.
     #[test]
     fn every_part_of_a_frame_is_counted() {
         let text = AMQPValue::LongString("12345".into());
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_has_no_size() {
+    fn a_header_of_an_unknown_type_has_no_size() {
         assert_eq!(content_header_bytes(&with_header(AMQPValue::Void)), None);
     }
 }

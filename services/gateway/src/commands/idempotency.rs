@@ -1,11 +1,10 @@
-//! Names commands, so that a repeat is recognised.
+//! Creates command ids, so that a repeated command is recognised.
 //!
-//! A command id is a UUID of version 8 in two parts: a head of 80 bits that is random, or the
-//! keyed hash (HMAC) of Space, subject and `Idempotency-Key`; and a tail that is the keyed hash of
-//! Space and head. The tail lets the gateway know an id that it has given to this Space: sent back
-//! as an `Idempotency-Key`, it names the same command, which is what a client does after
-//! `SAVE_PENDING`. Without the gateways' secret nobody can compute the id of somebody else's
-//! command, or make up an id that looks as if a gateway had given it.
+//! A command id is a UUID of version 8 in two parts. The head has 80 bits: random ones, or the HMAC of
+//! Space, subject and `Idempotency-Key`. The tail is the HMAC of Space and head. By the tail, the gateway
+//! recognises an id that it has issued in this Space: sent back as an `Idempotency-Key`, the id names the
+//! same command. Clients do this after `SAVE_PENDING`. Without the gateways' secret, a client can neither
+//! compute the id of another client's command nor forge an issued id.
 
 use std::fmt;
 
@@ -15,13 +14,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use uuid::{Builder, Uuid};
 
 const HEAD_BYTES: usize = 10;
-/// Keeps what is derived from the tokens' secret apart from the tokens' signatures.
+/// Separates the derived key from the signatures of tokens, which use the same secret.
 const LABEL: &[u8] = b"connector-details command ids v1";
 const HEAD: &[u8] = b"head";
 const TAIL: &[u8] = b"tail";
 
-/// Gives commands their ids. All gateways have to have the same secret: a repeat may reach another
-/// one.
+/// Creates command ids. All gateways need the same secret, because a retry may reach another gateway.
 #[derive(Clone)]
 pub struct CommandIds(hmac::Key);
 
@@ -32,28 +30,28 @@ impl fmt::Debug for CommandIds {
 }
 
 impl CommandIds {
-    /// With a secret of their own.
+    /// Uses a separate secret.
     #[must_use]
     pub fn new(secret: &SecretString) -> Self {
         Self(key(secret.expose_secret().as_bytes()))
     }
 
-    /// With a secret that is derived from the one that tokens are signed with.
+    /// Derives a secret from the one that signs tokens.
     #[must_use]
     pub fn derived(jwt_secret: &SecretString) -> Self {
         let derived = hmac::sign(&key(jwt_secret.expose_secret().as_bytes()), LABEL);
         Self(key(derived.as_ref()))
     }
 
-    /// The id of a command that nobody named.
+    /// A random id, for a command without an `Idempotency-Key`.
     ///
     /// # Errors
-    /// None that the form of a UUID allows; the signature is the check's.
+    /// None, because a UUID is a valid id. The constructor of [`CommandId`] returns the type.
     pub fn random(&self, space: &CatalogGuid) -> Result<CommandId, CommandError> {
         self.with_head(space, Uuid::new_v4().as_bytes())
     }
 
-    /// The id that a client's key stands for, in its Space and for its subject.
+    /// The id for an `Idempotency-Key` of a subject in a Space.
     ///
     /// # Errors
     /// As [`CommandIds::random`].
@@ -63,25 +61,26 @@ impl CommandIds {
         subject: &str,
         key: &[u8],
     ) -> Result<CommandId, CommandError> {
-        if let Some(ours) = self.given_before(space, key) {
-            return Ok(ours);
+        if let Some(issued) = self.issued_id(space, key) {
+            return Ok(issued);
         }
         let head = self.hash(&[HEAD, space.as_str().as_bytes(), subject.as_bytes(), key]);
         self.with_head(space, head.as_ref())
     }
 
-    fn given_before(&self, space: &CatalogGuid, key: &[u8]) -> Option<CommandId> {
+    /// The key itself, if it is an id that a gateway has issued in this Space.
+    fn issued_id(&self, space: &CatalogGuid, key: &[u8]) -> Option<CommandId> {
         let text = std::str::from_utf8(key).ok()?;
         let uuid = Uuid::parse_str(text).ok()?;
-        let ours = self.with_head(space, uuid.as_bytes()).ok()?;
-        (ours.as_str() == text).then_some(ours)
+        let issued = self.with_head(space, uuid.as_bytes()).ok()?;
+        (issued.as_str() == text).then_some(issued)
     }
 
     fn with_head(&self, space: &CatalogGuid, source: &[u8]) -> Result<CommandId, CommandError> {
         let mut bytes = [0; 16];
         bytes[..HEAD_BYTES].copy_from_slice(&source[..HEAD_BYTES]);
-        // The version and variant bits are set before the tail is computed, so that an id that comes
-        // back gives the same tail.
+        // The version and variant bits are set before the tail is computed, so that the tail of an issued
+        // id can be computed again.
         let head = Builder::from_custom_bytes(bytes).into_uuid();
         bytes = *head.as_bytes();
         let tail = self.hash(&[TAIL, space.as_str().as_bytes(), &bytes[..HEAD_BYTES]]);
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_given_names_the_same_command() -> Result<(), CommandError> {
+    fn an_issued_id_names_the_same_command() -> Result<(), CommandError> {
         let ids = ids();
         let [a, b] = [CatalogGuid::new("a")?, CatalogGuid::new("b")?];
         let random = ids.random(&a)?;
@@ -137,7 +136,7 @@ mod tests {
         assert_ne!(ids.of_key(&a, "anna", b"yek")?, id);
         assert_ne!(ids.of_key(&a, "ann", b"akey")?, id);
         assert_ne!(ids.of_key(&b, "anna", b"key")?, id);
-        // Any UUID may be somebody's own key.
+        // A UUID that no gateway has issued is an ordinary key.
         let uuid = Uuid::new_v4().to_string();
         assert_ne!(ids.of_key(&a, "anna", uuid.as_bytes())?.as_str(), uuid);
         Ok(())
@@ -156,14 +155,14 @@ mod tests {
         let id = ids.of_key(&space, "anna", b"key")?;
         for other in others {
             assert_ne!(other.of_key(&space, "anna", b"key")?, id);
-            // An id of theirs is a key like any other, and names no command that we gave.
-            let theirs = other.random(&space)?;
+            // An id that was created with another secret is an ordinary key.
+            let foreign = other.random(&space)?;
             assert_ne!(
-                ids.of_key(&space, "anna", theirs.as_str().as_bytes())?,
-                theirs
+                ids.of_key(&space, "anna", foreign.as_str().as_bytes())?,
+                foreign
             );
         }
-        // All gateways with the same secret agree.
+        // All gateways with the same secret create the same id.
         let again = CommandIds::derived(&SECRET.into());
         let [one, two] = [derived, again].map(|ids| ids.of_key(&space, "anna", b"key"));
         assert_eq!(one?, two?);

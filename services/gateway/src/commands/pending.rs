@@ -14,42 +14,51 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Something that happened to a command, and that whoever waits for it has to know at once.
+/// An event that ends the wait of a request.
 #[derive(Debug)]
 pub(crate) enum SendEvent {
+    /// The command was not written to the connection.
     NotSent,
+    /// The broker returned the message: no queue is bound.
     Unroutable,
+    /// The broker rejected the message: the queue is full.
     QueueFull,
+    /// The properties do not fit into one frame, so the message was not written.
     TooLarge,
+    /// The connection failed, or the broker did not confirm in time.
     Lost,
-    Answered(Box<Reply>),
+    /// The worker replied.
+    Replied(Box<Reply>),
 }
 
-/// Where a command's sender tells how it goes. Cheap to clone.
+/// Notifies the request that waits for one command. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplySlot(Arc<Slot>);
 
 #[derive(Debug)]
 struct Slot {
-    /// The first word is the last: whoever waits goes by it. Taken once it is said.
-    word: Mutex<Option<oneshot::Sender<SendEvent>>>,
-    /// Wakes nobody: it matters only to those who are not answered in the end.
+    /// Only the first event counts; `None` once it was sent.
+    sender: Mutex<Option<oneshot::Sender<SendEvent>>>,
+    /// A flag and not an event, because a confirm does not end the wait.
     confirmed: AtomicBool,
 }
 
 impl ReplySlot {
-    /// Whether nobody waits any more.
-    pub fn is_alone(&self) -> bool {
-        self.word().as_ref().is_none_or(oneshot::Sender::is_closed)
+    /// Whether the request has ended, or was notified already.
+    pub fn is_abandoned(&self) -> bool {
+        self.sender()
+            .as_ref()
+            .is_none_or(oneshot::Sender::is_closed)
     }
 
-    pub fn tell(&self, progress: SendEvent) {
-        if let Some(word) = self.word().take() {
-            let _ = word.send(progress);
+    pub fn notify(&self, event: SendEvent) {
+        if let Some(sender) = self.sender().take() {
+            // This fails only if the request ended meanwhile; then no one needs the event.
+            let _ = sender.send(event);
         }
     }
 
-    /// The broker has the command. An answer may have overtaken this.
+    /// Records that the broker has stored the command. The reply may have arrived before.
     pub fn confirm(&self) {
         self.0.confirmed.store(true, Ordering::Release);
     }
@@ -58,132 +67,128 @@ impl ReplySlot {
         self.0.confirmed.load(Ordering::Acquire)
     }
 
-    fn word(&self) -> MutexGuard<'_, Option<oneshot::Sender<SendEvent>>> {
-        self.0.word.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sender(&self) -> MutexGuard<'_, Option<oneshot::Sender<SendEvent>>> {
+        self.0.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How far a command came.
+/// What is known about a command after it was sent.
 #[derive(Debug)]
 pub enum SendResult {
-    /// The worker's answer.
-    Answered(Box<Reply>),
-    /// Confirmed and not answered in time, or the way of the answer is gone: it will be decided.
+    /// The worker's reply.
+    Replied(Box<Reply>),
+    /// The broker has stored the command, and no reply arrived. A worker will process the command.
     Confirmed,
-    /// Neither confirmed nor answered: it may or may not arrive.
+    /// Neither a confirm nor a reply arrived. The command may or may not take effect.
     Unconfirmed,
-    /// The queue is full: it will not arrive.
+    /// The queue is full. The command will not take effect.
     QueueFull,
-    /// It does not fit into the frames that the broker takes: nothing was sent.
+    /// The properties do not fit into one frame. The command was not sent.
     TooLarge,
-    /// Nothing left for the broker, or the broker has no queue for it: it will not arrive.
+    /// The command was not sent, or no queue is bound. It will not take effect.
     NotSent,
 }
 
-/// Who waits for which answer.
+/// All requests that wait for a reply, by correlation id.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PendingReplies(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, Pending>>,
+    by_id: Mutex<HashMap<u64, Entry>>,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct Entry {
     command_id: CommandId,
     slot: ReplySlot,
 }
 
-/// A reply to somebody who waits for another command.
+/// The reply names another command than the one that the request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OtherCommand;
 
 impl PendingReplies {
-    /// Gives a reply to whoever waits for it, if anybody does.
+    /// Passes a reply to the request that waits for it, if there is one.
     ///
     /// # Errors
-    /// The reply names another command than the one that is waited for. Correlation ids are
-    /// numbers, which others can guess; only the command's id says what was decided.
-    pub fn answer(&self, id: u64, reply: Reply) -> Result<(), OtherCommand> {
-        let waiting = self.lock();
-        // None: the client has hung up, or was told that the save is pending.
-        let Some(waiter) = waiting.get(&id) else {
+    /// The reply names another command than the one that the request waits for. A correlation id is
+    /// a number that other publishers can guess, so only the command's id proves the match.
+    pub fn deliver(&self, id: u64, reply: Reply) -> Result<(), OtherCommand> {
+        let by_id = self.lock();
+        // The client closed its connection, or has been answered that the command is pending.
+        let Some(entry) = by_id.get(&id) else {
             return Ok(());
         };
-        if reply.command_id.as_deref() != Some(waiter.command_id.as_str()) {
+        if reply.command_id.as_deref() != Some(entry.command_id.as_str()) {
             return Err(OtherCommand);
         }
-        waiter.slot.tell(SendEvent::Answered(Box::new(reply)));
+        entry.slot.notify(SendEvent::Replied(Box::new(reply)));
         Ok(())
     }
 
-    /// The channel that the answers would have come by is gone.
-    pub fn abandon(&self) {
-        for waiter in self.lock().values() {
-            waiter.slot.tell(SendEvent::Lost);
+    /// Notifies all requests that their replies are lost with the connection.
+    pub fn fail_all(&self) {
+        for entry in self.lock().values() {
+            entry.slot.notify(SendEvent::Lost);
         }
     }
 
-    pub fn place(&self, command_id: CommandId) -> PendingReply {
+    pub fn register(&self, command_id: CommandId) -> PendingReply {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, word) = oneshot::channel();
+        let (sender, events) = oneshot::channel();
         let slot = ReplySlot(Arc::new(Slot {
-            word: Mutex::new(Some(sender)),
+            sender: Mutex::new(Some(sender)),
             confirmed: AtomicBool::new(false),
         }));
-        let waiter = Pending {
+        let entry = Entry {
             command_id,
             slot: slot.clone(),
         };
-        self.lock().insert(id, waiter);
+        self.lock().insert(id, entry);
         PendingReply {
             id,
             slot,
-            word,
-            pending: self.clone(),
+            events,
+            registry: self.clone(),
         }
     }
 
-    /// How many wait.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Pending>> {
-        self.0
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+        self.0.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the waiting list. It is given up when dropped: after an answer, a deadline and a
-/// client that hung up alike.
+/// The wait of one request. Dropping it removes it from [`PendingReplies`]: after a reply, after the
+/// deadline, and when the client closes its connection.
 #[derive(Debug)]
 pub(crate) struct PendingReply {
     pub id: u64,
     pub slot: ReplySlot,
-    word: oneshot::Receiver<SendEvent>,
-    pending: PendingReplies,
+    events: oneshot::Receiver<SendEvent>,
+    registry: PendingReplies,
 }
 
 impl Drop for PendingReply {
     fn drop(&mut self) {
-        self.pending.lock().remove(&self.id);
+        self.registry.lock().remove(&self.id);
     }
 }
 
 impl PendingReply {
-    /// Waits for the answer, until the deadline or until it is clear that none will come.
-    pub async fn answer(&mut self, deadline: Instant) -> SendResult {
-        match timeout_at(deadline, &mut self.word).await {
-            Ok(Ok(SendEvent::Answered(reply))) => SendResult::Answered(reply),
+    /// Waits for the reply, until the deadline or until it is known that no reply can arrive.
+    pub async fn wait(&mut self, deadline: Instant) -> SendResult {
+        match timeout_at(deadline, &mut self.events).await {
+            Ok(Ok(SendEvent::Replied(reply))) => SendResult::Replied(reply),
             Ok(Ok(SendEvent::NotSent | SendEvent::Unroutable)) => SendResult::NotSent,
             Ok(Ok(SendEvent::QueueFull)) => SendResult::QueueFull,
             Ok(Ok(SendEvent::TooLarge)) => SendResult::TooLarge,
-            // The answer was lost with the connection, or does not come in time.
+            // The reply was lost with the connection, or did not arrive in time.
             Ok(Ok(SendEvent::Lost) | Err(_)) | Err(_) if self.slot.is_confirmed() => {
                 SendResult::Confirmed
             }
@@ -193,33 +198,4 @@ impl PendingReply {
 }
 
 #[cfg(test)]
-mod tests {
-    use proto::Outcome;
-
-    use super::*;
-
-    fn reply(command_id: Option<&str>) -> Reply {
-        Reply {
-            command_id: command_id.map(ToOwned::to_owned),
-            outcome: Outcome::Deleted { record: None },
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reply_is_accepted_only_for_the_command_that_it_names() -> anyhow::Result<()> {
-        let pending = PendingReplies::default();
-        let command_id = CommandId::new("mine").map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
-        let mut place = pending.place(command_id);
-
-        for foreign in [Some("another"), None] {
-            assert_eq!(pending.answer(place.id, reply(foreign)), Err(OtherCommand));
-        }
-        assert_eq!(pending.answer(place.id + 1, reply(Some("mine"))), Ok(()));
-        assert!(place.word.try_recv().is_err(), "nobody was told anything");
-        assert_eq!(pending.answer(place.id, reply(Some("mine"))), Ok(()));
-
-        let sent = place.answer(Instant::now()).await;
-        assert!(matches!(sent, SendResult::Answered(_)), "{sent:?}");
-        Ok(())
-    }
-}
+mod tests;

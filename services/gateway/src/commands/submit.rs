@@ -1,5 +1,4 @@
-//! One command from the request's side: send it, wait for the answer, look it up, and only then say
-//! that it is not decided.
+//! Sends one command and returns its outcome: from the reply, or else from the ledger.
 
 use std::time::Duration;
 
@@ -10,16 +9,17 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{Commands, SendResult};
 use crate::{graphql::errors::ApiError, records::Records};
 
-/// How long an answer is waited for. With the last look into the ledger, which takes a second at
-/// most, a request is answered well within ten.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long to wait for the reply. The last read of the ledger takes at most one more second, so a
+/// request is answered well within ten.
+const REPLY_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause between two reads of the ledger.
+const LEDGER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Has a command decided. Returns the record as a save left it, or as it was before a deletion, if
-/// there was one. Takes at most the answer's and the read's deadline.
+/// Sends a command and returns the record: as a save left it, or as it was before a deletion, if
+/// there was one. Takes at most the deadlines of the reply and of one read.
 ///
 /// # Errors
-/// The [`ApiError`] says what the command leaves behind.
+/// The variants of [`ApiError`] say whether the command can still take effect.
 pub async fn submit(
     commands: &Commands,
     records: &Records,
@@ -28,27 +28,26 @@ pub async fn submit(
     command: &Command,
     trace: &TraceContext,
 ) -> Result<Option<Record>, ApiError> {
+    let kind = command.kind();
     let envelope = Envelope {
         subject: Some(subject.to_owned()),
         app_id: Some("connector-details-gateway".to_owned()),
-        ..Envelope::of(command.kind(), command_id.clone())
+        ..Envelope::of(kind, command_id.clone())
     };
-    let deadline = Instant::now() + ANSWER_DEADLINE;
+    let deadline = Instant::now() + REPLY_DEADLINE;
     let confirmed = match commands.send(envelope, command, deadline, trace).await {
-        SendResult::Answered(reply) => return record(reply.outcome),
+        SendResult::Replied(reply) => return record(reply.outcome),
         SendResult::NotSent => return Err(ApiError::Unavailable),
         SendResult::QueueFull => return Err(ApiError::QueueFull),
         SendResult::TooLarge => return Err(ApiError::Internal),
         SendResult::Confirmed => true,
         SendResult::Unconfirmed => false,
     };
-    match decision(records, &command_id, command, deadline, trace).await {
-        Some(decision) if decision.fingerprint == command.fingerprint() => {
-            record(decision.outcome.into())
-        }
+    match poll_ledger(records, &command_id, command, deadline, trace).await {
+        Some(entry) if entry.fingerprint == command.fingerprint() => record(entry.outcome.into()),
         Some(_) => Err(ApiError::Refused(vec![CommandError::conflict()])),
-        None if confirmed => Err(ApiError::Pending(command_id)),
-        None => Err(ApiError::Unknown(command_id)),
+        None if confirmed => Err(ApiError::Pending(kind, command_id)),
+        None => Err(ApiError::Unknown(kind, command_id)),
     }
 }
 
@@ -60,9 +59,9 @@ fn record(outcome: Outcome) -> Result<Option<Record>, ApiError> {
     }
 }
 
-/// Looks for the decision in the ledger: once after the deadline, and before it from time to time,
-/// where the connection was lost and with it the answer.
-async fn decision(
+/// Reads the outcome from the ledger until the deadline, and once after it. There is time left
+/// before the deadline only if the connection was lost, and the reply with it.
+async fn poll_ledger(
     records: &Records,
     command_id: &CommandId,
     command: &Command,
@@ -72,10 +71,12 @@ async fn decision(
     let space = &command.key().catalog_guid;
     loop {
         let last = Instant::now() >= deadline;
-        match records.decision(space, command_id, trace).await {
-            Ok(Some(decision)) => return Some(decision),
+        match records.ledger_entry(space, command_id, trace).await {
+            Ok(Some(entry)) => return Some(entry),
             Ok(None) | Err(_) if last => return None,
-            Ok(None) | Err(_) => sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)).await,
+            Ok(None) | Err(_) => {
+                sleep_until(deadline.min(Instant::now() + LEDGER_POLL_INTERVAL)).await;
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What became of a command that was not answered.
+//! The query for the status of a command whose reply did not arrive.
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use proto::{CommandError, CommandId, Outcome};
@@ -38,11 +38,11 @@ pub struct CommandState {
     current_revision: Option<i64>,
 }
 
-/// Commands.
+/// The query for the status of a command.
 #[derive(Debug, Default)]
 pub struct CommandStatusQuery;
 
-/// Commands.
+/// The query for the status of a command.
 #[Object]
 impl CommandStatusQuery {
     /// What became of a command of the header's Space: what to ask after SAVE_PENDING or
@@ -54,8 +54,8 @@ impl CommandStatusQuery {
     ) -> Option<CommandState> {
         match state(context, id).await {
             Ok(state) => Some(state),
-            Err(failure) => {
-                failure.report(context);
+            Err(error) => {
+                error.report(context);
                 None
             }
         }
@@ -64,20 +64,17 @@ impl CommandStatusQuery {
 
 async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, ApiError> {
     let caller: &Caller = context.data_unchecked();
-    let command_id = CommandId::new(id.as_str()).map_err(|fault| {
+    let command_id = CommandId::new(id.as_str()).map_err(|error| {
         ApiError::Invalid(vec![CommandError {
             field: Some("id".to_owned()),
-            message: fault.message.replace(CommandId::FIELD, "id"),
-            ..fault
+            message: error.message.replace(CommandId::FIELD, "id"),
+            ..error
         }])
     })?;
     let records: &Records = context.data_unchecked();
-    let decision = records.decision(
-        &caller.space,
-        &command_id,
-        context.data_unchecked::<TraceContext>(),
-    );
-    let decision = decision.await.map_err(|_| ApiError::Unreadable)?;
+    let trace = context.data_unchecked::<TraceContext>();
+    let entry = records.ledger_entry(&caller.space, &command_id, trace);
+    let entry = entry.await.map_err(|_| ApiError::Unreadable)?;
     let mut state = CommandState {
         id,
         status: CommandStatus::Undecided,
@@ -86,7 +83,7 @@ async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, ApiError> 
         message: None,
         current_revision: None,
     };
-    match decision.map(|decision| decision.outcome.into()) {
+    match entry.map(|entry| entry.outcome.into()) {
         None => {}
         Some(Outcome::Saved { record }) => {
             state.status = CommandStatus::Applied;
@@ -98,10 +95,10 @@ async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, ApiError> 
         }
         Some(Outcome::Refused { errors }) => {
             state.status = CommandStatus::Refused;
-            if let Some(fault) = errors.into_iter().next() {
-                state.code = Some(fault.code.as_str().to_owned());
-                state.message = Some(fault.message);
-                state.current_revision = fault.current.map(|current| current.revision);
+            if let Some(error) = errors.into_iter().next() {
+                state.code = Some(error.code.as_str().to_owned());
+                state.message = Some(error.message);
+                state.current_revision = error.current.map(|current| current.revision);
             }
         }
     }

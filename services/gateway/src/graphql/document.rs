@@ -1,9 +1,9 @@
-//! Reads a GraphQL document before the schema does, and says what it will cost.
+//! Analyses a GraphQL document and its cost before the schema validates it.
 //!
-//! Each step is bounded by the step before it: [`scan`] limits the text, so that the parser's time
-//! and stack are limited; [`shape`] limits the parsed document with its fragments put where they are
-//! spread, so that whatever walks it afterwards ends soon; [`executed`] tells what the request's
-//! variables leave of it, which is what its sender is charged for.
+//! Each step limits the work of the next one. [`scan`] limits the text, and so the time and the stack of
+//! the parser. [`shape`] limits the size of the document with all fragments expanded, and so the time of
+//! every later walk. [`executed`] computes which fields are executed with the request's variables, which
+//! is the cost of the request.
 
 mod executed;
 mod inputs;
@@ -31,8 +31,8 @@ use self::{executed::Executed, inputs::check_inputs};
 use super::error_text;
 use crate::limits::Cost;
 
-/// DocumentCache that were parsed before, and whether the schema found them valid. A page sends the same
-/// few again and again, and parsing one costs more than anything else that is done with it.
+/// Caches parsed documents, and whether the schema found them valid. Clients send the same few documents
+/// again and again, and parsing a document costs more than all further steps.
 #[derive(Debug, Default)]
 pub struct DocumentCache(Mutex<HashMap<String, CachedDocument>>);
 
@@ -42,27 +42,27 @@ struct CachedDocument {
     is_valid: bool,
 }
 
-/// A document, ready to be executed.
+/// A parsed document within the limits.
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub document: ExecutableDocument,
-    /// Whether it was found valid before, with other variables.
+    /// Whether the schema found the document valid before, perhaps with other variables.
     pub is_valid: bool,
 }
 
 impl DocumentCache {
-    const MOST: usize = 256;
-    const LONGEST_BYTES: usize = 4096;
+    const MAX_DOCUMENTS: usize = 256;
+    const MAX_BYTES: usize = 4096;
 
-    /// A document that keeps every limit that does not depend on its variables.
+    /// Parses a document and checks all limits that do not depend on its variables.
     pub(crate) fn parse(&self, query: &str, args: &DocumentArgs) -> Result<Parsed, ServerError> {
-        // A document with a string or a comment in it may hold a secret, and is not kept.
-        let may_be_kept = query.len() <= Self::LONGEST_BYTES && !query.contains(['"', '#']);
+        // A document with a string or a comment may contain a secret, so it must not be stored.
+        let is_cacheable = query.len() <= Self::MAX_BYTES && !query.contains(['"', '#']);
         let new = |document| Parsed {
             document,
             is_valid: false,
         };
-        if !may_be_kept {
+        if !is_cacheable {
             return parse(query, args).map(new);
         }
         if let Some(CachedDocument { document, is_valid }) = self.lock().get(query) {
@@ -72,23 +72,23 @@ impl DocumentCache {
             });
         }
         let document = parse(query, args)?;
-        let mut kept = self.lock();
-        if kept.len() >= Self::MOST {
-            // Whoever sends so many different ones makes them up, and gains nothing.
-            kept.clear();
+        let mut cache = self.lock();
+        if cache.len() >= Self::MAX_DOCUMENTS {
+            // Real clients have fewer documents, so the cached ones are probably generated.
+            cache.clear();
         }
-        let known = CachedDocument {
+        let cached = CachedDocument {
             document: document.clone(),
             is_valid: false,
         };
-        kept.insert(query.to_owned(), known);
+        cache.insert(query.to_owned(), cached);
         Ok(new(document))
     }
 
-    /// The schema found a document valid.
-    pub(crate) fn is_valid(&self, query: &str) {
-        if let Some(known) = self.lock().get_mut(query) {
-            known.is_valid = true;
+    /// Records that the schema found a document valid.
+    pub(crate) fn mark_valid(&self, query: &str) {
+        if let Some(cached) = self.lock().get_mut(query) {
+            cached.is_valid = true;
         }
     }
 
@@ -105,30 +105,30 @@ fn parse(query: &str, args: &DocumentArgs) -> Result<ExecutableDocument, ServerE
     Ok(document)
 }
 
-/// What one operation of a document costs with the variables of a request.
+/// The cost of one operation with the variables of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Analysis {
-    /// What the operation is.
+    /// The type of the operation.
     pub operation: OperationType,
-    /// What its sender is charged: each save and each read that will be executed.
+    /// The number of saves or reads that will be executed.
     pub charge: Cost,
-    /// The fields that its answer may have, those of a page `first` times.
+    /// The maximum number of fields in the answer. The fields of a page count `first` times.
     pub complexity: usize,
-    /// The bytes of records that its answer may have, without those of pages.
+    /// The maximum size of the records in the answer, without pages, in bytes.
     pub answer_bytes: usize,
-    /// Whether every variable is certainly of its type, so that a document that was found valid
-    /// before need not be validated again.
+    /// Whether all variables certainly have the right types. Then a document that was found valid before
+    /// need not be validated again.
     pub(crate) fits: bool,
 }
 
-/// Analyses a document as the gateway does before it executes one: without a server, without a
-/// schema, within bounded time, memory and stack, whatever it is given.
+/// Analyses a document as the gateway does before every execution, without a server and a schema. Time,
+/// memory and stack are bounded for any input.
 ///
-/// `None`: the document has no such operation, or several and none is named. The schema refuses that.
+/// Returns `None` if the document has no such operation, or several and `operation_name` is missing. The
+/// schema rejects such requests.
 ///
 /// # Errors
-/// The document is not executed: it can't be parsed, it is larger than a limit of `args`, or its
-/// inputs lack a value.
+/// The document can't be parsed, exceeds a limit of `args`, or has an input without a value.
 pub fn analyse(
     query: &str,
     operation_name: Option<&str>,
@@ -138,7 +138,7 @@ pub fn analyse(
     analyse_parsed(&parse(query, args)?, operation_name, variables, args)
 }
 
-/// The same, of a document that was parsed before.
+/// As [`analyse`], for a parsed document.
 pub(crate) fn analyse_parsed(
     document: &ExecutableDocument,
     operation_name: Option<&str>,
@@ -166,7 +166,7 @@ pub(crate) fn analyse_parsed(
     }
     let answer_bytes = weight.details.saturating_mul(details::MAX_BYTES);
     if answer_bytes > args.max_answer_bytes {
-        return Err(error_text::too_large_an_answer());
+        return Err(error_text::too_large_answer());
     }
     if values::are_too_large(document, operation, variables, &fields) {
         return Err(error_text::too_large_variables());
@@ -181,26 +181,26 @@ pub(crate) fn analyse_parsed(
     }))
 }
 
-/// The operation that is to be executed. None: the schema will say what is wrong.
+/// The operation to execute. `None` if the schema will reject the request.
 fn operation<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
 ) -> Option<&'a OperationDefinition> {
-    let mut named = document
+    let mut matching = document
         .operations
         .iter()
-        .filter(|(known, _)| name.is_none() || known.map(Name::as_str) == name);
-    let (_, operation) = named.next()?;
-    named.next().is_none().then_some(&operation.node)
+        .filter(|(of_operation, _)| name.is_none() || of_operation.map(Name::as_str) == name);
+    let (_, operation) = matching.next()?;
+    matching.next().is_none().then_some(&operation.node)
 }
 
-/// What an operation with these top-level fields costs its bearer.
+/// The cost of an operation with these top-level fields.
 fn charge(operation: OperationType, fields: &[&Positioned<Field>]) -> Cost {
-    let ours = |field: &&&Positioned<Field>| !field.node.name.node.starts_with("__");
-    let count = u32::try_from(fields.iter().filter(ours).count()).unwrap_or(u32::MAX);
+    let has_cost = |field: &&&Positioned<Field>| !field.node.name.node.starts_with("__");
+    let count = u32::try_from(fields.iter().filter(has_cost).count()).unwrap_or(u32::MAX);
     match operation {
         OperationType::Mutation if count > 0 => Cost::Saves(count),
-        // One that asks for nothing of ours was read and checked all the same.
+        // An operation without such a field costs one read, because it was parsed and checked.
         _ => Cost::Reads(count.max(1)),
     }
 }

@@ -1,7 +1,7 @@
-//! Puts async-graphql's own errors into words that quote nothing of the request.
+//! Replaces async-graphql's error messages by texts that quote no value of the request.
 //!
-//! Its messages echo names and values, and with them whatever secret was typed into the wrong
-//! place. A word of such a message is kept only if the schema knows it.
+//! async-graphql's messages contain names and values of the request, so they can contain a secret that was
+//! entered in the wrong place. A name of the message is used only if it is a name of the schema.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -13,9 +13,9 @@ use crate::error_code::Code;
 const REQUIRED: &str = "is required but not provided";
 const GENERIC: &str = "The document does not fit the schema";
 
-/// How async-graphql's messages begin, and what is said in their place before the names that the
-/// schema knows are added. The order matters: the first that fits is taken.
-const WORDS: [(&str, &str); 14] = [
+/// The starts of async-graphql's messages, and their replacements. The first match is used, so the order
+/// matters.
+const REPLACEMENTS: [(&str, &str); 14] = [
     ("Unknown field", "Unknown field"),
     ("Unknown argument", "Unknown argument"),
     ("Unknown type", "Unknown type"),
@@ -53,19 +53,21 @@ const WORDS: [(&str, &str); 14] = [
     ),
 ];
 
-static KNOWN: LazyLock<HashSet<String>> = LazyLock::new(|| {
+/// All names in the schema.
+static SCHEMA_NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let sdl = schema::sdl();
     sdl.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .map(ToOwned::to_owned)
         .collect()
 });
 
-/// A document that can't be parsed. The parser's message would show the line in which it stopped.
+/// A document that can't be parsed. The parser's own message quotes a line of the document.
 pub(crate) fn parse_failed(error: &async_graphql::parser::Error) -> ServerError {
+    // An error without a position is reported at line 0.
     parse_failed_at(error.positions().next().unwrap_or_default())
 }
 
-/// A document in which no token begins at a position.
+/// A document that has no valid token at a position.
 pub(crate) fn parse_failed_at(pos: Pos) -> ServerError {
     let message = format!(
         "Syntax error in the GraphQL document at line {}, column {}. Nothing was saved.",
@@ -74,7 +76,7 @@ pub(crate) fn parse_failed_at(pos: Pos) -> ServerError {
     of_code(Code::GraphqlParseFailed, message, pos)
 }
 
-/// The first fault of a document that does not fit the schema.
+/// The first validation error of a document.
 pub(crate) fn validation_failed(error: &ServerError) -> ServerError {
     let names = Names::of(&error.message);
     let mut message = names.sentence(&error.message);
@@ -84,6 +86,7 @@ pub(crate) fn validation_failed(error: &ServerError) -> ServerError {
     let mut safe = of_code(
         Code::GraphqlValidationFailed,
         format!("{message}. Nothing was saved."),
+        // An error without a position is reported at line 0.
         error.locations.first().copied().unwrap_or_default(),
     );
     safe.path.clone_from(&error.path);
@@ -93,7 +96,7 @@ pub(crate) fn validation_failed(error: &ServerError) -> ServerError {
     safe
 }
 
-/// A field of an input, or an argument, that is missing or of the wrong type.
+/// A field of an input, or an argument, that is missing or has the wrong type.
 pub(crate) fn field_failed(field: &str, rule: &str, pos: Pos) -> ServerError {
     let message = format!(
         "{} {rule}. Nothing was saved.",
@@ -106,7 +109,7 @@ pub(crate) fn field_failed(field: &str, rule: &str, pos: Pos) -> ServerError {
     error
 }
 
-/// A document that is nested deeper than any parser should follow.
+/// A text with brackets that are nested too deep to be parsed.
 pub(crate) fn too_deep() -> ServerError {
     let message = "The document is nested too deep. Nothing was saved.".to_owned();
     of_code(
@@ -116,41 +119,41 @@ pub(crate) fn too_deep() -> ServerError {
     )
 }
 
-/// A document that asks for more than is given at once.
-pub(crate) fn too_many(what: &str, most: usize) -> ServerError {
-    invalid(&format!("The document has more than {most} {what}"))
+/// A document that exceeds the maximum number of something.
+pub(crate) fn too_many(name: &str, max: usize) -> ServerError {
+    invalid(&format!("The document has more than {max} {name}"))
 }
 
-/// A document whose answer would have more fields than are answered at once.
+/// A document whose answer would have too many fields.
 pub(crate) fn too_complex() -> ServerError {
     invalid("The document is too complex")
 }
 
-/// A document whose fields are nested deeper than they may be, with its fragments.
+/// A document whose fields, fragments included, are nested too deep.
 pub(crate) fn nested_too_deep() -> ServerError {
     invalid("The document is nested too deep")
 }
 
-/// A document whose answer would have more bytes than are answered at once.
-pub(crate) fn too_large_an_answer() -> ServerError {
+/// A document whose answer would be too large.
+pub(crate) fn too_large_answer() -> ServerError {
     invalid("The document asks for a larger answer than is given at once")
 }
 
-/// A document that names its variables so often that they would take too much memory.
+/// A document that uses its variables so often that their copies would use too much memory.
 pub(crate) fn too_large_variables() -> ServerError {
     invalid("The variables are too large for as often as the document names them")
 }
 
-/// A fragment that would never end.
+/// A fragment that contains itself.
 pub(crate) fn spreads_itself(pos: Pos) -> ServerError {
     let message = "A fragment spreads itself. Nothing was saved.".to_owned();
     of_code(Code::GraphqlValidationFailed, message, pos)
 }
 
-fn invalid(words: &str) -> ServerError {
+fn invalid(message: &str) -> ServerError {
     of_code(
         Code::GraphqlValidationFailed,
-        format!("{words}. Nothing was saved."),
+        format!("{message}. Nothing was saved."),
         Pos { line: 1, column: 1 },
     )
 }
@@ -161,12 +164,12 @@ fn of_code(code: Code, message: String, pos: Pos) -> ServerError {
     error
 }
 
-/// What a message names and the schema knows.
+/// The names of the schema in a message.
 struct Names<'a> {
     field: Option<&'a str>,
     field_type: Option<&'a str>,
     on_type: Option<&'a str>,
-    /// For developers alone: the schema suggests nothing to others.
+    /// In development mode only: otherwise the schema makes no suggestions.
     suggestion: Option<&'a str>,
 }
 
@@ -175,7 +178,7 @@ impl<'a> Names<'a> {
         let field = if message.contains(REQUIRED) {
             quoted_after(message, ", field ").or(quoted_after(message, "argument "))
         } else {
-            // `"input.envId", expected type "String"`: the path of an argument, the field last.
+            // The message has the path of an argument: `"input.envId", expected type "String"`.
             quoted_after(message, "Invalid value for argument ")
                 .and_then(|path| path.rsplit('.').next())
         };
@@ -200,23 +203,27 @@ impl<'a> Names<'a> {
             }
             return format!("{field} does not fit the schema");
         }
-        let words = WORDS
+        let text = REPLACEMENTS
             .iter()
-            .find(|(beginning, _)| message.starts_with(beginning))
-            .map_or(GENERIC, |(_, words)| *words);
+            .find(|(start, _)| message.starts_with(start))
+            .map_or(GENERIC, |(_, text)| *text);
         match self.on_type {
-            Some(name) if words.starts_with("Unknown") => format!("{words} on type {name}"),
-            _ => words.to_owned(),
+            Some(name) if text.starts_with("Unknown") => format!("{text} on type {name}"),
+            _ => text.to_owned(),
         }
     }
 }
 
-fn quoted_after<'a>(message: &'a str, words: &str) -> Option<&'a str> {
-    let (_, rest) = message.split_once(words)?;
+/// The quoted text after `prefix`.
+fn quoted_after<'a>(message: &'a str, prefix: &str) -> Option<&'a str> {
+    let (_, rest) = message.split_once(prefix)?;
     let (quoted, _) = rest.strip_prefix('"')?.split_once('"')?;
     Some(quoted)
 }
 
 fn known(name: Option<&str>) -> Option<&str> {
-    name.filter(|name| KNOWN.contains(name.trim_end_matches('!')))
+    name.filter(|name| SCHEMA_NAMES.contains(name.trim_end_matches('!')))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,46 +1,45 @@
-//! Everything that a save or a read can fail with, as the client sees it.
+//! All errors of saves and reads, as the client receives them.
 //!
-//! Not `Display`, on purpose: async-graphql turns every `Display` error into a client's message,
-//! without a code, and `?` on a database error would show the database's own words.
+//! [`ApiError`] must not implement `Display`: async-graphql turns every `Display` error into a message
+//! for the client, so `?` on a database error would publish the text of the database, without a code.
 
 use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
-use proto::{CommandError, CommandId};
+use proto::{CommandError, CommandId, Kind};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{error_code::Code, limits::Full};
 
-/// The whole public list. Each variant's doc says what it leaves behind.
+/// The complete list. Each variant says whether the command can still take effect.
 #[derive(Debug)]
 pub enum ApiError {
-    /// Values that break their rules, all of them. Nothing was sent or saved.
+    /// All values that break a rule of their field. Nothing was sent or saved.
     Invalid(Vec<CommandError>),
-    /// A valid request about another Space than the header's. Nothing was looked at.
+    /// The request names another Space than the header. Nothing was read or sent.
     OtherSpace,
     /// The worker refused the command. Nothing was saved, and nothing will be.
     Refused(Vec<CommandError>),
     /// The queue is full. The command was not accepted and will not appear later.
     QueueFull,
-    /// No byte left for the broker, or the broker refused it. Nothing was saved, and nothing
-    /// will be.
+    /// The command was not sent, or the broker returned it. Nothing was saved, and nothing will be.
     Unavailable,
     /// The database did not answer a read. Nothing changed.
     Unreadable,
-    /// Large answers that are not sent yet take all the memory for them: those of this bearer, or of
-    /// all. Nothing changed.
-    Crowded(Full),
-    /// The broker has the command, and no answer came in time. It will be decided; ask, or
-    /// repeat with the same id.
-    Pending(CommandId),
-    /// Written to the broker and never confirmed. It may or may not arrive; repeating with the
-    /// same id is safe.
-    Unknown(CommandId),
-    /// A fault of the gateway itself. Nothing was sent.
+    /// Large answers that are not sent yet use all the memory for them, of this subject or of all
+    /// subjects. Nothing changed.
+    AnswerMemoryFull(Full),
+    /// The broker has stored the command, and no reply arrived in time. A worker will process it. The
+    /// client can query its status, or send it again with the same id.
+    Pending(Kind, CommandId),
+    /// The command was written to the broker and not confirmed. It may or may not take effect.
+    /// Sending it again with the same id is safe.
+    Unknown(Kind, CommandId),
+    /// An error of the gateway itself. Nothing was sent.
     Internal,
 }
 
 impl ApiError {
-    /// Adds the errors to the response, all of them. The field itself is null then, and the
-    /// other fields of the document keep their answers.
+    /// Adds all errors to the response. The field becomes null; the other fields of the document keep
+    /// their values.
     pub fn report(self, context: &Context<'_>) {
         for error in self.errors() {
             let error = error.into_server_error(context.item.pos);
@@ -50,10 +49,10 @@ impl ApiError {
 
     fn errors(self) -> Vec<Error> {
         match self {
-            Self::Invalid(faults) | Self::Refused(faults) => {
-                faults.into_iter().map(fault).collect()
+            Self::Invalid(errors) | Self::Refused(errors) => {
+                errors.into_iter().map(command_error).collect()
             }
-            Self::OtherSpace => vec![fault(CommandError {
+            Self::OtherSpace => vec![command_error(CommandError {
                 message: "catalogGuid is not the Space of the SPACE_GUID header; \
                           nothing was read or saved."
                     .to_owned(),
@@ -75,7 +74,7 @@ impl ApiError {
                 "Records can't be read at the moment. Nothing was changed; repeating is safe.",
                 true,
             )],
-            Self::Crowded(full) => vec![simple(
+            Self::AnswerMemoryFull(full) => vec![simple(
                 match full {
                     Full::Bearer => Code::RateLimited.as_str(),
                     Full::All => Code::ServiceUnavailable.as_str(),
@@ -83,16 +82,22 @@ impl ApiError {
                 "Too many large answers are being sent. Nothing was changed; repeating is safe.",
                 true,
             )],
-            Self::Pending(id) => vec![undecided(
+            Self::Pending(kind, id) => vec![without_outcome(
                 Code::SavePending,
-                "The save was accepted and is not decided yet; it will be. To wait for its \
-                 answer, repeat it with the commandId as its Idempotency-Key: that is safe.",
+                &format!(
+                    "The {} was accepted and is not decided yet; it will be. To wait for its \
+                     answer, repeat it with the commandId as its Idempotency-Key: that is safe.",
+                    noun(kind)
+                ),
                 &id,
             )],
-            Self::Unknown(id) => vec![undecided(
+            Self::Unknown(kind, id) => vec![without_outcome(
                 Code::SaveUnknown,
-                "It is not known whether the save was accepted; it may still take effect. Repeat \
-                 it with the commandId as its Idempotency-Key: that is safe.",
+                &format!(
+                    "It is not known whether the {} was accepted; it may still take effect. \
+                     Repeat it with the commandId as its Idempotency-Key: that is safe.",
+                    noun(kind)
+                ),
                 &id,
             )],
             Self::Internal => vec![simple(
@@ -104,16 +109,24 @@ impl ApiError {
     }
 }
 
-fn fault(fault: CommandError) -> Error {
-    let mut error = simple(fault.code.as_str(), &fault.message, false);
+/// The name of a kind of command in the texts for clients.
+fn noun(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Save => "save",
+        Kind::Delete => "deletion",
+    }
+}
+
+fn command_error(command_error: CommandError) -> Error {
+    let mut error = simple(command_error.code.as_str(), &command_error.message, false);
     if let Some(extensions) = &mut error.extensions {
-        if let Some(field) = fault.field {
+        if let Some(field) = command_error.field {
             extensions.set("field", field);
         }
-        if let Some(key) = fault.key {
+        if let Some(key) = command_error.key {
             extensions.set("key", key);
         }
-        if let Some(current) = fault.current {
+        if let Some(current) = command_error.current {
             extensions.set("currentRevision", current.revision);
             extensions.set("currentUpdatedAt", current.updated_at.and_then(rfc3339));
             extensions.set("currentUpdatedBy", current.updated_by);
@@ -126,7 +139,8 @@ fn rfc3339(time: OffsetDateTime) -> Option<String> {
     time.format(&Rfc3339).ok()
 }
 
-fn undecided(code: Code, message: &str, id: &CommandId) -> Error {
+/// An error for a command whose outcome is not known yet.
+fn without_outcome(code: Code, message: &str, id: &CommandId) -> Error {
     let mut error = simple(code.as_str(), message, true);
     if let Some(extensions) = &mut error.extensions {
         extensions.set("commandId", id.as_str());
@@ -142,7 +156,7 @@ fn simple(code: &str, message: &str, retryable: bool) -> Error {
     }
 }
 
-/// What every error of the gateway carries.
+/// The extensions that every error of the gateway has.
 pub(crate) fn extensions(code: &str, retryable: bool) -> ErrorExtensionValues {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code);
@@ -150,10 +164,72 @@ pub(crate) fn extensions(code: &str, retryable: bool) -> ErrorExtensionValues {
     extensions
 }
 
-/// The error's code, where the gateway gave it one.
+/// The error's code, if the gateway made the error.
 pub(crate) fn code(error: &ServerError) -> Option<&str> {
     match error.extensions.as_ref()?.get("code")? {
         Value::String(code) => Some(code),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(error: ApiError) -> String {
+        let errors = error.errors();
+        errors.into_iter().map(|error| error.message).collect()
+    }
+
+    #[test]
+    fn a_pending_or_unknown_deletion_is_not_called_a_save() -> Result<(), CommandError> {
+        let id = CommandId::new("an-id")?;
+        for (kind, called, not_called) in [
+            (Kind::Save, "save", "deletion"),
+            (Kind::Delete, "deletion", "save"),
+        ] {
+            for error in [
+                ApiError::Pending(kind, id.clone()),
+                ApiError::Unknown(kind, id.clone()),
+            ] {
+                let message = message(error);
+                assert!(
+                    message.contains(&format!("the {called} was accepted"))
+                        || message.contains(&format!("The {called} was accepted")),
+                    "{message}"
+                );
+                assert!(!message.contains(not_called), "{message}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_without_an_outcome_names_the_command_and_may_be_retried() -> Result<(), CommandError>
+    {
+        let id = CommandId::new("an-id")?;
+        let errors = ApiError::Pending(Kind::Save, id).errors();
+        let extensions = errors.first().and_then(|error| error.extensions.as_ref());
+        let value = |name| extensions.and_then(|it| it.get(name)).cloned();
+
+        assert_eq!(value("code"), Some(Value::from("SAVE_PENDING")));
+        assert_eq!(value("commandId"), Some(Value::from("an-id")));
+        assert_eq!(value("retryable"), Some(Value::from(true)));
+        Ok(())
+    }
+
+    #[test]
+    fn all_errors_of_a_command_are_reported_with_their_fields() {
+        let errors = ApiError::Invalid(vec![
+            CommandError::value("envId", "must not be blank"),
+            CommandError::value("processId", "must not be blank"),
+        ])
+        .errors();
+        let fields: Vec<_> = errors
+            .iter()
+            .filter_map(|error| error.extensions.as_ref()?.get("field").cloned())
+            .collect();
+
+        assert_eq!(fields, [Value::from("envId"), Value::from("processId")]);
     }
 }

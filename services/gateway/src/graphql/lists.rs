@@ -1,17 +1,19 @@
-//! A Space's records and their history, page by page: Relay's connections.
+//! The pages of a Space's records, in the form of Relay connections.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::PageInfo};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject, connection::PageInfo};
 use proto::{CommandError, ConnectionId, EnvId, IntegrationPackInstanceId, ProcessId};
 use runtime::traces::TraceContext;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::{errors::ApiError, types::ConnectorDetails};
+use super::{
+    errors::ApiError,
+    history::{ConnectorDetailsHistoryConnection, history},
+    pagination::{decode_cursor, encode_cursor, not_a_cursor, page_info, page_size},
+    types::ConnectorDetails,
+};
 use crate::{
     auth::caller::Caller,
     limits::Denied,
-    records::{AnswerSpace, Filter, HistoryEntry, PAGE, PAGE_MOST, Position, Records, position},
+    records::{AnswerMemory, Filter, Position, Records, position},
 };
 
 /// Which records are meant: those that agree in all that is given.
@@ -31,29 +33,29 @@ pub struct FilterInput {
 }
 
 impl FilterInput {
-    /// The ids keep the rules of ids, or there is nothing that could be found.
-    fn checked(self) -> Result<Filter, ApiError> {
-        let mut faults = Vec::new();
-        let mut keep = |checked: Option<Result<String, CommandError>>| {
-            checked?.map_err(|fault| faults.push(fault)).ok()
+    /// Rejects ids that no record can have, and reports all of them at once.
+    fn validate(self) -> Result<Filter, ApiError> {
+        let mut errors = Vec::new();
+        let mut or_collect = |checked: Option<Result<String, CommandError>>| {
+            checked?.map_err(|error| errors.push(error)).ok()
         };
         let ids = [
-            keep(
+            or_collect(
                 self.integration_pack_instance_id
                     .map(|id| IntegrationPackInstanceId::new(id).map(String::from)),
             ),
-            keep(
+            or_collect(
                 self.process_id
                     .map(|id| ProcessId::new(id).map(String::from)),
             ),
-            keep(self.env_id.map(|id| EnvId::new(id).map(String::from))),
-            keep(
+            or_collect(self.env_id.map(|id| EnvId::new(id).map(String::from))),
+            or_collect(
                 self.connection_id
                     .map(|id| ConnectionId::new(id).map(String::from)),
             ),
         ];
-        if !faults.is_empty() {
-            return Err(ApiError::Invalid(faults));
+        if !errors.is_empty() {
+            return Err(ApiError::Invalid(errors));
         }
         Ok(Filter {
             ids,
@@ -81,57 +83,11 @@ pub struct ConnectorDetailsEdge {
     node: ConnectorDetails,
 }
 
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum ConnectorDetailsChangeKind {
-    /// The record was saved.
-    Saved,
-    /// The record was deleted.
-    Deleted,
-}
-
-/// Something that happened to a record.
-#[derive(SimpleObject)]
-pub struct ConnectorDetailsChange {
-    /// The revision that came of it; a deletion has one, too.
-    revision: i64,
-    /// What it was.
-    kind: ConnectorDetailsChangeKind,
-    /// When it took effect.
-    updated_at: OffsetDateTime,
-    /// Who did it: a token's subject, or the service that published it.
-    updated_by: Option<String>,
-    /// The service that published it, by its own word.
-    source: Option<String>,
-    /// The fields that have another value than before. Null where that is not known any more,
-    /// because what was before is no longer kept. A secret that was changed is not among them: it was
-    /// never kept.
-    changed_fields: Option<Vec<&'static str>>,
-}
-
-/// A page of a record's history, newest first.
-#[derive(SimpleObject)]
-pub struct ConnectorDetailsHistoryConnection {
-    /// The changes.
-    edges: Vec<ConnectorDetailsHistoryEdge>,
-    /// Whether there are more, and where they begin.
-    page_info: PageInfo,
-}
-
-/// A change in a page.
-#[derive(SimpleObject)]
-pub struct ConnectorDetailsHistoryEdge {
-    /// What to ask for what follows with, as `after`.
-    cursor: String,
-    /// The change.
-    node: ConnectorDetailsChange,
-}
-
-/// Pages.
+/// The queries for pages of records and of their history.
 #[derive(Debug, Default)]
 pub struct ListQuery;
 
-/// Pages.
+/// The queries for pages of records and of their history.
 #[Object]
 impl ListQuery {
     /// The records of the header's Space, page by page. What is saved or deleted meanwhile moves no
@@ -164,7 +120,7 @@ impl ListQuery {
 }
 
 fn or_report<T>(context: &Context<'_>, result: Result<T, ApiError>) -> Option<T> {
-    result.map_err(|failure| failure.report(context)).ok()
+    result.map_err(|error| error.report(context)).ok()
 }
 
 async fn page(
@@ -173,30 +129,30 @@ async fn page(
     first: Option<i32>,
     after: Option<String>,
 ) -> Result<ConnectorDetailsConnection, ApiError> {
-    let count = count(first)?;
-    let after = after.as_deref().map(decoded).transpose()?;
-    // What can't be in a position can't have come from a page.
+    let count = page_size(first)?;
+    let after = after.as_deref().map(decode_cursor).transpose()?;
+    // PostgreSQL text can't hold NUL, so a cursor with NUL did not come from a page.
     if after
         .as_ref()
         .is_some_and(|after: &Position| after.iter().any(|id| id.contains('\0')))
     {
         return Err(not_a_cursor());
     }
-    let filter = filter.checked()?;
+    let filter = filter.validate()?;
     let caller: &Caller = context.data_unchecked();
     let records: &Records = context.data_unchecked();
     let trace = context.data_unchecked::<TraceContext>();
-    let space = AnswerSpace {
+    let memory = AnswerMemory {
         budget: context.data_unchecked(),
         copies: copies(context),
     };
-    // One more tells whether there is a next page.
+    // One record more than the page has shows whether there is a next page.
     let found = records.page(
         &caller.space,
         &filter,
         after.as_ref(),
         count + 1,
-        space,
+        memory,
         trace,
     );
     let found = found.await.map_err(|_| ApiError::Unreadable)?;
@@ -205,17 +161,19 @@ async fn page(
     found.truncate(count as usize);
     let edges: Vec<_> = found
         .into_iter()
-        .map(|record| ConnectorDetailsEdge {
-            cursor: encoded(&position(&record)),
-            node: record.into(),
+        .map(|record| {
+            Ok(ConnectorDetailsEdge {
+                cursor: encode_cursor(&position(&record))?,
+                node: record.into(),
+            })
         })
-        .collect();
+        .collect::<Result<_, ApiError>>()?;
     let cursors = edges.iter().map(|edge| &edge.cursor);
     let page_info = page_info(cursors, after.is_some(), more);
     Ok(ConnectorDetailsConnection { edges, page_info })
 }
 
-/// How often the details of each record are asked for, under different aliases.
+/// How many times the answer holds the details of each record: once for each alias.
 fn copies(context: &Context<'_>) -> usize {
     let node = context.look_ahead().field("edges").field("node");
     let details = node.field("oauthConnectorDetails");
@@ -228,106 +186,6 @@ fn denied(denied: Denied) -> ApiError {
             "first",
             "must be lower: this page has more bytes than are answered at once",
         )]),
-        Denied::Full(full) => ApiError::Crowded(full),
-    }
-}
-
-async fn history(
-    context: &Context<'_>,
-    id: &ID,
-    first: Option<i32>,
-    after: Option<String>,
-) -> Result<ConnectorDetailsHistoryConnection, ApiError> {
-    let count = count(first)?;
-    let before: Option<i64> = after.as_deref().map(decoded).transpose()?;
-    let Ok(id) = Uuid::parse_str(id) else {
-        return Err(ApiError::Invalid(vec![CommandError::value(
-            "id",
-            "must be a record's id",
-        )]));
-    };
-    let caller: &Caller = context.data_unchecked();
-    let records: &Records = context.data_unchecked();
-    let trace = context.data_unchecked::<TraceContext>();
-    let found = records.history(&caller.space, id, before, count + 1, trace);
-    let mut found = found.await.map_err(|_| ApiError::Unreadable)?;
-    let more = found.len() > count as usize;
-    found.truncate(count as usize);
-    let edges: Vec<_> = found
-        .into_iter()
-        .map(|happened| ConnectorDetailsHistoryEdge {
-            cursor: encoded(&happened.revision),
-            node: happened.into(),
-        })
-        .collect();
-    let cursors = edges.iter().map(|edge| &edge.cursor);
-    let page_info = page_info(cursors, before.is_some(), more);
-    Ok(ConnectorDetailsHistoryConnection { edges, page_info })
-}
-
-impl From<HistoryEntry> for ConnectorDetailsChange {
-    fn from(happened: HistoryEntry) -> Self {
-        Self {
-            revision: happened.revision,
-            kind: if happened.deleted {
-                ConnectorDetailsChangeKind::Deleted
-            } else {
-                ConnectorDetailsChangeKind::Saved
-            },
-            updated_at: happened.at,
-            updated_by: happened.by,
-            source: happened.source,
-            changed_fields: happened.changed,
-        }
-    }
-}
-
-fn count(first: Option<i32>) -> Result<u32, ApiError> {
-    match first.map(u32::try_from) {
-        None => Ok(PAGE),
-        Some(Ok(count @ 1..=PAGE_MOST)) => Ok(count),
-        Some(_) => Err(ApiError::Invalid(vec![CommandError::value(
-            "first",
-            "must be from 1 to 100",
-        )])),
-    }
-}
-
-/// A cursor means something here and nothing to a client.
-fn encoded(position: &impl serde::Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default())
-}
-
-fn decoded<T: serde::de::DeserializeOwned>(cursor: &str) -> Result<T, ApiError> {
-    let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
-    decoded
-        .and_then(|position| serde_json::from_slice(&position).ok())
-        .ok_or_else(not_a_cursor)
-}
-
-/// Whether a text is a cursor of a page of records, or of a page of changes.
-pub(crate) fn is_cursor(text: &str) -> bool {
-    decoded::<Position>(text).is_ok() || decoded::<i64>(text).is_ok()
-}
-
-fn not_a_cursor() -> ApiError {
-    ApiError::Invalid(vec![CommandError::value(
-        "after",
-        "must be a cursor of an earlier page",
-    )])
-}
-
-fn page_info<'a>(
-    mut cursors: impl DoubleEndedIterator<Item = &'a String>,
-    has_previous_page: bool,
-    has_next_page: bool,
-) -> PageInfo {
-    let start_cursor = cursors.next().cloned();
-    let end_cursor = cursors.next_back().or(start_cursor.as_ref()).cloned();
-    PageInfo {
-        has_previous_page,
-        has_next_page,
-        start_cursor,
-        end_cursor,
+        Denied::Full(full) => ApiError::AnswerMemoryFull(full),
     }
 }

@@ -1,4 +1,4 @@
-//! The published GraphQL API, to the letter, the inconsistent capitals included.
+//! The published GraphQL API. The names are those of the contract, inconsistent capitals included.
 
 use async_graphql::{Context, MergedObject, Object, Schema, SchemaBuilder, ValidationMode};
 use proto::{
@@ -14,7 +14,6 @@ use super::{
     subscription::Subscriptions,
     types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
 };
-pub(crate) use crate::graphql::lists::is_cursor;
 use crate::{
     auth::caller::Caller,
     commands::{client::Commands, submit},
@@ -25,18 +24,18 @@ use crate::{
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
 
-/// The schema, with what its resolvers work with.
+/// The schema in two validation modes, with the data of its resolvers.
 #[derive(Clone)]
 pub struct Schemas {
     /// Validates every document.
     pub strict: ConnectorDetailsSchema,
-    /// For what was found valid before.
+    /// Skips the validation, for documents that were validated before.
     pub trusting: ConnectorDetailsSchema,
 }
 
 impl Schemas {
-    /// Developers can look into the schema, and get suggestions. Depth and complexity are not limited
-    /// here: [`crate::graphql::document`] has done that before.
+    /// With `dev`, introspection and suggestions are on. The schema has no limits on depth and
+    /// complexity, because [`crate::graphql::document`] checks them before.
     #[must_use]
     pub fn new(commands: &Commands, records: &Records, changes: &Changes, dev: bool) -> Self {
         let build = |mode| {
@@ -61,7 +60,7 @@ impl Schemas {
     }
 }
 
-/// The schema in GraphQL's own language.
+/// The schema in the GraphQL schema definition language.
 #[must_use]
 pub fn sdl() -> String {
     builder().finish().sdl()
@@ -75,11 +74,11 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscriptions> {
 #[derive(Debug, Default, MergedObject)]
 pub struct Query(RecordQuery, CommandStatusQuery, ListQuery);
 
-/// RecordQuery records.
+/// The query for one record.
 #[derive(Debug, Default)]
 pub struct RecordQuery;
 
-/// RecordQuery records.
+/// The query for one record.
 #[Object]
 impl RecordQuery {
     /// The connector details as the last save left them, or null where none were saved.
@@ -91,8 +90,8 @@ impl RecordQuery {
     ) -> Option<ConnectorDetails> {
         match find(context, input).await {
             Ok(record) => record.map(ConnectorDetails::from),
-            Err(failure) => {
-                failure.report(context);
+            Err(error) => {
+                error.report(context);
                 None
             }
         }
@@ -124,7 +123,7 @@ impl Mutation {
             let command = save(input, expected_revision)?;
             submit(context, command).await
         };
-        answered(context, saved.await)
+        or_report(context, saved.await)
     }
 
     /// Deletes connector details and answers with the record as it was, or null where there was none.
@@ -142,21 +141,21 @@ impl Mutation {
     ) -> Option<ConnectorDetails> {
         let deleted = async {
             let command = DeleteConnectorDetails::new(input.key(), expected_revision)
-                .map_err(|faults| invalid(faults, "Nothing was deleted."))?;
+                .map_err(|errors| invalid(errors, "Nothing was deleted."))?;
             submit(context, Command::Delete(command)).await
         };
-        answered(context, deleted.await)
+        or_report(context, deleted.await)
     }
 }
 
-fn answered(
+fn or_report(
     context: &Context<'_>,
-    decided: Result<Option<Record>, ApiError>,
+    result: Result<Option<Record>, ApiError>,
 ) -> Option<ConnectorDetails> {
-    match decided {
+    match result {
         Ok(record) => record.map(ConnectorDetails::from),
-        Err(failure) => {
-            failure.report(context);
+        Err(error) => {
+            error.report(context);
             None
         }
     }
@@ -185,7 +184,7 @@ fn save(input: SaveDetailsInput, expected_revision: Option<i64>) -> Result<Comma
         expected_revision,
     })
     .map(Command::Save)
-    .map_err(|faults| invalid(faults, "Nothing was saved."))
+    .map_err(|errors| invalid(errors, "Nothing was saved."))
 }
 
 async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record>, ApiError> {
@@ -195,7 +194,7 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
     submit::submit(
         commands,
         context.data_unchecked::<Records>(),
-        name(commands, caller).map_err(|_| ApiError::Internal)?,
+        command_id(commands, caller).map_err(|_| ApiError::Internal)?,
         &caller.subject,
         &command,
         context.data_unchecked::<TraceContext>(),
@@ -203,12 +202,12 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
     .await
 }
 
-fn invalid(faults: Vec<CommandError>, consequence: &str) -> ApiError {
-    let told = |fault: CommandError| CommandError {
-        message: format!("{} {consequence}", fault.message),
-        ..fault
+fn invalid(errors: Vec<CommandError>, consequence: &str) -> ApiError {
+    let with_consequence = |error: CommandError| CommandError {
+        message: format!("{} {consequence}", error.message),
+        ..error
     };
-    ApiError::Invalid(faults.into_iter().map(told).collect())
+    ApiError::Invalid(errors.into_iter().map(with_consequence).collect())
 }
 
 fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), ApiError> {
@@ -219,7 +218,7 @@ fn own_space(caller: &Caller, space: &CatalogGuid) -> Result<(), ApiError> {
     }
 }
 
-fn name(commands: &Commands, caller: &Caller) -> Result<CommandId, CommandError> {
+fn command_id(commands: &Commands, caller: &Caller) -> Result<CommandId, CommandError> {
     let ids = commands.ids();
     match &caller.idempotency_key {
         Some(key) => ids.of_key(&caller.space, &caller.subject, key),

@@ -1,4 +1,4 @@
-//! What happens in a Space, as it happens.
+//! The subscription to changes in a Space.
 
 use async_graphql::{Context, Enum, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt as _};
@@ -47,7 +47,7 @@ impl Subscriptions {
         let caller: &Caller = context.data_unchecked();
         let changes: &Changes = context.data_unchecked();
         changes
-            .of(caller.space.clone())
+            .in_space(caller.space.clone())
             .map(ConnectorDetailsEvent::from)
     }
 }
@@ -55,7 +55,7 @@ impl Subscriptions {
 impl From<Change> for ConnectorDetailsEvent {
     fn from(change: Change) -> Self {
         let (kind, record) = match &change {
-            Change::HistoryEntry(event) => {
+            Change::Event(event) => {
                 let kind = match **event {
                     Event::Saved(_) => ConnectorDetailsEventKind::Saved,
                     Event::Deleted(_) => ConnectorDetailsEventKind::Deleted,

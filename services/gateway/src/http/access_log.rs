@@ -1,4 +1,4 @@
-//! What is told of a request besides its answer: a line in the log, a span, and the metrics.
+//! Records each request in the log, in its trace and in the metrics.
 
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use runtime::{
 use super::request_id::{self, RequestId};
 use crate::{error_code::Code, limits::Cost, metrics};
 
-/// A request from its first byte to its answer.
+/// The observation of one request, from its first byte to its answer.
 pub(super) struct RequestLog {
-    /// What the client and the log call it.
+    /// The request id, which the answer and the log contain.
     pub id: RequestId,
-    /// In errors and in the log, too.
+    /// The trace id, which errors and the log contain, too.
     pub trace_id: String,
     kind: &'static str,
     span: Span,
@@ -27,7 +27,7 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    /// Begins its span, in the trace that the client names, if any.
+    /// Starts the request's span, in the trace of the client if the request names one.
     pub fn begin(traces: &Traces, method: &Method, headers: &HeaderMap) -> Self {
         let header = |name| headers.get(name)?.to_str().ok();
         let parent = traces::parent(header("traceparent"), header("tracestate"));
@@ -43,31 +43,31 @@ impl RequestLog {
         }
     }
 
-    /// Where in its trace the rest happens.
-    pub fn place(&self, traces: &Traces) -> TraceContext {
+    /// The parent of all further spans of the request.
+    pub fn trace_context(&self, traces: &Traces) -> TraceContext {
         TraceContext::below(traces.clone(), &self.span)
     }
 
-    /// Names the request in an error.
-    pub fn name(&self, error: &mut ServerError) {
-        name(error, self.id.as_str(), &self.trace_id);
+    /// Adds the ids of the request to an error.
+    pub fn identify(&self, error: &mut ServerError) {
+        identify(error, self.id.as_str(), &self.trace_id);
     }
 
-    /// The same, for errors that come when the request is answered already.
-    pub fn namer(&self) -> impl Fn(&mut ServerError) + Send + Sync + 'static {
+    /// As [`RequestLog::identify`], for errors that occur after the request was answered.
+    pub fn identifier(&self) -> impl Fn(&mut ServerError) + Send + Sync + 'static {
         let (id, trace_id) = (self.id.clone(), self.trace_id.clone());
-        move |error| name(error, id.as_str(), &trace_id)
+        move |error| identify(error, id.as_str(), &trace_id)
     }
 
-    /// What it asks for is known now.
-    pub fn asks_for(&mut self, charge: Cost) {
-        self.kind = match charge {
+    /// Sets the kind of the request, which is known only after its document was analysed.
+    pub fn set_kind(&mut self, cost: Cost) {
+        self.kind = match cost {
             Cost::Saves(_) => "save",
             Cost::Reads(_) => "read",
         };
     }
 
-    /// Names the request in the headers of its answer, and tells how it was answered.
+    /// Adds the request id to the answer, and records the answer with its error codes.
     pub fn end_with(self, mut response: Response, codes: &[&str]) -> Response {
         let headers = response.headers_mut();
         headers.insert(request_id::HEADER, self.id.header());
@@ -75,12 +75,12 @@ impl RequestLog {
         response
     }
 
-    /// Tells how it was answered: with these codes, where something went wrong.
+    /// Records the answer with its error codes.
     pub fn end(mut self, status: StatusCode, codes: &[&str]) {
-        let took = self.started.elapsed();
+        let duration = self.started.elapsed();
         let first = codes.first().and_then(|code| Code::named(code));
         let code = first.map_or("OK", Code::as_str);
-        metrics::answered(self.kind, code, took);
+        metrics::answered(self.kind, code, duration);
         tracing::info!(
             request.id = self.id.as_str(),
             trace.id = self.trace_id,
@@ -88,7 +88,7 @@ impl RequestLog {
             status = status.as_u16(),
             code,
             codes = (codes.len() > 1).then(|| codes.join(" ")),
-            duration_ms = milliseconds(took),
+            duration_ms = milliseconds(duration),
             "answered"
         );
         let (kind, id) = (self.kind, &self.id);
@@ -102,13 +102,13 @@ impl RequestLog {
             attributes.extend(first.map(|_| KeyValue::new("error.type", code)));
             attributes
         });
-        if first.is_some_and(Code::is_ours) {
+        if first.is_some_and(Code::is_server_error) {
             self.span.fail(code);
         }
     }
 }
 
-fn name(error: &mut ServerError, id: &str, trace_id: &str) {
+fn identify(error: &mut ServerError, id: &str, trace_id: &str) {
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("requestId", id);
     extensions.set("traceId", trace_id);

@@ -1,4 +1,4 @@
-//! Which other pages' scripts may ask: none, unless configured, and then exactly those.
+//! Cross-origin requests. Only scripts of the configured origins may send them.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use tower_http::cors::CorsLayer;
 use super::request_id;
 use crate::app::App;
 
-/// How long a browser need not ask again.
+/// How long a browser may cache the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// Where a page comes from: scheme, host and port as a browser writes them, and nothing else.
+/// The origin of a web page: scheme, host and port exactly as a browser writes them.
 #[derive(Debug, Clone)]
 pub struct Origin(HeaderValue);
 
@@ -37,7 +37,7 @@ impl FromStr for Origin {
     }
 }
 
-/// The routes, and the answers to browsers that ask for these origins' scripts.
+/// Adds the CORS headers for these origins to the routes.
 pub(super) fn allow(routes: Router<Arc<App>>, origins: &[Origin]) -> Router<Arc<App>> {
     if origins.is_empty() {
         return routes;
@@ -67,7 +67,7 @@ pub(super) fn allow(routes: Router<Arc<App>>, origins: &[Origin]) -> Router<Arc<
 
 #[cfg(test)]
 mod tests {
-    use crate::http::cors::Origin;
+    use super::*;
 
     #[test]
     fn an_origin_is_exact() {

@@ -1,8 +1,7 @@
-//! `/graphql`.
+//! The endpoint `/graphql`.
 //!
-//! async-graphql's own handler executes a mutation that comes by GET or as `text/plain`, which
-//! any web page can send. This one takes POST only as `application/json`, and nothing but
-//! queries by GET.
+//! async-graphql's own handler executes mutations sent with GET or as `text/plain`, which any web page
+//! can send. This handler accepts POST only with `application/json`, and GET only for queries.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -48,29 +47,29 @@ async fn graphql(
             let served = AssertUnwindSafe(served).catch_unwind().await;
             served.unwrap_or_else(|_| Err(Rejection::failed()))
         }
-        Err(refused) => Err(refused),
+        Err(rejection) => Err(rejection),
     };
     match served {
-        Ok(Answered { answered, share }) => {
-            let errors = answered.errors.iter();
+        Ok(Executed { response, share }) => {
+            let errors = response.errors.iter();
             let codes: Vec<String> = errors.filter_map(code).map(ToOwned::to_owned).collect();
-            let response = answer(answered, share, media, &log);
+            let response = answer(response, share, media, &log);
             let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
             log.end_with(response, &codes)
         }
-        Err(refused) => refused.answer(media, log).await,
+        Err(rejection) => rejection.answer(media, log).await,
     }
 }
 
-/// What GraphQL has to say.
-struct Answered {
-    answered: GraphqlResponse,
-    /// The memory that a large answer takes.
+/// The GraphQL response to a request that was not rejected.
+struct Executed {
+    response: GraphqlResponse,
+    /// The memory of a large answer, reserved until the answer is sent.
     share: Option<Share>,
 }
 
-/// In the order in which things cost: the headers, the token, one unit of what its bearer may ask
-/// for, the body, a place, the analysis of the document, the rest of what it costs, its execution.
+/// Checks the cheapest things first: the headers, the token, the rate of requests, the body, the number of
+/// requests in progress, the document and its cost. Then executes the document.
 async fn serve(
     app: &App,
     method: &Method,
@@ -78,7 +77,7 @@ async fn serve(
     headers: &HeaderMap,
     body: Body,
     log: &mut RequestLog,
-) -> Result<Answered, Rejection> {
+) -> Result<Executed, Rejection> {
     let serves = match *method {
         Method::POST => Serves::Post,
         Method::GET => Serves::Get,
@@ -88,42 +87,42 @@ async fn serve(
     let Received {
         caller,
         params,
-        room: _room,
+        memory: _memory,
     } = received;
-    let _place = app.limits.enter(&caller)?;
+    let _in_progress = app.limits.enter(&caller)?;
     match prepare(app, caller, params, serves, log) {
         Ok(prepared) => Ok(execute(app, prepared).await),
-        Err(Failed::Rejection(refused)) => Err(refused),
-        Err(Failed::Invalid(error)) => Ok(Answered {
-            answered: GraphqlResponse::from_errors(vec![error]),
+        Err(Failed::Rejection(rejection)) => Err(rejection),
+        Err(Failed::Invalid(error)) => Ok(Executed {
+            response: GraphqlResponse::from_errors(vec![error]),
             share: None,
         }),
     }
 }
 
-async fn execute(app: &App, prepared: Prepared) -> Answered {
+async fn execute(app: &App, prepared: Prepared) -> Executed {
     let Prepared {
         request,
         answer,
-        trusted,
-        unproven,
+        is_valid,
+        to_remember,
         ..
     } = prepared;
     let schemas = &app.schemas;
-    let schema = if trusted {
+    let schema = if is_valid {
         &schemas.trusting
     } else {
         &schemas.strict
     };
-    let answered = redact_errors(schema.execute(request).await);
+    let response = redact_errors(schema.execute(request).await);
     let invalid = Code::GraphqlValidationFailed.as_str();
-    if let Some(query) = unproven
-        && !answered.errors.iter().any(|it| code(it) == Some(invalid))
+    if let Some(query) = to_remember
+        && !response.errors.iter().any(|it| code(it) == Some(invalid))
     {
-        app.documents.is_valid(&query);
+        app.documents.mark_valid(&query);
     }
-    Answered {
-        answered,
+    Executed {
+        response,
         share: answer.share(),
     }
 }

@@ -1,6 +1,7 @@
-//! `/health/live` and `/health/ready`.
+//! Liveness at `/health/live`, readiness at `/health/ready`.
 //!
-//! Ready means: saves are taken. Without Postgres the gateway is degraded and still takes them.
+//! A gateway is ready if it accepts saves. Without the database it still accepts saves, and its status
+//! is `degraded`.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,18 +14,18 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 
 use crate::app::App;
 
-/// Longer than the database is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Longer than a check of the database may take.
+const CHECK_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Asks the gateway of this address whether it is ready.
+/// Checks whether the gateway at this address is ready.
 ///
 /// # Errors
-/// It is not, or does not answer.
-pub async fn ask(mut listen: SocketAddr) -> anyhow::Result<()> {
+/// The gateway is not ready, or does not answer.
+pub async fn check(mut listen: SocketAddr) -> anyhow::Result<()> {
     if listen.ip().is_unspecified() {
         listen.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let client = reqwest::Client::builder().timeout(CHECK_DEADLINE).build()?;
     let answer = client.get(format!("http://{listen}/health/ready")).send();
     answer
         .await

@@ -1,6 +1,7 @@
 //! The media types of answers.
 
-/// What clients that name no other type get.
+/// The default.
 pub(super) const JSON: &str = "application/json";
-/// GraphQL over HTTP: a request error is an HTTP error, too.
+/// The media type of the GraphQL over HTTP specification. With it, a request error has an HTTP error
+/// status.
 pub(super) const GRAPHQL_JSON: &str = "application/graphql-response+json";

@@ -1,4 +1,4 @@
-//! What the client sends and what it wants to get back.
+//! Checks `Content-Type`, and chooses the media type of the answer from `Accept`.
 
 use axum::http::{
     HeaderMap, HeaderValue,
@@ -10,8 +10,8 @@ use super::{
     rejection::Rejection,
 };
 
-/// Whether the body says that it is JSON. It is not only about parsing: a web page can make a
-/// browser send any other type to us, and this one only with our leave.
+/// Whether the body is declared as JSON. This also protects against requests from other web pages:
+/// browsers send `application/json` to another origin only if its CORS headers allow it.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let essence = |value: &HeaderValue| {
         let text = value.to_str().ok()?;
@@ -28,33 +28,30 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(essence).unwrap_or(false)
 }
 
-/// The media type of the answer: the first that the client names and the gateway has, and
-/// `application/json` where the client has no wish.
+/// The media type of the answer: the first in `Accept` that the gateway supports, and
+/// `application/json` without an `Accept` header.
 pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Rejection> {
-    let mut wishes = headers
+    let mut accepted = headers
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter(|wish| !refuses(wish))
-        .map(|wish| {
-            wish.split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase()
+        .filter(|range| !has_zero_weight(range))
+        .map(|range| {
+            let (essence, _) = range.split_once(';').unwrap_or((range, ""));
+            essence.trim().to_ascii_lowercase()
         })
-        .filter(|wish| !wish.is_empty())
+        .filter(|range| !range.is_empty())
         .peekable();
-    if wishes.peek().is_none() {
-        return if headers.contains_key(ACCEPT) && !accepts_anything(headers) {
+    if accepted.peek().is_none() {
+        return if headers.contains_key(ACCEPT) && !is_empty(headers) {
             Err(Rejection::not_acceptable())
         } else {
             Ok(JSON)
         };
     }
-    wishes
-        .find_map(|wish| match wish.as_str() {
+    accepted
+        .find_map(|range| match range.as_str() {
             GRAPHQL_JSON => Some(GRAPHQL_JSON),
             JSON | "application/*" | "*/*" => Some(JSON),
             _ => None,
@@ -62,9 +59,9 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<&'static str, Rejection> 
         .ok_or_else(Rejection::not_acceptable)
 }
 
-fn refuses(wish: &str) -> bool {
-    wish.split(';').skip(1).any(|parameter| {
-        // Names of parameters have no case: RFC 9110, 5.6.6.
+fn has_zero_weight(range: &str) -> bool {
+    range.split(';').skip(1).any(|parameter| {
+        // The names of parameters are case-insensitive: RFC 9110, 5.6.6.
         parameter
             .split_once('=')
             .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
@@ -73,7 +70,7 @@ fn refuses(wish: &str) -> bool {
     })
 }
 
-fn accepts_anything(headers: &HeaderMap) -> bool {
+fn is_empty(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)
         .iter()
@@ -85,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_weight_of_zero_refuses_a_type_however_it_is_spelled() {
+    fn a_weight_of_zero_excludes_a_media_type_however_it_is_written() {
         let chosen = |accept| {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
             negotiate(&headers).ok()
@@ -102,5 +99,51 @@ mod tests {
             chosen("application/graphql-response+json;q=0.5"),
             Some(GRAPHQL_JSON)
         );
+    }
+
+    #[test]
+    fn the_first_supported_media_type_is_chosen() {
+        let chosen = |accept| {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            negotiate(&headers).ok()
+        };
+        assert_eq!(negotiate(&HeaderMap::new()).ok(), Some(JSON));
+        for (accept, expected) in [
+            ("", Some(JSON)),
+            ("*/*", Some(JSON)),
+            ("text/html, application/*;q=0.1", Some(JSON)),
+            (
+                "application/graphql-response+json, application/json",
+                Some(GRAPHQL_JSON),
+            ),
+            ("text/html", None),
+            ("image/*, */*;q=0", None),
+        ] {
+            assert_eq!(chosen(accept), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn only_a_json_body_in_utf_8_is_accepted() {
+        let is_json = |content_type| {
+            let value = HeaderValue::from_static(content_type);
+            is_json(&HeaderMap::from_iter([(CONTENT_TYPE, value)]))
+        };
+        for accepted in [
+            "application/json",
+            "Application/JSON; Charset=\"UTF-8\"",
+            "application/json; profile=x",
+        ] {
+            assert!(is_json(accepted), "{accepted}");
+        }
+        for rejected in [
+            "text/plain",
+            "application/json; charset=utf-16",
+            "application/jsonp",
+            "",
+        ] {
+            assert!(!is_json(rejected), "{rejected}");
+        }
+        assert!(!super::is_json(&HeaderMap::new()));
     }
 }

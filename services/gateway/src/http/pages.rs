@@ -1,4 +1,4 @@
-//! Web pages that the gateway brings along, each with a policy that lets nothing in from elsewhere.
+//! The web pages of the gateway. The Content-Security-Policy of each page allows no other origin.
 
 pub mod console;
 pub mod graphiql;
@@ -19,79 +19,79 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
-/// HTML.
+/// The media type of HTML files.
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
-/// Styles.
+/// The media type of style sheets.
 pub(crate) const CSS: &str = "text/css; charset=utf-8";
-/// Scripts.
+/// The media type of scripts.
 pub(crate) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-/// Read again each time, and not kept: something in it is for one reader alone.
-pub(crate) const NOT_KEPT: &str = "no-store";
-/// Kept, and asked for again each time, which costs little where it is the same.
-pub(crate) const ASKED_AGAIN: &str = "no-cache";
+/// For files with a token in them: browsers must not store them.
+pub(crate) const NO_STORE: &str = "no-store";
+/// For all other files: browsers store them and revalidate them each time with the ETag.
+pub(crate) const REVALIDATE: &str = "no-cache";
 
 /// A file of a page.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Where it is served.
+    /// The URL path.
     pub path: String,
-    /// Its media type.
-    pub kind: &'static str,
-    /// What stands in it.
+    /// The media type.
+    pub media_type: &'static str,
+    /// The bytes of the file.
     pub content: Bytes,
 }
 
 /// A page with its files.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The page itself among them.
+    /// The files, the HTML page included.
     pub files: Vec<File>,
-    /// Its Content-Security-Policy.
+    /// The Content-Security-Policy header.
     pub policy: &'static str,
-    /// Its Cache-Control.
-    pub caching: &'static str,
+    /// The Cache-Control header.
+    pub cache_control: &'static str,
 }
 
 /// The page's routes.
 pub(crate) fn router(page: Page) -> Router {
     let mut routes = Router::new();
     for file in page.files {
-        let tag = tag(&file.content);
+        let etag = etag(&file.content);
         let headers = [
-            (CONTENT_TYPE, file.kind),
+            (CONTENT_TYPE, file.media_type),
             (CONTENT_SECURITY_POLICY, page.policy),
-            (CACHE_CONTROL, page.caching),
+            (CACHE_CONTROL, page.cache_control),
             (REFERRER_POLICY, "no-referrer"),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ];
         let answer =
-            move |asked: HeaderMap| async move { answer(&asked, headers, &tag, file.content) };
+            move |request: HeaderMap| async move { answer(&request, headers, &etag, file.content) };
         routes = routes.route(&file.path, get(answer));
     }
     routes
 }
 
 fn answer(
-    asked: &HeaderMap,
+    request: &HeaderMap,
     headers: [(HeaderName, &'static str); 5],
-    tag: &str,
+    etag: &str,
     content: Bytes,
 ) -> Response {
-    let is_kept = asked
+    let is_cached = request
         .get(IF_NONE_MATCH)
         .and_then(|tags| tags.to_str().ok())
-        .is_some_and(|tags| tags.split(", ").any(|one| one == tag));
-    let mut response = if is_kept {
+        .is_some_and(|tags| tags.split(", ").any(|one| one == etag));
+    let mut response = if is_cached {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {
         (headers, content).into_response()
     };
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        response.headers_mut().insert(ETAG, tag);
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(ETAG, etag);
     }
     response
 }
 
-fn tag(content: &[u8]) -> String {
+fn etag(content: &[u8]) -> String {
     format!("\"{}\"", BASE64_STANDARD.encode(Sha256::digest(content)))
 }

@@ -1,4 +1,4 @@
-//! The parameters of a GraphQL request, from a body or a query string.
+//! Reads the parameters of a GraphQL request from a body or a query string.
 
 use async_graphql::Variables;
 use async_graphql_value::ConstValue;
@@ -14,10 +14,10 @@ pub(super) struct Params {
     pub operation_name: Option<String>,
 }
 
-/// As they were sent.
+/// The parameters before their types are checked.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Sent {
+struct RawParams {
     query: Option<ConstValue>,
     variables: Option<ConstValue>,
     operation_name: Option<ConstValue>,
@@ -29,10 +29,10 @@ impl Params {
         if has_too_many_values(body) {
             return Err(too_many_values());
         }
-        // A struct could also be read from a list.
+        // serde can also read a struct from a list.
         let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         match serde_json::from_slice(body) {
-            Ok(sent) if is_object => Self::of(sent),
+            Ok(raw) if is_object => Self::validate(raw),
             _ if serde_json::from_slice::<IgnoredAny>(body).is_err() => Err(
                 Rejection::bad_request("The body must be valid JSON. Nothing was saved."),
             ),
@@ -46,7 +46,7 @@ impl Params {
     }
 
     pub fn of_query(query: &str) -> Result<Self, Rejection> {
-        let mut sent = Sent::default();
+        let mut raw = RawParams::default();
         for (name, value) in reqwest::Url::parse(&format!("http://q/?{query}"))
             .map_err(|_| Rejection::bad_request("The query string can't be read."))?
             .query_pairs()
@@ -60,30 +60,30 @@ impl Params {
                 })
             };
             match name.as_ref() {
-                "query" => sent.query = Some(ConstValue::String(value.into_owned())),
+                "query" => raw.query = Some(ConstValue::String(value.into_owned())),
                 "operationName" => {
-                    sent.operation_name = Some(ConstValue::String(value.into_owned()));
+                    raw.operation_name = Some(ConstValue::String(value.into_owned()));
                 }
-                "variables" => sent.variables = Some(json()?),
-                "extensions" => sent.extensions = Some(json()?),
+                "variables" => raw.variables = Some(json()?),
+                "extensions" => raw.extensions = Some(json()?),
                 _ => {}
             }
         }
-        Self::of(sent)
+        Self::validate(raw)
     }
 
-    fn of(sent: Sent) -> Result<Self, Rejection> {
-        let Some(ConstValue::String(query)) = sent.query else {
+    fn validate(raw: RawParams) -> Result<Self, Rejection> {
+        let Some(ConstValue::String(query)) = raw.query else {
             return Err(Rejection::bad_request(
                 "query is required and must be a string. Nothing was saved.",
             ));
         };
-        let (Some(ConstValue::Object(_) | ConstValue::Null) | None) = sent.variables else {
+        let (Some(ConstValue::Object(_) | ConstValue::Null) | None) = raw.variables else {
             return Err(Rejection::bad_request(
                 "variables must be an object. Nothing was saved.",
             ));
         };
-        let operation_name = match sent.operation_name {
+        let operation_name = match raw.operation_name {
             Some(ConstValue::String(name)) => Some(name),
             None | Some(ConstValue::Null) => None,
             Some(_) => {
@@ -92,14 +92,15 @@ impl Params {
                 ));
             }
         };
-        let (Some(ConstValue::Object(_) | ConstValue::Null) | None) = sent.extensions else {
+        let (Some(ConstValue::Object(_) | ConstValue::Null) | None) = raw.extensions else {
             return Err(Rejection::bad_request(
                 "extensions must be an object. Nothing was saved.",
             ));
         };
         Ok(Self {
             query,
-            variables: Variables::from_value(sent.variables.unwrap_or_default()),
+            // Missing variables become null, which stands for no variables.
+            variables: Variables::from_value(raw.variables.unwrap_or_default()),
             operation_name,
         })
     }
@@ -107,4 +108,42 @@ impl Params {
 
 fn too_many_values() -> Rejection {
     Rejection::bad_request("The parameters have too many values. Nothing was saved.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_must_be_one_object_with_a_query() {
+        for body in [
+            "",
+            "null",
+            "[]",
+            r#"["{ a }"]"#,
+            r#"[{"query":"{ a }"}]"#,
+            "{}",
+            r#"{"query":7}"#,
+            r#"{"query":"{ a }"} x"#,
+            r#"{"query":"{ a }","variables":[]}"#,
+            r#"{"query":"{ a }","operationName":7}"#,
+            r#"{"query":"{ a }","extensions":"x"}"#,
+        ] {
+            assert!(Params::of_body(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_and_a_query_string_have_the_same_parameters() {
+        let body = r#" {"query":"{ a }","variables":{"b":1},"operationName":null,"more":2}"#;
+        let query = "query=%7B+a+%7D&variables=%7B%22b%22%3A1%7D&more=2";
+        for params in [Params::of_body(body.as_bytes()), Params::of_query(query)] {
+            let read = params.ok().map(|params| {
+                let b = params.variables.get("b").cloned();
+                (params.query, b, params.operation_name)
+            });
+            let expected = ("{ a }".to_owned(), Some(ConstValue::from(1)), None);
+            assert_eq!(read, Some(expected));
+        }
+    }
 }

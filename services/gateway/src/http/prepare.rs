@@ -1,5 +1,5 @@
-//! From a request's parameters to what can be executed: the one way for `/graphql`,
-//! `/graphql/stream` and `/graphql/ws`.
+//! Checks a document and charges its cost before it is executed. `/graphql`, `/graphql/stream` and
+//! `/graphql/ws` all use [`prepare`], so that the same limits hold for them.
 
 use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
 
@@ -15,46 +15,46 @@ use crate::{
     limits::{AnswerBudget, Cost, Denied},
 };
 
-/// Which operations are served.
+/// The operations that an endpoint serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Serves {
-    /// Queries and mutations.
+    /// Queries and mutations, with POST.
     Post,
-    /// Queries.
+    /// Queries only, with GET.
     Get,
-    /// Subscriptions.
+    /// Subscriptions only.
     Streams,
 }
 
-/// A request that is paid for.
+/// A request that is within all limits and can be executed.
 pub(super) struct Prepared {
     pub request: Request,
-    /// What may be answered.
+    /// The memory for the records in the answer.
     pub answer: AnswerBudget,
-    /// How many streams a subscription opens.
+    /// The number of streams that a subscription opens.
     pub streams: usize,
-    /// Whether the schema need not validate it again.
-    pub trusted: bool,
-    /// The document, if it is not known yet whether it is valid.
-    pub unproven: Option<String>,
+    /// Whether the document is known to be valid with these variables.
+    pub is_valid: bool,
+    /// The document, if the cache does not know yet that it is valid.
+    pub to_remember: Option<String>,
 }
 
-/// A request that is not executed.
+/// Why a request is not executed.
 pub(super) enum Failed {
-    /// Before GraphQL's turn, with a status of its own.
+    /// The answer has its own HTTP status.
     Rejection(Rejection),
-    /// With GraphQL's own kind of answer.
+    /// The answer is a GraphQL response with this error.
     Invalid(ServerError),
 }
 
 impl<T: Into<Rejection>> From<T> for Failed {
-    fn from(refused: T) -> Self {
-        Self::Rejection(refused.into())
+    fn from(rejection: T) -> Self {
+        Self::Rejection(rejection.into())
     }
 }
 
-/// Analyses the document and charges its sender for what it asks for. One that is refused costs a
-/// read: it was parsed all the same.
+/// Analyses the document and counts its cost against the caller's limits. A rejected document costs one
+/// read, because it was parsed.
 pub(super) fn prepare(
     app: &App,
     caller: Caller,
@@ -63,21 +63,21 @@ pub(super) fn prepare(
     log: &mut RequestLog,
 ) -> Result<Prepared, Failed> {
     let checked = check(app, &caller, &params, serves, log);
-    let charge = match &checked {
+    let cost = match &checked {
         Ok(Checked { analysis, .. }) => analysis.map_or(Cost::Reads(1), |it| it.charge),
         Err(_) => Cost::Reads(1),
     };
-    app.limits.charge(&caller, charge)?;
+    app.limits.charge(&caller, cost)?;
     let Checked { parsed, analysis } = checked?;
     let answer = app.limits.answer(&caller, app.document.max_answer_bytes);
     let known_bytes = analysis.map_or(0, |analysis| analysis.answer_bytes);
     answer.take(known_bytes).map_err(Rejection::from)?;
-    // The schema validates before it refuses an operation that is not there, and would copy variables
-    // whose size nobody has looked at.
+    // If the operation does not exist, the size of the variables was not checked. The schema would copy
+    // them in its validation before it rejects the request.
     let variables = analysis.map_or_else(Variables::default, |_| params.variables);
     let mut request = Request::new(String::new())
         .variables(variables)
-        .data(log.place(&app.traces))
+        .data(log.trace_context(&app.traces))
         .data(answer.clone())
         .data(caller);
     request.operation_name = params.operation_name;
@@ -85,17 +85,17 @@ pub(super) fn prepare(
     Ok(Prepared {
         request,
         answer,
-        streams: match charge {
+        streams: match cost {
             Cost::Reads(count) | Cost::Saves(count) => count as usize,
         },
-        trusted: parsed.is_valid && analysis.is_some_and(|analysis| analysis.fits),
-        unproven: (!parsed.is_valid).then_some(params.query),
+        is_valid: parsed.is_valid && analysis.is_some_and(|analysis| analysis.fits),
+        to_remember: (!parsed.is_valid).then_some(params.query),
     })
 }
 
 struct Checked {
     parsed: Parsed,
-    /// None: the schema will say what is wrong with the operation's name.
+    /// `None` if the operation does not exist; the schema reports that error.
     analysis: Option<Analysis>,
 }
 
@@ -114,7 +114,7 @@ fn check(
     let analysis = document::analyse_parsed(&parsed.document, name, variables, &app.document);
     let analysis = analysis.map_err(invalid)?;
     if let Some(analysis) = analysis {
-        log.asks_for(analysis.charge);
+        log.set_kind(analysis.charge);
     }
     let operation = analysis.map(|analysis| analysis.operation);
     match serves {
@@ -126,8 +126,8 @@ fn check(
         }
         _ => {}
     }
-    let saves = analysis.map(|analysis| analysis.charge);
-    if caller.idempotency_key.is_some() && matches!(saves, Some(Cost::Saves(2..))) {
+    let cost = analysis.map(|analysis| analysis.charge);
+    if caller.idempotency_key.is_some() && matches!(cost, Some(Cost::Saves(2..))) {
         return Err(Rejection::bad_request(
             "Idempotency-Key names one save; the document has several. Nothing was saved.",
         )
@@ -147,7 +147,7 @@ impl From<Denied> for Rejection {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Full(full) => full.into(),
-            // The analysis has refused what is larger than one answer may be.
+            // The analysis has rejected such documents before.
             Denied::TooLarge => Self::failed(),
         }
     }

@@ -1,5 +1,5 @@
-//! From a request's headers to its parameters, in the order in which things cost: first the media type
-//! of a POST, then the token, then one unit of what its bearer may ask for, and only then the body.
+//! Reads a request. The cheapest checks come first: the media type of a POST, the token, the rate of
+//! requests, and only then the body.
 
 use std::time::Duration;
 
@@ -18,18 +18,19 @@ use crate::{
     limits::{Cost, Share},
 };
 
-/// For a whole body. Whoever sends it byte by byte keeps a connection, and no place.
+/// The time in which a client must send its body. A slow client uses a connection in this time, but does
+/// not count as a request in progress.
 const BODY_DEADLINE: Duration = Duration::from_secs(3);
 
-/// A request whose body is there.
+/// A request whose body was read.
 pub(super) struct Received {
     pub caller: Caller,
     pub params: Params,
-    /// The room that its body takes, to be kept as long as the parameters are.
-    pub room: Share,
+    /// The memory of the body, which must be kept as long as the parameters.
+    pub memory: Share,
 }
 
-/// Receives a request whose sender may ask.
+/// Authenticates a request and reads its parameters.
 pub(super) async fn receive(
     app: &App,
     method: &Method,
@@ -42,29 +43,29 @@ pub(super) async fn receive(
     }
     let caller = app.auth.caller(headers).await?;
     app.limits.request(&caller)?;
-    let mut room = app.limits.body(&caller)?;
+    let mut memory = app.limits.body(&caller)?;
     let params = if *method == Method::GET {
-        Params::of_query(uri.query().unwrap_or_default())
+        Params::of_query(uri.query().unwrap_or(""))
     } else {
-        let body = read(body, app.document.max_body_bytes, &mut room).await;
+        let body = read(body, app.document.max_body_bytes, &mut memory).await;
         body.and_then(|body| Params::of_body(&body))
     };
     match params {
         Ok(params) => Ok(Received {
             caller,
             params,
-            room,
+            memory,
         }),
-        Err(refused) => {
-            // It was read all the same.
+        Err(rejection) => {
+            // A rejected body has a cost, because it was read.
             app.limits.charge(&caller, Cost::Reads(1))?;
-            Err(refused)
+            Err(rejection)
         }
     }
 }
 
-async fn read(body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>, Rejection> {
-    match timeout(BODY_DEADLINE, collect(body, most_bytes, room)).await {
+async fn read(body: Body, max_bytes: usize, memory: &mut Share) -> Result<Vec<u8>, Rejection> {
+    match timeout(BODY_DEADLINE, collect(body, max_bytes, memory)).await {
         Ok(read) => read,
         Err(_) => Err(unread()),
     }
@@ -72,18 +73,18 @@ async fn read(body: Body, most_bytes: usize, room: &mut Share) -> Result<Vec<u8>
 
 async fn collect(
     mut body: Body,
-    most_bytes: usize,
-    room: &mut Share,
+    max_bytes: usize,
+    memory: &mut Share,
 ) -> Result<Vec<u8>, Rejection> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(part) = frame.map_err(|_| unread())?.into_data() else {
             continue;
         };
-        if whole.len() + part.len() > most_bytes {
+        if whole.len() + part.len() > max_bytes {
             return Err(too_large());
         }
-        room.grow(part.len())?;
+        memory.grow(part.len())?;
         whole.extend_from_slice(&part);
     }
     Ok(whole)

@@ -1,4 +1,4 @@
-//! Requests that GraphQL never gets to see, or does not get to finish, and how they are answered.
+//! Requests that are answered without a GraphQL execution, or whose execution failed.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -24,15 +24,15 @@ use crate::{
     limits::{Full, RateLimited},
 };
 
-/// A bearer who asks too often is told so a moment later: whoever asks again at once would
-/// otherwise take the gateway's time from the others with refusals alone. Not all after the same
-/// time: those who were refused together must not come back together.
+/// The delay of the answer to a client that exceeds a limit. Without it, a client that retries at once
+/// would keep the gateway busy with rejections. The delay is random, so that clients that were rejected
+/// together do not retry together.
 const DELAYS_MS: std::ops::Range<u64> = 250..750;
 
-/// When a bearer who has as many requests in work as one may have is to ask again.
-const CROWDED: Duration = Duration::from_secs(1);
+/// The `Retry-After` of a client with too many requests in progress.
+const RETRY_AFTER_FULL: Duration = Duration::from_secs(1);
 
-/// A refused request.
+/// A rejected request.
 pub(super) struct Rejection {
     status: StatusCode,
     code: Code,
@@ -42,7 +42,6 @@ pub(super) struct Rejection {
 }
 
 impl Rejection {
-    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -89,7 +88,7 @@ impl Rejection {
         }
     }
 
-    /// All places are taken.
+    /// A limit of all clients together is reached.
     pub fn busy() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -98,7 +97,7 @@ impl Rejection {
         )
     }
 
-    /// A fault of the gateway itself, at a moment that is not known.
+    /// The gateway panicked. It is not known whether a command was sent before.
     pub fn failed() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -108,8 +107,8 @@ impl Rejection {
         )
     }
 
-    /// Waits before it is told, if its bearer asks too often.
-    pub async fn wait(&self) {
+    /// Delays the answer if the client exceeds a limit.
+    pub async fn delay(&self) {
         if self.retry_after.is_some() {
             let random = RandomState::new().build_hasher().finish();
             let spread = DELAYS_MS.end - DELAYS_MS.start;
@@ -117,12 +116,12 @@ impl Rejection {
         }
     }
 
-    /// As GraphQL tells it, without the names of the request.
+    /// The rejection as a GraphQL error, without the ids of the request.
     pub fn error(&self) -> ServerError {
         let retryable = self.status.is_server_error() || self.retry_after.is_some();
         let mut extensions = extensions(self.code.as_str(), retryable);
         if let Some(time) = self.retry_after {
-            // Rounded up: a moment too early is refused again.
+            // Rounded up, because a request that comes too early is rejected again.
             let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             extensions.set("retryAfterMs", milliseconds.saturating_add(1));
         }
@@ -131,9 +130,9 @@ impl Rejection {
         error
     }
 
-    /// Answers the request with it, a moment later if its bearer asks too often.
+    /// Answers the request, with a delay if the client exceeds a limit.
     pub async fn answer(self, media: &'static str, log: RequestLog) -> Response {
-        self.wait().await;
+        self.delay().await;
         let code = self.code.as_str();
         let response = self.respond(media, &log);
         log.end_with(response, &[code])
@@ -141,7 +140,7 @@ impl Rejection {
 
     fn respond(self, media: &'static str, log: &RequestLog) -> Response {
         let mut error = self.error();
-        log.name(&mut error);
+        log.identify(&mut error);
         let body = json!({ "errors": [error] });
         let mut response = respond(self.status, media, body.to_string().into_bytes());
         let headers = response.headers_mut();
@@ -155,8 +154,8 @@ impl Rejection {
 }
 
 impl From<AuthError> for Rejection {
-    fn from(refusal: AuthError) -> Self {
-        match refusal {
+    fn from(error: AuthError) -> Self {
+        match error {
             AuthError::BadRequest(message) => Self::bad_request(message),
             AuthError::Unauthenticated(message) => Self {
                 header: Some((WWW_AUTHENTICATE, "Bearer")),
@@ -195,7 +194,7 @@ impl From<Full> for Rejection {
         match full {
             Full::All => Self::busy(),
             Full::Bearer => Self {
-                retry_after: Some(CROWDED),
+                retry_after: Some(RETRY_AFTER_FULL),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     Code::RateLimited,

@@ -1,4 +1,4 @@
-//! What goes back: a GraphQL answer, its media type, and the headers that every answer has.
+//! The HTTP answer to a GraphQL request, with the headers that every answer has.
 
 use std::convert::Infallible;
 
@@ -22,17 +22,18 @@ use crate::{
     limits::Share,
 };
 
-/// Large bodies are sent in parts of this size.
+/// The size of the parts in which large bodies are sent.
 const PART_BYTES: usize = 64 * 1024;
 
-/// Errors that the resolvers did not make are the document's fault; the first of them is told.
+/// Replaces the errors that async-graphql made by one without values of the request. Such errors mean
+/// that the document is not valid.
 pub(super) fn redact_errors(mut response: GraphqlResponse) -> GraphqlResponse {
-    let (ours, foreign): (Vec<_>, Vec<_>) = response
+    let (from_resolvers, from_schema): (Vec<_>, Vec<_>) = response
         .errors
         .into_iter()
         .partition(|error| code(error).is_some());
-    response.errors = ours;
-    if let Some(first) = foreign.first() {
+    response.errors = from_resolvers;
+    if let Some(first) = from_schema.first() {
         response
             .errors
             .insert(0, error_text::validation_failed(first));
@@ -40,8 +41,8 @@ pub(super) fn redact_errors(mut response: GraphqlResponse) -> GraphqlResponse {
     response
 }
 
-/// A GraphQL answer. A request error has no `data`, and is an HTTP error only for those who asked
-/// for `application/graphql-response+json`: older clients read the body of a 200 only.
+/// A GraphQL answer. A request error has no `data`. Its HTTP status is an error only for clients that
+/// accept `application/graphql-response+json`, because older clients read the body of a 200 only.
 pub(super) fn answer(
     mut response: GraphqlResponse,
     share: Option<Share>,
@@ -49,7 +50,7 @@ pub(super) fn answer(
     log: &RequestLog,
 ) -> Response {
     for error in &mut response.errors {
-        log.name(error);
+        log.identify(error);
     }
     let is_request_error = !response.errors.is_empty()
         && response.data == async_graphql::Value::Null
@@ -64,14 +65,17 @@ pub(super) fn answer(
     } else {
         serde_json::to_vec(&response)
     };
-    let body = body.unwrap_or_default();
-    match share {
-        Some(share) => with_headers(status, media, in_parts(body, share)),
-        None => respond(status, media, body),
+    match (body, share) {
+        (Ok(body), Some(share)) => with_headers(status, media, in_parts(body, share)),
+        (Ok(body), None) => respond(status, media, body),
+        (Err(error), _) => {
+            tracing::error!(%error, "an answer can't be serialised");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, media, Vec::new())
+        }
     }
 }
 
-/// A large body, part by part, which keeps its share of the memory until its last part is taken.
+/// A large body in parts. Its memory stays reserved until the last part is taken.
 fn in_parts(body: Vec<u8>, share: Share) -> (Body, Option<usize>) {
     let length = body.len();
     let parts = stream::unfold((Bytes::from(body), share), async |(mut rest, share)| {
@@ -85,7 +89,7 @@ pub(super) fn respond(status: StatusCode, media: &'static str, body: Vec<u8>) ->
     with_headers(status, media, (Body::from(body), None))
 }
 
-/// `length`: where the body itself does not know it.
+/// `length` is the length of a body that does not know its own.
 fn with_headers(
     status: StatusCode,
     media: &'static str,
@@ -101,7 +105,7 @@ fn with_headers(
     let headers = response.headers_mut();
     headers.extend(length.map(|length| (CONTENT_LENGTH, length.into())));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Answers are about one bearer's Space.
+    // Answers are for one client, so caches must not store them.
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
     headers.insert(
         "x-content-type-options",

@@ -1,10 +1,9 @@
-//! Subscriptions: as server-sent events (`graphql-sse`, one connection each) at `/graphql/stream`,
-//! and for the WebSockets of [`crate::http::websocket`].
+//! Subscriptions as server-sent events (`graphql-sse`, one connection each) at `/graphql/stream`.
+//! [`crate::http::websocket`] uses [`subscribe`], too.
 //!
-//! Nothing but subscriptions is served here: a mutation would have no deadline.
+//! Only subscriptions are served here, because a mutation would have no deadline.
 
 use std::{
-    convert::Infallible,
     future::ready,
     panic::AssertUnwindSafe,
     sync::{
@@ -41,7 +40,7 @@ use super::{
 };
 use crate::{app::App, auth::caller::Caller, error_code::Code, limits::Full};
 
-/// An idle stream shows that it lives; proxies close what is silent for a minute.
+/// How often an idle stream sends a comment. Proxies close streams that are silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The endpoint.
@@ -54,15 +53,16 @@ async fn events(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body:
     let served = serve(&app, &uri, &headers, body, &mut log);
     let served = AssertUnwindSafe(served).catch_unwind().await;
     match served.unwrap_or_else(|_| Err(Rejection::failed())) {
-        Ok(answers) => log.end_with(as_events(answers), &[]),
-        Err(refused) => refused.answer(JSON, log).await,
+        Ok(responses) => log.end_with(as_events(responses), &[]),
+        Err(rejection) => rejection.answer(JSON, log).await,
     }
 }
 
-fn as_events(answers: BoxStream<'static, GraphqlResponse>) -> Response {
-    let next = answers.map(|answer| {
-        let data = serde_json::to_string(&answer).unwrap_or_default();
-        Ok::<_, Infallible>(sse::Event::default().event("next").data(data))
+/// A response that can't be serialised ends the stream with an error.
+fn as_events(responses: BoxStream<'static, GraphqlResponse>) -> Response {
+    let next = responses.map(|response| {
+        let data = serde_json::to_string(&response)?;
+        Ok::<_, serde_json::Error>(sse::Event::default().event("next").data(data))
     });
     let complete = stream::once(ready(Ok(sse::Event::default().event("complete").data(""))));
     let keep_alive = sse::KeepAlive::new().interval(KEEP_ALIVE);
@@ -70,7 +70,7 @@ fn as_events(answers: BoxStream<'static, GraphqlResponse>) -> Response {
     response.into_response()
 }
 
-/// What GraphQL has to say about a document is said in the stream, as the protocol wants it.
+/// An error in the document is sent as an event of the stream, as the protocol requires.
 async fn serve(
     app: &App,
     uri: &Uri,
@@ -82,13 +82,13 @@ async fn serve(
     let Received {
         caller,
         params,
-        room: _room,
+        memory: _memory,
     } = received;
     match subscribe(app, &caller, params, log) {
-        Ok(answers) => Ok(answers),
-        Err(Failed::Rejection(refused)) => Err(refused),
+        Ok(responses) => Ok(responses),
+        Err(Failed::Rejection(rejection)) => Err(rejection),
         Err(Failed::Invalid(mut error)) => {
-            log.name(&mut error);
+            log.identify(&mut error);
             Ok(stream::once(ready(GraphqlResponse::from_errors(vec![error]))).boxed())
         }
     }
@@ -104,44 +104,45 @@ pub(super) fn subscribe(
     let Prepared {
         request, streams, ..
     } = prepare(app, caller.clone(), params, Serves::Streams, log)?;
-    let places = app.limits.subscribe(caller, streams);
-    let places = places.map_err(|full| Failed::Invalid(too_many(full).error()))?;
+    let share = app.limits.subscribe(caller, streams);
+    let share = share.map_err(|full| Failed::Invalid(too_many(full).error()))?;
     let lifetime = Duration::from_secs(caller.expires.saturating_sub(since_epoch().as_secs()));
-    let is_over = Arc::new(AtomicBool::new(false));
-    let over = is_over.clone();
-    let lives = async move {
+    let is_expired = Arc::new(AtomicBool::new(false));
+    let set_expired = is_expired.clone();
+    let token_expires = async move {
         sleep(lifetime).await;
-        over.store(true, Ordering::Relaxed);
+        set_expired.store(true, Ordering::Relaxed);
     };
-    let last_word = stream::once(async move {
+    let last_response = stream::once(async move {
         let expired = || GraphqlResponse::from_errors(vec![expired().error()]);
-        is_over.load(Ordering::Relaxed).then(expired)
+        is_expired.load(Ordering::Relaxed).then(expired)
     });
-    let told = app
+    let responses = app
         .schemas
         .strict
         .execute_stream_with_session_data(request, Arc::<Data>::default());
-    let name = log.namer();
-    let stream = guarded(told)
+    let identify = log.identifier();
+    let stream = catch_panics(responses)
         .map(redact_errors)
-        .take_until(lives)
-        .chain(last_word.filter_map(ready))
+        .take_until(token_expires)
+        .chain(last_response.filter_map(ready))
         .take_until(app.stop.clone().cancelled_owned())
-        .map(move |mut answer| {
-            let _held_until_the_end = &places;
-            answer.errors.iter_mut().for_each(&name);
-            answer
+        .map(move |mut response| {
+            let _until_the_stream_ends = &share;
+            response.errors.iter_mut().for_each(&identify);
+            response
         });
     Ok(stream.boxed())
 }
 
-/// A stream that ends with an error, where it would take its connection's task with it.
-fn guarded(
+/// Turns a panic into an error response, which ends the stream. Without this, the panic would end the
+/// connection's task.
+fn catch_panics(
     stream: impl Stream<Item = GraphqlResponse> + Send,
 ) -> impl Stream<Item = GraphqlResponse> + Send {
     let failed = |_| GraphqlResponse::from_errors(vec![Rejection::failed().error()]);
     let stream = AssertUnwindSafe(stream).catch_unwind();
-    stream.map(move |answer| answer.unwrap_or_else(failed))
+    stream.map(move |response| response.unwrap_or_else(failed))
 }
 
 fn too_many(full: Full) -> Rejection {
@@ -163,16 +164,16 @@ fn expired() -> Rejection {
     )
 }
 
-/// The answer to an operation that is refused, a moment later if its bearer asks too often.
-pub(super) async fn refusal(failed: Failed, log: RequestLog) -> GraphqlResponse {
+/// The response to an operation that is not executed, with a delay if the client exceeds a limit.
+pub(super) async fn error_response(failed: Failed, log: RequestLog) -> GraphqlResponse {
     let (mut error, status) = match failed {
-        Failed::Rejection(refused) => {
-            refused.wait().await;
-            (refused.error(), refused.status())
+        Failed::Rejection(rejection) => {
+            rejection.delay().await;
+            (rejection.error(), rejection.status())
         }
         Failed::Invalid(error) => (error, StatusCode::OK),
     };
-    log.name(&mut error);
+    log.identify(&mut error);
     let code = code_of(&error);
     log.end(status, &[code]);
     GraphqlResponse::from_errors(vec![error])
@@ -189,16 +190,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_subscription_ends_it_with_an_error() {
-        let answers = stream::iter([1, 2, 3]).map(|number| {
+        let responses = stream::iter([1, 2, 3]).map(|number| {
             assert!(number < 2, "it fails");
             GraphqlResponse::new(number)
         });
 
-        let told: Vec<_> = guarded(answers).collect().await;
+        let received: Vec<_> = catch_panics(responses).collect().await;
 
-        let codes: Vec<_> = told
+        let codes: Vec<_> = received
             .iter()
-            .map(|answer| answer.errors.first().map(code_of))
+            .map(|response| response.errors.first().map(code_of))
             .collect();
         assert_eq!(codes, [None, Some("INTERNAL_SERVER_ERROR")]);
     }

@@ -1,4 +1,4 @@
-//! The bytes of records that an answer may have, counted before they are read into memory.
+//! Limits the bytes of records in an answer. They are counted before they are read into memory.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,19 +9,19 @@ use super::{
     shares::{Share, Shares},
 };
 
-/// What each request may have of it without asking: the details of one record.
-const FREE: usize = details::MAX_BYTES;
+/// The bytes that each request may use without a reservation: the details of one record.
+const FREE_BYTES: usize = details::MAX_BYTES;
 
-/// Why no more is read.
+/// Why no more records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    /// The answer would have more bytes than one answer may have.
+    /// The answer would exceed the limit of one answer.
     TooLarge,
-    /// Large answers of this bearer, or of all, take all the memory that there is for them.
+    /// The large answers of this bearer, or of all bearers, use all the memory for them.
     Full(Full),
 }
 
-/// What is left for one request, whose fields share it. Cheap to clone.
+/// The memory of one request, which its fields share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AnswerBudget(Arc<Inner>);
 
@@ -29,28 +29,28 @@ pub struct AnswerBudget(Arc<Inner>);
 struct Inner {
     shares: Shares,
     bearer: u64,
-    most: usize,
+    max_bytes: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// What is taken beyond [`FREE`].
+    /// The reservation of what is taken beyond [`FREE_BYTES`].
     share: Option<Share>,
 }
 
 impl AnswerBudget {
-    pub(super) fn new(shares: Shares, bearer: u64, most: usize) -> Self {
+    pub(super) fn new(shares: Shares, bearer: u64, max_bytes: usize) -> Self {
         Self(Arc::new(Inner {
             shares,
             bearer,
-            most,
+            max_bytes,
             state: Mutex::default(),
         }))
     }
 
-    /// Begins to read something of which it is not known how much will be there.
+    /// Starts a read whose size is not known before.
     #[must_use]
     pub fn reading(&self) -> Reading<'_> {
         Reading {
@@ -59,44 +59,45 @@ impl AnswerBudget {
         }
     }
 
-    /// Takes so many bytes.
+    /// Takes `bytes` from the budget.
     ///
     /// # Errors
-    /// There are not so many left. Nothing was taken.
+    /// A limit is reached. Nothing was taken.
     pub fn take(&self, bytes: usize) -> Result<(), Denied> {
         let Inner {
             shares,
             bearer,
-            most,
+            max_bytes,
             ..
         } = &*self.0;
         let mut state = self.lock();
         let taken = state.taken.saturating_add(bytes);
-        if taken > *most {
+        if taken > *max_bytes {
             return Err(Denied::TooLarge);
         }
-        let more = taken.saturating_sub(FREE.max(state.taken));
+        let more = taken.saturating_sub(FREE_BYTES.max(state.taken));
         if more > 0 {
             match &mut state.share {
                 Some(share) => share.grow(more).map_err(Denied::Full)?,
-                none => *none = Some(shares.take(*bearer, more).map_err(Denied::Full)?),
+                empty => *empty = Some(shares.take(*bearer, more).map_err(Denied::Full)?),
             }
         }
         state.taken = taken;
         Ok(())
     }
 
-    /// The memory that a large answer takes, to be kept until it is sent. None: it is not large.
+    /// The reservation of a large answer, which must be kept until the answer is sent. `None` for a
+    /// small answer.
     #[must_use]
     pub fn share(&self) -> Option<Share> {
         self.lock().share.take()
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         let mut state = self.lock();
         let before = state.taken;
         state.taken = before.saturating_sub(bytes);
-        let less = before.saturating_sub(FREE.max(state.taken));
+        let less = before.saturating_sub(FREE_BYTES.max(state.taken));
         if let Some(share) = &mut state.share {
             share.shrink(less);
         }
@@ -107,7 +108,8 @@ impl AnswerBudget {
     }
 }
 
-/// What was read so far. It is given back if the reading fails, since it is tried again then.
+/// The bytes that a read has taken so far. Dropping it releases them, because a failed read is retried.
+/// After a success, call [`Reading::commit`].
 #[derive(Debug)]
 pub struct Reading<'a> {
     budget: &'a AnswerBudget,
@@ -115,25 +117,25 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// So many bytes more.
+    /// Takes `bytes` more from the budget.
     ///
     /// # Errors
-    /// There are not so many left.
+    /// A limit is reached.
     pub fn add(&mut self, bytes: usize) -> Result<(), Denied> {
         self.budget.take(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// All was read.
-    pub fn end(mut self) {
+    /// Keeps the bytes in the budget: the read was successful.
+    pub fn commit(mut self) {
         self.bytes = 0;
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.release(self.bytes);
     }
 }
 
@@ -155,7 +157,7 @@ mod tests {
         let mut read = other_field.reading();
         assert_eq!(read.add(400 * KIB), Ok(()));
         assert_eq!(read.add(1), Err(Denied::TooLarge));
-        read.end();
+        read.commit();
         assert_eq!(budget.take(1), Err(Denied::TooLarge));
     }
 
@@ -164,14 +166,18 @@ mod tests {
         let shares = Shares::new(1000 * KIB, 600 * KIB);
         let request = |bearer| AnswerBudget::new(shares.clone(), bearer, 8000 * KIB);
         let large = request(1);
-        assert_eq!(large.take(FREE + 500 * KIB), Ok(()));
-        assert_eq!(request(1).take(FREE), Ok(()), "small ones are not counted");
+        assert_eq!(large.take(FREE_BYTES + 500 * KIB), Ok(()));
         assert_eq!(
-            request(1).take(FREE + 101 * KIB),
+            request(1).take(FREE_BYTES),
+            Ok(()),
+            "small ones are not counted"
+        );
+        assert_eq!(
+            request(1).take(FREE_BYTES + 101 * KIB),
             Err(Denied::Full(Full::Bearer))
         );
         assert_eq!(
-            request(2).take(FREE + 501 * KIB),
+            request(2).take(FREE_BYTES + 501 * KIB),
             Err(Denied::Full(Full::All))
         );
         assert_eq!(shares.taken(), 500 * KIB);

@@ -1,37 +1,39 @@
-//! Places, connections or bytes, of which there are so many for all and fewer for each bearer.
+//! Divides a number of slots or bytes among bearers, with a limit for all and a lower one for each.
+//!
+//! A bearer is one subject in one Space, identified by a hash.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Why there is no share.
+/// Which limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// This bearer has as much as one bearer may have.
+    /// The limit of this bearer.
     Bearer,
-    /// All bearers together have everything.
+    /// The limit of all bearers together.
     All,
 }
 
-/// What is shared out. Cheap to clone.
+/// A resource that bearers share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Shares(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    most: usize,
-    most_each: usize,
+    max: usize,
+    max_per_bearer: usize,
     taken: Mutex<Taken>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    all: usize,
-    each: HashMap<u64, usize>,
+    total: usize,
+    by_bearer: HashMap<u64, usize>,
 }
 
-/// What one bearer has of it, given back when it is dropped.
+/// The share of one bearer. Dropping it releases it.
 #[derive(Debug)]
 pub struct Share {
     shares: Shares,
@@ -40,20 +42,20 @@ pub struct Share {
 }
 
 impl Shares {
-    /// So many for all, and for each.
+    /// Creates the resource with its limits, for all bearers and for each.
     #[must_use]
-    pub fn new(most: usize, most_each: usize) -> Self {
+    pub fn new(max: usize, max_per_bearer: usize) -> Self {
         Self(Arc::new(Inner {
-            most,
-            most_each,
+            max,
+            max_per_bearer,
             taken: Mutex::default(),
         }))
     }
 
-    /// Takes so many for a bearer.
+    /// Reserves `count` units for a bearer.
     ///
     /// # Errors
-    /// There are not so many left. Nothing was taken.
+    /// A limit is reached. Nothing was reserved.
     pub fn take(&self, bearer: u64, count: usize) -> Result<Share, Full> {
         let mut share = Share {
             shares: self.clone(),
@@ -64,10 +66,10 @@ impl Shares {
         Ok(share)
     }
 
-    /// How many are taken.
+    /// The number of reserved units.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.lock().all
+        self.lock().total
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -76,31 +78,31 @@ impl Shares {
 }
 
 impl Share {
-    /// Takes more.
+    /// Reserves `count` more units.
     ///
     /// # Errors
-    /// There are not so many left. Nothing more was taken.
+    /// A limit is reached. The share is as large as before.
     pub fn grow(&mut self, count: usize) -> Result<(), Full> {
         if count == 0 {
             return Ok(());
         }
         let limits = &self.shares.0;
         let mut taken = self.shares.lock();
-        let each = taken.each.get(&self.bearer).copied().unwrap_or_default();
-        if each.saturating_add(count) > limits.most_each {
+        let of_bearer = taken.by_bearer.get(&self.bearer).copied().unwrap_or(0);
+        if of_bearer.saturating_add(count) > limits.max_per_bearer {
             return Err(Full::Bearer);
         }
-        if taken.all.saturating_add(count) > limits.most {
+        if taken.total.saturating_add(count) > limits.max {
             return Err(Full::All);
         }
-        taken.all += count;
-        *taken.each.entry(self.bearer).or_default() += count;
+        taken.total += count;
+        *taken.by_bearer.entry(self.bearer).or_default() += count;
         drop(taken);
         self.count += count;
         Ok(())
     }
 
-    /// Gives some of it back.
+    /// Releases `count` units.
     pub fn shrink(&mut self, count: usize) {
         let count = count.min(self.count);
         if count == 0 {
@@ -108,11 +110,11 @@ impl Share {
         }
         self.count -= count;
         let mut taken = self.shares.lock();
-        taken.all = taken.all.saturating_sub(count);
-        if let Some(each) = taken.each.get_mut(&self.bearer) {
-            *each = each.saturating_sub(count);
-            if *each == 0 {
-                taken.each.remove(&self.bearer);
+        taken.total = taken.total.saturating_sub(count);
+        if let Some(of_bearer) = taken.by_bearer.get_mut(&self.bearer) {
+            *of_bearer = of_bearer.saturating_sub(count);
+            if *of_bearer == 0 {
+                taken.by_bearer.remove(&self.bearer);
             }
         }
     }
@@ -129,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_bearer_takes_what_is_for_all() {
+    fn one_bearer_can_not_reserve_everything() {
         let shares = Shares::new(10, 6);
         let (anna, ben) = (1, 2);
 
@@ -144,6 +146,20 @@ mod tests {
         assert_eq!(shares.taken(), 10);
         drop((first, second));
         assert_eq!(shares.taken(), 0);
-        assert!(shares.lock().each.is_empty());
+        assert!(shares.lock().by_bearer.is_empty());
+    }
+
+    #[test]
+    fn a_share_that_can_not_grow_keeps_its_size() {
+        let shares = Shares::new(10, 10);
+        let share = shares.take(1, 9).map(|mut share| {
+            assert_eq!(share.grow(2), Err(Full::Bearer));
+            assert_eq!(share.grow(usize::MAX), Err(Full::Bearer));
+            share.shrink(4);
+            share
+        });
+        assert_eq!(shares.taken(), 5);
+        drop(share);
+        assert_eq!(shares.taken(), 0);
     }
 }

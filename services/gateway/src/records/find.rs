@@ -1,4 +1,4 @@
-//! A record by its five ids.
+//! Reads one record by its five ids.
 
 use proto::{Record, RecordKey};
 use sqlx::{

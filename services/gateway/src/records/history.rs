@@ -1,4 +1,4 @@
-//! What happened to a record, newest first.
+//! Reads the history of a record, newest first.
 
 use futures_util::TryStreamExt as _;
 use proto::CatalogGuid;
@@ -9,25 +9,25 @@ use sqlx::{
 
 use super::statement::Statement;
 
-/// Something that happened to a record.
+/// One change of a record.
 #[derive(Debug)]
 pub struct HistoryEntry {
-    /// The revision that came of it; a deletion has one, too.
+    /// The revision that the change created. A deletion creates one, too.
     pub revision: i64,
-    /// Whether the record was deleted then.
+    /// Whether the change was a deletion.
     pub deleted: bool,
-    /// When.
+    /// When the change took effect.
     pub at: OffsetDateTime,
-    /// By whom.
+    /// The subject of the token, or the service that published the command.
     pub by: Option<String>,
-    /// From which service, by its own word.
+    /// The service that published the command, as it names itself.
     pub source: Option<String>,
-    /// Which fields have another value than before, by their published names. None where it is not
-    /// known any more.
+    /// The published names of the fields whose values changed. `None` if the revision before was
+    /// pruned.
     pub changed: Option<Vec<&'static str>>,
 }
 
-/// So many changes of a record, before a revision.
+/// Up to `count` changes of a record, before a revision.
 pub(super) struct History<'a> {
     pub space: &'a CatalogGuid,
     pub id: Uuid,
@@ -41,7 +41,7 @@ impl Statement for History<'_> {
     const NAME: &'static str = "select connector_details_ledger";
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<HistoryEntry>> {
-        // Row by row: no more than the details of two changes are in memory.
+        // Rows are streamed, so that the details of at most two changes are in memory.
         let mut rows = sqlx::query_as!(
             Row,
             r#"select
@@ -54,21 +54,21 @@ impl Statement for History<'_> {
             self.id,
             self.space.as_str(),
             self.before,
-            // And the one before the last: what it changed is told by comparing.
+            // One row more, because the changed fields are found by comparing with the row before.
             i64::from(self.count) + 1,
         )
         .fetch(connection);
-        let (mut happened, mut newer, mut seen) = (Vec::new(), None::<Row>, 0);
+        let (mut entries, mut newer, mut rows_read) = (Vec::new(), None::<Row>, 0);
         while let Some(row) = rows.try_next().await? {
-            happened.extend(newer.map(|newer| newer.after(&row)));
+            entries.extend(newer.map(|newer| newer.changed_since(&row)));
             newer = Some(row);
-            seen += 1;
+            rows_read += 1;
         }
-        let older = seen > self.count;
-        if !older && let Some(first) = newer {
-            happened.push(first.begun());
+        let has_older = rows_read > self.count;
+        if !has_older && let Some(oldest) = newer {
+            entries.push(oldest.oldest_known());
         }
-        Ok(happened)
+        Ok(entries)
     }
 }
 
@@ -84,7 +84,7 @@ struct Row {
 }
 
 impl Row {
-    fn after(&self, before: &Self) -> HistoryEntry {
+    fn changed_since(&self, before: &Self) -> HistoryEntry {
         let changed = [
             (
                 "isTokenGenerated",
@@ -97,16 +97,17 @@ impl Row {
             ("clientId", self.client_id != before.client_id),
         ];
         let changed = changed.iter().filter(|(_, differs)| *differs);
-        self.happened(Some(changed.map(|(field, _)| *field).collect()))
+        self.entry(Some(changed.map(|(field, _)| *field).collect()))
     }
 
-    /// The oldest that is known: with the first, all fields came.
-    fn begun(&self) -> HistoryEntry {
+    /// The entry of the oldest row in the ledger. Only the first revision is known to set all fields;
+    /// before any other one a row was pruned.
+    fn oldest_known(&self) -> HistoryEntry {
         let all = || vec!["isTokenGenerated", "oauthConnectorDetails", "clientId"];
-        self.happened((self.revision == 1).then(all))
+        self.entry((self.revision == 1).then(all))
     }
 
-    fn happened(&self, changed: Option<Vec<&'static str>>) -> HistoryEntry {
+    fn entry(&self, changed: Option<Vec<&'static str>>) -> HistoryEntry {
         HistoryEntry {
             revision: self.revision,
             deleted: self.deleted,
@@ -115,5 +116,40 @@ impl Row {
             source: self.source.clone(),
             changed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(revision: i64, client_id: &str) -> Row {
+        Row {
+            revision,
+            deleted: false,
+            decided_at: OffsetDateTime::UNIX_EPOCH,
+            updated_by: None,
+            source: None,
+            is_token_generated: Some(false),
+            oauth_connector_details: Some("{}".to_owned()),
+            client_id: Some(client_id.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_change_names_the_fields_whose_values_differ() {
+        let before = row(1, "a");
+        assert_eq!(
+            row(2, "b").changed_since(&before).changed,
+            Some(vec!["clientId"])
+        );
+        assert_eq!(row(2, "a").changed_since(&before).changed, Some(vec![]));
+    }
+
+    #[test]
+    fn only_the_first_revision_is_known_to_set_all_fields() {
+        let all = ["isTokenGenerated", "oauthConnectorDetails", "clientId"];
+        assert_eq!(row(1, "a").oldest_known().changed, Some(all.to_vec()));
+        assert_eq!(row(2, "a").oldest_known().changed, None);
     }
 }

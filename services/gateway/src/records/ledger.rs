@@ -1,4 +1,4 @@
-//! What was decided under a command's id.
+//! Reads the outcome of a command from the ledger.
 
 use proto::{
     CatalogGuid, CommandId,
@@ -8,10 +8,10 @@ use sqlx::PgConnection;
 
 use super::statement::Statement;
 
-/// The decision of a command.
-pub(super) struct DecisionOf<'a>(pub &'a CatalogGuid, pub &'a CommandId);
+/// The ledger's entry for a command.
+pub(super) struct FindLedgerEntry<'a>(pub &'a CatalogGuid, pub &'a CommandId);
 
-impl Statement for DecisionOf<'_> {
+impl Statement for FindLedgerEntry<'_> {
     type Answer = Option<LedgerEntry>;
 
     const NAME: &'static str = "select connector_details_ledger";

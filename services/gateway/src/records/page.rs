@@ -1,4 +1,4 @@
-//! A page of a Space's records, in the order of their ids.
+//! Reads a page of a Space's records, in the order of their ids.
 
 use futures_util::TryStreamExt as _;
 use proto::{CatalogGuid, Record};
@@ -7,12 +7,12 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use super::{find::Row, statement::Statement};
 use crate::limits::{AnswerBudget, Denied};
 
-/// Records in one page where no number is asked for.
+/// The number of records in a page by default.
 pub const PAGE: u32 = 20;
-/// Records in one page at most.
+/// The maximum number of records in a page.
 pub const PAGE_MOST: u32 = 100;
 
-/// The columns of the order, which are those that can be filtered by, too.
+/// The columns of the order. A filter can name the same columns.
 const ORDER: [&str; 4] = [
     "integration_pack_instance_id",
     "process_id",
@@ -20,19 +20,19 @@ const ORDER: [&str; 4] = [
     "connection_id",
 ];
 
-/// Where a record stands: its ids in the order of [`ORDER`].
+/// The position of a record in its Space: its ids in the order of [`ORDER`].
 pub type Position = [String; 4];
 
-/// Which records are meant.
+/// Selects records.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// A value for each of the ids that is to be that, in the order of a [`Position`].
+    /// The required values of the ids, in the order of a [`Position`]. `None` allows all values.
     pub ids: [Option<String>; 4],
     /// Whether the access token has been generated.
     pub is_token_generated: Option<bool>,
 }
 
-/// Where a record stands in its Space.
+/// The position of a record in its Space.
 #[must_use]
 pub fn position(record: &Record) -> Position {
     [
@@ -43,18 +43,18 @@ pub fn position(record: &Record) -> Position {
     ]
 }
 
-/// The space that records have in an answer.
+/// The memory that records may use in an answer.
 #[derive(Debug, Clone, Copy)]
-pub struct AnswerSpace<'a> {
-    /// For all fields of the request.
+pub struct AnswerMemory<'a> {
+    /// The budget of all fields of the request.
     pub budget: &'a AnswerBudget,
-    /// How often the details of a record are answered.
+    /// How many times the answer holds the details of a record.
     pub copies: usize,
 }
 
-impl AnswerSpace<'_> {
-    /// What a record takes.
-    fn of(self, record: &Record) -> usize {
+impl AnswerMemory<'_> {
+    /// The bytes that a record uses.
+    fn bytes_of(self, record: &Record) -> usize {
         let ids = [
             &record.integration_pack_instance_id,
             &record.process_id,
@@ -67,13 +67,13 @@ impl AnswerSpace<'_> {
     }
 }
 
-/// So many records after a position.
+/// Up to `count` records after a position.
 pub(super) struct Page<'a> {
     pub space: &'a CatalogGuid,
     pub filter: &'a Filter,
     pub after: Option<&'a Position>,
     pub count: u32,
-    pub answer: AnswerSpace<'a>,
+    pub memory: AnswerMemory<'a>,
 }
 
 impl Statement for Page<'_> {
@@ -81,23 +81,23 @@ impl Statement for Page<'_> {
 
     const NAME: &'static str = "select connector_details";
 
-    /// Row by row: the rows that there is no space for are never in memory together.
+    /// Streams the rows, so that rows beyond the budget are never in memory together.
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Self::Answer> {
         let mut query = self.query();
         let mut rows = query.build_query_as::<Row>().fetch(connection);
         let mut records = Vec::new();
-        let mut reading = self.answer.budget.reading();
+        let mut reading = self.memory.budget.reading();
         let mut denied = None;
         while let Some(row) = rows.try_next().await? {
             if denied.is_some() {
-                // The connection is used again, and nothing may be left in it.
+                // All rows must be read, because the connection is used again.
                 continue;
             }
             let record = Record::from(row);
-            match reading.add(self.answer.of(&record)) {
+            match reading.add(self.memory.bytes_of(&record)) {
                 Ok(()) => records.push(record),
-                Err(why) => {
-                    denied = Some(why);
+                Err(error) => {
+                    denied = Some(error);
                     records = Vec::new();
                 }
             }
@@ -105,15 +105,15 @@ impl Statement for Page<'_> {
         if let Some(denied) = denied {
             return Ok(Err(denied));
         }
-        reading.end();
+        reading.commit();
         Ok(Ok(records))
     }
 }
 
 impl Page<'_> {
-    /// Only what is asked for stands in the statement: a condition that may be none would keep the
-    /// planner from using an index. The columns that are fixed are left out of the comparison for the
-    /// same reason; what is left is the end of one of the indexes.
+    /// The statement has only the conditions that the filter needs: an optional condition, such as
+    /// `$1 is null or ...`, would prevent the use of an index. The row comparison leaves out the
+    /// columns with a fixed value for the same reason; the remaining columns end one of the indexes.
     fn query(&self) -> QueryBuilder<Postgres> {
         let mut query = QueryBuilder::new(
             "select id, integration_pack_instance_id, is_token_generated,
@@ -137,7 +137,7 @@ impl Page<'_> {
         let columns: Vec<&str> = open.iter().map(|index| ORDER[*index]).collect();
         let columns = columns.join(", ");
         match self.after {
-            // All four ids are given: there is one such record, and none after it.
+            // The filter fixes all four ids, so at most one record matches and none follows it.
             Some(_) if open.is_empty() => {
                 query.push(" and false");
             }

@@ -1,13 +1,13 @@
-//! What can be read, each in a file of its own.
+//! The interface of all statements. Each statement is in a file of its own.
 
 use sqlx::{Connection as _, PgConnection};
 
-/// One statement. It may be run twice: a connection that was idle may turn out to be dead.
+/// One read. It may run twice, because an idle connection may be broken.
 pub(super) trait Statement: Sync {
-    /// What comes of it.
+    /// The result of the statement.
     type Answer: Send;
 
-    /// What its span is called.
+    /// The name of its span.
     const NAME: &'static str;
 
     fn run(
@@ -16,7 +16,7 @@ pub(super) trait Statement: Sync {
     ) -> impl Future<Output = sqlx::Result<Self::Answer>> + Send;
 }
 
-/// Reads nothing: whether the database answers.
+/// Checks that the database answers.
 pub(super) struct Ping;
 
 impl Statement for Ping {

@@ -1,4 +1,4 @@
-//! Bodies whose end is noted.
+//! Bodies that report their end.
 
 use std::{
     pin::Pin,
@@ -10,15 +10,15 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::phase::Connection;
 
-/// A body that notes in its connection's state when it ends, or when nobody wants more of it.
-pub(super) struct Watched<B> {
+/// A body that changes the state of its connection when it ends or is dropped.
+pub(super) struct ObservedBody<B> {
     inner: B,
     connection: Arc<Connection>,
-    /// May be called more than once.
+    /// Can be called more than once.
     at_end: fn(&Connection),
 }
 
-impl<B: Body> Watched<B> {
+impl<B: Body> ObservedBody<B> {
     pub fn new(inner: B, connection: Arc<Connection>, at_end: fn(&Connection)) -> Self {
         if inner.is_end_stream() {
             at_end(&connection);
@@ -31,7 +31,7 @@ impl<B: Body> Watched<B> {
     }
 }
 
-impl<B: Body + Unpin> Body for Watched<B> {
+impl<B: Body + Unpin> Body for ObservedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -60,7 +60,7 @@ impl<B: Body + Unpin> Body for Watched<B> {
     }
 }
 
-impl<B> Drop for Watched<B> {
+impl<B> Drop for ObservedBody<B> {
     fn drop(&mut self) {
         (self.at_end)(&self.connection);
     }

@@ -1,13 +1,13 @@
-//! What a connection is doing, and since when.
+//! The state of a connection: its phase, and the start time of the phase.
 //!
 //! ```text
 //! accepted ─▶ Headers ─▶ Body ─▶ Working ─▶ Answering ─▶ Idle ─▶ Headers ...
 //!
-//! Body ─▶ Answering                    answered before the whole body was there
-//! Answering, Idle ─▶ Body              the next request's headers had come already
+//! Body ─▶ Answering                    answered before the whole body was received
+//! Answering, Idle ─▶ Body              the next request's headers were buffered already
 //! Body, Working ─▶ Upgraded            a WebSocket
-//! Headers, Body, Idle ─▶ Closing       makes room for a newcomer
-//! Headers, Answering, Idle ─▶ Closing  took too long
+//! Headers, Body, Idle ─▶ Closing       replaced by a new connection
+//! Headers, Answering, Idle ─▶ Closing  timed out
 //! ```
 
 use std::{
@@ -17,26 +17,26 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The lowest bits of a state; the others are milliseconds.
+/// The lowest bits of a state hold the phase, the others the milliseconds.
 const PHASE_BITS: u32 = 3;
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Phase {
-    /// Its headers are awaited, since the connection was accepted or since their first byte.
+    /// Waits for headers, since the connection was accepted or since their first byte.
     Headers,
-    /// The headers are there and the body is not.
+    /// The headers were received, and the body was not.
     Body,
-    /// A whole request is worked on.
+    /// A complete request is being processed.
     Working,
-    /// The answer is there, and its last bytes are being sent.
+    /// The answer is complete, and its last bytes are being sent.
     Answering,
-    /// It was answered, and nothing of another request came yet.
+    /// The last request was answered, and no byte of the next one was received.
     Idle,
-    /// It does not speak HTTP any more, and stays until one of both sides ends it.
+    /// The connection uses another protocol than HTTP and has no deadline here.
     Upgraded,
-    /// It has to make room. Nothing that comes from it is looked at any more.
+    /// The connection is being closed. Further bytes of the client are ignored.
     Closing,
 }
 
@@ -48,7 +48,7 @@ impl Phase {
     }
 }
 
-/// A phase, and when it began, in one number: what began earlier is smaller.
+/// A phase and its start time in one number. An earlier start gives a smaller number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct State(u64);
 
@@ -70,28 +70,28 @@ impl State {
         }
     }
 
-    /// Another phase, with the start time of this one.
+    /// Another phase with the start time of this one.
     fn continued_as(self, phase: Phase) -> Self {
         Self(self.0 >> PHASE_BITS << PHASE_BITS | phase as u64)
     }
 
-    /// Counted from when the server began.
+    /// The start time of the phase, relative to the start of the server.
     pub fn since(self) -> Duration {
         Duration::from_millis(self.0 >> PHASE_BITS)
     }
 
-    /// Whether there is no complete request that would be lost with the connection.
-    pub fn may_be_closed(self) -> bool {
+    /// Whether the connection can be closed without losing a complete request.
+    pub fn is_replaceable(self) -> bool {
         matches!(self.phase(), Phase::Headers | Phase::Body | Phase::Idle)
     }
 }
 
-/// A connection's state. Its task, its stream and the places for connections share it.
+/// The shared state of a connection: its task, its stream and the table of places use it.
 #[derive(Debug)]
 pub(super) struct Connection {
     state: AtomicU64,
     close: Notify,
-    /// When the server began.
+    /// The start of the server.
     epoch: Instant,
 }
 
@@ -108,39 +108,39 @@ impl Connection {
         State(self.state.load(Ordering::Acquire))
     }
 
-    /// Bytes came.
-    pub fn bytes_came(&self) {
+    /// Bytes were received.
+    pub fn bytes_received(&self) {
         self.change(Phase::Headers, |phase| phase == Phase::Idle);
     }
 
-    /// The headers of a request are there. False: the connection is being closed.
+    /// The headers of a request were received. Returns `false` if the connection is being closed.
     pub fn begin_request(&self) -> bool {
         self.change(Phase::Body, |phase| phase != Phase::Closing)
     }
 
-    /// The whole request is there, or as much as anybody wants of it.
+    /// The request's body was received, or its handler does not read the rest.
     pub fn received(&self) {
         self.change(Phase::Working, |phase| phase == Phase::Body);
     }
 
-    /// The answer was handed over to be sent.
+    /// The last part of the answer was passed to the connection.
     pub fn answered(&self) {
         self.change(Phase::Answering, |phase| {
             matches!(phase, Phase::Body | Phase::Working)
         });
     }
 
-    /// All that was handed over was sent.
+    /// All bytes were sent.
     pub fn sent(&self) {
         self.change(Phase::Idle, |phase| phase == Phase::Answering);
     }
 
-    /// It speaks another protocol from now on.
+    /// The connection switched to another protocol.
     pub fn upgrade(&self) {
         self.change(Phase::Upgraded, |phase| phase != Phase::Closing);
     }
 
-    /// Closes it, unless it changed its state meanwhile.
+    /// Closes the connection, unless its state has changed meanwhile.
     pub fn close_if(&self, state: State) -> bool {
         let closing = State::new(Phase::Closing, self.epoch.elapsed());
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
@@ -154,15 +154,15 @@ impl Connection {
         closed
     }
 
-    /// Ends when the connection has to be closed.
+    /// Completes when the connection must be closed.
     pub async fn closed(&self) {
         self.close.notified().await;
     }
 
-    /// Goes to another phase from those that lead there. False: it was in none of them.
-    fn change(&self, to: Phase, leads_there: impl Fn(Phase) -> bool) -> bool {
-        // Most calls change nothing, and need no clock.
-        if !leads_there(self.state().phase()) {
+    /// Enters a phase, if that is allowed from the current one. Returns whether it is.
+    fn change(&self, to: Phase, is_allowed_from: impl Fn(Phase) -> bool) -> bool {
+        // Most calls change nothing, so the clock is not read for them.
+        if !is_allowed_from(self.state().phase()) {
             return false;
         }
         let now = to.has_deadline().then(|| self.epoch.elapsed());
@@ -173,7 +173,7 @@ impl Connection {
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         self.state
             .fetch_update(success, failure, |state| {
-                leads_there(State(state).phase()).then(|| next(State(state)).0)
+                is_allowed_from(State(state).phase()).then(|| next(State(state)).0)
             })
             .is_ok()
     }
@@ -195,16 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_goes_from_request_to_request() {
+    fn a_connection_serves_one_request_after_another() {
         let seen = phases(&[
-            Connection::bytes_came,
+            Connection::bytes_received,
             |it| assert!(it.begin_request()),
-            Connection::bytes_came,
+            Connection::bytes_received,
             Connection::received,
             Connection::sent,
             Connection::answered,
             Connection::sent,
-            Connection::bytes_came,
+            Connection::bytes_received,
         ]);
 
         let expected = [
@@ -227,14 +227,14 @@ mod tests {
             Connection::upgrade,
             Connection::answered,
             Connection::sent,
-            Connection::bytes_came,
+            Connection::bytes_received,
         ]);
 
         assert!(seen[1..].iter().all(|phase| *phase == Phase::Upgraded));
     }
 
     #[test]
-    fn what_changed_meanwhile_is_not_closed_and_what_is_closed_begins_nothing() {
+    fn a_changed_connection_is_not_closed_and_a_closed_one_starts_no_request() {
         let connection = Connection::new(Instant::now());
         let before = connection.state();
         assert!(connection.begin_request());

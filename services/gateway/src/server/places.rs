@@ -1,4 +1,4 @@
-//! The places for connections: how many there are, and for how long one may be kept.
+//! The limited places for connections, and the timeouts after which a connection loses its place.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -11,28 +11,28 @@ use tokio::time::sleep;
 use super::{
     args::ConnectionArgs,
     phase::{Connection, Phase, State},
-    table::Table,
+    table::{Scope, Table},
 };
 
-/// How long an answer's last bytes may take, however slowly the client reads.
+/// The time in which a client must read the last bytes of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// All places. Cheap to clone.
+/// All places for connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Places(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    most: usize,
-    /// All of them, where there is no limit for each address.
-    most_of_one: usize,
+    max: usize,
+    /// Equal to `max` if there is no limit for each address.
+    max_per_address: usize,
     header_timeout: Duration,
     idle_timeout: Duration,
     epoch: Instant,
     table: Mutex<Table>,
 }
 
-/// A connection's place. It is given back when it is dropped.
+/// The place of a connection. Dropping it releases the place.
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
@@ -53,14 +53,14 @@ impl Drop for Place {
 }
 
 impl Places {
-    pub fn new(args: &ConnectionArgs, most: usize) -> Self {
-        let most_of_one = match args.max_connections_per_address {
-            0 => most,
+    pub fn new(args: &ConnectionArgs, max: usize) -> Self {
+        let max_per_address = match args.max_connections_per_address {
+            0 => max,
             limited => limited,
         };
         Self(Arc::new(Shared {
-            most,
-            most_of_one,
+            max,
+            max_per_address,
             header_timeout: args.header_timeout,
             idle_timeout: args.idle_timeout,
             epoch: Instant::now(),
@@ -68,25 +68,25 @@ impl Places {
         }))
     }
 
-    /// A place for a newcomer. None: all places are taken by requests in work.
+    /// A place for a new connection. `None` if all connections have a request in progress.
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
         let address = network(peer);
         let mut table = self.table();
-        let of_one = table.of.get(&address).copied().unwrap_or_default();
-        let of = if of_one >= self.0.most_of_one {
-            Some(Some(address))
-        } else if table.open.len() >= self.0.most {
-            Some(None)
+        let of_address = table.by_address.get(&address).copied().unwrap_or(0);
+        let full = if of_address >= self.0.max_per_address {
+            Some(Scope::Address(address))
+        } else if table.open.len() >= self.0.max {
+            Some(Scope::All)
         } else {
             None
         };
-        if let Some(of) = of {
-            let made = table.close_oldest(of);
-            if table.warned.is_due() {
-                let address = of.map(tracing::field::display);
-                tracing::warn!(address, made, "all places for connections are taken");
+        if let Some(scope) = full {
+            let replaced = table.close_oldest(scope);
+            if table.full_log.is_due() {
+                let address = scope.address().map(tracing::field::display);
+                tracing::warn!(address, replaced, "all places for connections are taken");
             }
-            if !made {
+            if !replaced {
                 return None;
             }
         }
@@ -104,28 +104,29 @@ impl Places {
     }
 
     /// Closes the connection that has been without a complete request for the longest time.
-    pub fn make_room(&self) {
-        self.table().close_oldest(None);
+    pub fn close_oldest(&self) {
+        self.table().close_oldest(Scope::All);
     }
 
-    /// Closes what takes too long, for as long as it is polled.
+    /// Closes connections that exceed their timeout. Never ends.
     pub async fn sweep(self) {
         let shortest = self.0.header_timeout.min(self.0.idle_timeout);
         let pause = (shortest / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
         loop {
             sleep(pause).await;
             let now = self.0.epoch.elapsed();
-            self.table().close_late(|state| self.too_late(state, now));
+            self.table()
+                .close_expired(|state| self.expiry_reason(state, now));
         }
     }
 
-    /// Why a connection in this state is closed, if it is.
-    fn too_late(&self, state: State, now: Duration) -> Option<&'static str> {
+    /// The reason to close a connection in this state, if it has exceeded its timeout.
+    fn expiry_reason(&self, state: State, now: Duration) -> Option<&'static str> {
         let (limit, reason) = match state.phase() {
             Phase::Headers => (self.0.header_timeout, "slow"),
             Phase::Idle => (self.0.idle_timeout, "idle"),
             Phase::Answering => (ANSWER_TIMEOUT, "stalled"),
-            // Whoever works on the request has deadlines of its own, for the body, too.
+            // The handler has its own deadlines for the body and for the request.
             Phase::Body | Phase::Working | Phase::Upgraded | Phase::Closing => return None,
         };
         (now.saturating_sub(state.since()) > limit).then_some(reason)
@@ -136,7 +137,8 @@ impl Places {
     }
 }
 
-/// What counts as one address: of IPv6, where everyone has as many as they like, the network.
+/// The address that is counted. For IPv6 that is the /64 network, because one client can use all of its
+/// addresses.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -148,129 +150,4 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{net::Ipv4Addr, num::NonZeroUsize};
-
-    use super::*;
-
-    fn places(most: usize, most_of_one: usize) -> Places {
-        let args = ConnectionArgs {
-            max_connections: NonZeroUsize::MAX,
-            max_connections_per_address: most_of_one,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-        };
-        Places::new(&args, most)
-    }
-
-    fn address(last: u8) -> IpAddr {
-        Ipv4Addr::new(10, 0, 0, last).into()
-    }
-
-    /// So many places, each taken a little later than the one before.
-    fn taken(places: &Places, addresses: &[u8]) -> Vec<Place> {
-        addresses
-            .iter()
-            .filter_map(|last| {
-                std::thread::sleep(Duration::from_millis(2));
-                places.take(address(*last))
-            })
-            .collect()
-    }
-
-    fn is_open(place: &Place) -> bool {
-        place.connection().state().phase() != Phase::Closing
-    }
-
-    #[test]
-    fn the_one_without_a_request_for_the_longest_makes_room_and_none_with_one() {
-        let places = places(4, 0);
-        let taken = taken(&places, &[1, 2, 3, 4]);
-        assert!(taken[0].connection().begin_request());
-        taken[0].connection().received();
-
-        let fifth = places.take(address(5));
-        let sixth = places.take(address(6));
-
-        assert!(fifth.is_some() && sixth.is_some());
-        let open: Vec<_> = taken.iter().map(is_open).collect();
-        assert_eq!(open, [true, false, false, true]);
-        assert_eq!(places.table().open.len(), 4);
-    }
-
-    #[test]
-    fn a_newcomer_is_refused_where_each_has_a_request_in_work_and_not_afterwards() {
-        let places = places(2, 0);
-        let taken = taken(&places, &[1, 2]);
-        for place in &taken {
-            assert!(place.connection().begin_request());
-            place.connection().received();
-        }
-
-        assert!(places.take(address(3)).is_none());
-        assert!(taken.iter().all(is_open));
-        taken[1].connection().answered();
-        taken[1].connection().sent();
-        std::thread::sleep(Duration::from_millis(10));
-        assert!(places.take(address(3)).is_some());
-        assert!(is_open(&taken[0]) && !is_open(&taken[1]));
-    }
-
-    #[test]
-    fn an_address_with_its_share_makes_room_for_itself() {
-        let places = places(10, 2);
-        let taken = taken(&places, &[1, 2, 2]);
-
-        let fourth = places.take(address(2));
-
-        assert!(fourth.is_some());
-        let open: Vec<_> = taken.iter().map(is_open).collect();
-        assert_eq!(open, [true, false, true]);
-    }
-
-    #[test]
-    fn places_are_given_back_once() {
-        let places = places(2, 2);
-        let first = taken(&places, &[1, 1]);
-        let second = taken(&places, &[1, 1]);
-        assert_eq!(places.table().of[&address(1)], 2);
-
-        drop(first);
-        assert_eq!(places.table().of[&address(1)], 2);
-        drop(second);
-        let table = places.table();
-        assert!(table.open.is_empty() && table.of.is_empty());
-        assert_eq!(table.oldest.len(), 0);
-    }
-
-    #[test]
-    fn each_phase_has_its_deadline() {
-        let places = places(1, 0);
-        let taken = taken(&places, &[1]);
-        let connection = taken[0].connection();
-        let reason = |seconds| places.too_late(connection.state(), Duration::from_secs(seconds));
-
-        assert_eq!((reason(9), reason(11)), (None, Some("slow")));
-        assert!(connection.begin_request());
-        assert_eq!(reason(1_000), None);
-        connection.answered();
-        assert_eq!((reason(59), reason(62)), (None, Some("stalled")));
-        connection.sent();
-        assert_eq!((reason(74), reason(77)), (None, Some("idle")));
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_address() {
-        let parsed = [
-            "2001:db8::1",
-            "2001:db8::2",
-            "2001:db8:0:1::1",
-            "::ffff:10.0.0.1",
-        ]
-        .map(|text| text.parse().map(network).ok());
-
-        assert_eq!(parsed[0], parsed[1]);
-        assert_ne!(parsed[0], parsed[2]);
-        assert_eq!(parsed[3], Some(address(1)));
-    }
-}
+mod tests;

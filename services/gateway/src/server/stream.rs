@@ -1,4 +1,4 @@
-//! A client's socket, with its place among the connections for as long as it is open.
+//! The socket of a client, which keeps its place until it is closed.
 
 use std::{
     io,
@@ -17,23 +17,23 @@ use tokio::{
 use super::{phase::Connection, places::Place};
 use crate::metrics;
 
-/// A socket. It outlives an upgrade, and so does its place.
+/// A socket with its place. Both stay open after an upgrade to another protocol.
 pub(super) struct Stream {
     socket: TcpStream,
     place: Place,
-    /// How long the client may take nothing of what is sent to it.
-    stall: Duration,
-    /// Only while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// How long a write may wait for the client.
+    write_timeout: Duration,
+    /// The timer of a write that waits.
+    waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream, place: Place, stall: Duration) -> Self {
+    pub fn new(socket: TcpStream, place: Place, write_timeout: Duration) -> Self {
         Self {
             socket,
             place,
-            stall,
-            stalled: None,
+            write_timeout,
+            waiting: None,
         }
     }
 
@@ -41,19 +41,19 @@ impl Stream {
         self.place.connection()
     }
 
-    /// Gives a write that has to wait its deadline.
-    fn within_stall(
+    /// Fails a write that has waited for too long.
+    fn with_timeout(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.waiting = None;
             return written;
         }
-        let stall = self.stall;
-        let deadline = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-        ready!(deadline.as_mut().poll(context));
+        let timeout = self.write_timeout;
+        let timer = self.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(timer.as_mut().poll(context));
         metrics::connection_closed("stalled");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -68,7 +68,7 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.connection().bytes_came();
+            self.connection().bytes_received();
         }
         read
     }
@@ -81,7 +81,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.within_stall(context, written)
+        self.with_timeout(context, written)
     }
 
     fn poll_write_vectored(
@@ -90,14 +90,14 @@ impl AsyncWrite for Stream {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, bytes);
-        self.within_stall(context, written)
+        self.with_timeout(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
     }
 
-    /// Called by hyper after everything that it had was written.
+    /// hyper calls this after all bytes were written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.socket).poll_flush(context);
         if flushed.is_ready() {

@@ -1,4 +1,4 @@
-//! Who has a place, and who has to give one up.
+//! The open connections, and the choice of the connection to close.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,17 +10,32 @@ use std::{
 use super::phase::{Connection, State};
 use crate::{log_throttle::LogThrottle, metrics};
 
-/// Where no connection may be closed, that is not found out for every newcomer anew.
-const PAUSE: Duration = Duration::from_millis(10);
+/// If no connection can be closed, the connections are not searched again for this time.
+const SEARCH_PAUSE: Duration = Duration::from_millis(10);
+
+/// The connections that a limit applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    All,
+    Address(IpAddr),
+}
+
+impl Scope {
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::All => None,
+            Self::Address(address) => Some(address),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
     next: u64,
     pub open: HashMap<u64, Open>,
-    pub of: HashMap<IpAddr, usize>,
-    /// Whom to close next: of all (`None`), or of one address.
-    pub oldest: HashMap<Option<IpAddr>, Oldest>,
-    pub warned: LogThrottle,
+    pub by_address: HashMap<IpAddr, usize>,
+    pub oldest: HashMap<Scope, Oldest>,
+    pub full_log: LogThrottle,
 }
 
 #[derive(Debug)]
@@ -29,12 +44,12 @@ pub(super) struct Open {
     address: IpAddr,
 }
 
-/// Connections without a complete request, as they were when all were looked at, the oldest first.
+/// The result of a search: the connections without a complete request, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Oldest {
-    seen: VecDeque<(State, u64)>,
-    /// No connection could be closed then.
-    none_until: Option<Instant>,
+    candidates: VecDeque<(State, u64)>,
+    /// Set if no connection could be closed.
+    no_search_until: Option<Instant>,
 }
 
 impl Table {
@@ -46,43 +61,43 @@ impl Table {
             address,
         };
         self.open.insert(number, open);
-        *self.of.entry(address).or_default() += 1;
+        *self.by_address.entry(address).or_default() += 1;
         metrics::connection_opened();
         number
     }
 
-    /// A place that was given up for another connection is not there any more.
+    /// Has no effect if the connection was removed when it was closed.
     pub fn remove(&mut self, number: u64) {
         let Some(open) = self.open.remove(&number) else {
             return;
         };
         metrics::connection_ended();
-        if let Some(count) = self.of.get_mut(&open.address) {
+        if let Some(count) = self.by_address.get_mut(&open.address) {
             *count -= 1;
             if *count == 0 {
-                self.of.remove(&open.address);
-                self.oldest.remove(&Some(open.address));
+                self.by_address.remove(&open.address);
+                self.oldest.remove(&Scope::Address(open.address));
             }
         }
     }
 
-    /// Closes one connection, of all or of one address. False: each has a request in work.
-    pub fn close_oldest(&mut self, of: Option<IpAddr>) -> bool {
-        let mut oldest = self.oldest.remove(&of).unwrap_or_default();
+    /// Closes one connection. Returns `false` if all have a request in progress.
+    pub fn close_oldest(&mut self, scope: Scope) -> bool {
+        let mut oldest = self.oldest.remove(&scope).unwrap_or_default();
         let mut closed = self.close_first(&mut oldest);
-        let is_known = oldest
-            .none_until
+        let is_paused = oldest
+            .no_search_until
             .is_some_and(|until| Instant::now() < until);
-        if closed.is_none() && !is_known {
-            oldest = self.look(of);
+        if closed.is_none() && !is_paused {
+            oldest = self.search(scope);
             closed = self.close_first(&mut oldest);
         }
         if closed.is_none() {
             oldest
-                .none_until
-                .get_or_insert_with(|| Instant::now() + PAUSE);
+                .no_search_until
+                .get_or_insert_with(|| Instant::now() + SEARCH_PAUSE);
         }
-        self.oldest.insert(of, oldest);
+        self.oldest.insert(scope, oldest);
         let Some(number) = closed else {
             return false;
         };
@@ -91,9 +106,9 @@ impl Table {
         true
     }
 
-    /// Closes the first of those that have not changed since they were looked at.
+    /// Closes the first candidate whose state has not changed since the search.
     fn close_first(&self, oldest: &mut Oldest) -> Option<u64> {
-        while let Some((state, number)) = oldest.seen.pop_front() {
+        while let Some((state, number)) = oldest.candidates.pop_front() {
             let open = self.open.get(&number);
             if open.is_some_and(|open| open.connection.close_if(state)) {
                 return Some(number);
@@ -102,33 +117,33 @@ impl Table {
         None
     }
 
-    /// Looks at all connections, which the next few hundred newcomers need not do again.
-    fn look(&self, of: Option<IpAddr>) -> Oldest {
-        let mut seen: Vec<_> = self
+    /// Searches all connections. The result serves many new connections, so a search is rare.
+    fn search(&self, scope: Scope) -> Oldest {
+        let mut candidates: Vec<_> = self
             .open
             .iter()
-            .filter(|(_, open)| of.is_none_or(|address| open.address == address))
+            .filter(|(_, open)| scope.address().is_none_or(|it| open.address == it))
             .map(|(number, open)| (open.connection.state(), *number))
-            .filter(|(state, _)| state.may_be_closed())
+            .filter(|(state, _)| state.is_replaceable())
             .collect();
-        seen.sort_unstable();
+        candidates.sort_unstable();
         Oldest {
-            seen: seen.into(),
-            none_until: None,
+            candidates: candidates.into(),
+            no_search_until: None,
         }
     }
 
-    pub fn close_late(&mut self, too_late: impl Fn(State) -> Option<&'static str>) {
-        let late: Vec<_> = self
+    pub fn close_expired(&mut self, reason_to_close: impl Fn(State) -> Option<&'static str>) {
+        let closed: Vec<_> = self
             .open
             .iter()
             .filter_map(|(number, open)| {
                 let state = open.connection.state();
-                let reason = too_late(state)?;
+                let reason = reason_to_close(state)?;
                 open.connection.close_if(state).then_some((*number, reason))
             })
             .collect();
-        for (number, reason) in late {
+        for (number, reason) in closed {
             metrics::connection_closed(reason);
             self.remove(number);
         }

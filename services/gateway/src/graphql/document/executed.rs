@@ -1,9 +1,9 @@
-//! What of a document will be executed, exactly as async-graphql executes it, and what that costs.
+//! Computes which fields of a document are executed, exactly as async-graphql executes them.
 //!
-//! - A field that is selected twice is executed twice, under one response key too.
-//! - A fragment is executed each time that it is spread, if it is on the root type.
-//! - `@skip` and `@include` are decided by the variables of the request. A variable that is missing
-//!   counts as false, even if the operation gives it a default.
+//! - A field that is selected twice is executed twice, even with the same response key.
+//! - A fragment is executed each time that it is spread, if its type condition is the root type.
+//! - `@skip` and `@include` use the variables of the request. A missing variable counts as false, even
+//!   if the operation declares a default value.
 
 use async_graphql::{
     Positioned, Variables,
@@ -16,31 +16,32 @@ use async_graphql_value::{ConstValue, Name, Value};
 
 use crate::records::{PAGE, PAGE_MOST};
 
-/// The fields of the query root that answer with a page of `first` edges.
+/// The fields of the query root that return a page with `first` edges.
 const PAGES: [&str; 2] = ["connectorDetails", "connectorDetailsHistory"];
 const EDGES: &str = "edges";
-/// The field of a record that may be large.
+/// The field of a record that can be large.
 const DETAILS: &str = "oauthConnectorDetails";
 
-/// One operation with the variables of a request. Recursive: [`crate::graphql::document::shape`] has limited the nesting
-/// and the number of selections before.
+/// One operation with the variables of a request. Its methods are recursive, because `shape` has limited
+/// the nesting and the number of selections before.
 pub(super) struct Executed<'a> {
     pub document: &'a ExecutableDocument,
     pub operation: &'a OperationDefinition,
     pub variables: &'a Variables,
 }
 
-/// What the answer to a selection may have in it.
+/// The maximum size of the answer to a selection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Weight {
-    /// Fields, those of a page `first` times.
+    /// The number of fields. The fields of a page count `first` times.
     pub fields: usize,
-    /// Details, where the number of records is known beforehand: pages are not counted.
+    /// The number of `oauthConnectorDetails` outside of pages. The size of a page is checked while it is
+    /// read.
     pub details: usize,
 }
 
 impl<'a> Executed<'a> {
-    /// The fields of the root, in the order of their execution.
+    /// The executed fields of the root, in order.
     pub fn root_fields(&self) -> Vec<&'a Positioned<Field>> {
         let root = match self.operation.ty {
             OperationType::Query => "Query",
@@ -53,44 +54,44 @@ impl<'a> Executed<'a> {
     }
 
     pub fn weight(&self, roots: &[&'a Positioned<Field>]) -> Weight {
-        let mut whole = Weight::default();
+        let mut total = Weight::default();
         for root in roots {
             let page = self.page(&root.node);
             let weight = self.weigh(&root.node.selection_set.node, page);
-            whole.fields = whole.fields.saturating_add(1 + weight.fields);
+            total.fields = total.fields.saturating_add(1 + weight.fields);
             if page.is_none() {
-                whole.details += weight.details;
+                total.details += weight.details;
             }
         }
-        whole
+        total
     }
 
-    /// `page`: how many edges there are, if this is the selection of a page.
+    /// `page` is the number of edges, if this is the selection of a page.
     fn weigh(&self, set: &'a SelectionSet, page: Option<usize>) -> Weight {
         let mut fields = Vec::new();
         self.collect(set, None, &mut fields);
-        let mut whole = Weight::default();
+        let mut total = Weight::default();
         for field in fields {
             let inner = self.weigh(&field.node.selection_set.node, None);
             let name = field.node.name.node.as_str();
             let times = page.filter(|_| name == EDGES).unwrap_or(1);
             let fields = inner.fields.saturating_mul(times).saturating_add(1);
-            whole.fields = whole.fields.saturating_add(fields);
-            whole.details += inner.details + usize::from(name == DETAILS);
+            total.fields = total.fields.saturating_add(fields);
+            total.details += inner.details + usize::from(name == DETAILS);
         }
-        whole
+        total
     }
 
-    /// The fields of a selection with those of its fragments: at the root, of the fragments that are
-    /// on its type; elsewhere, where the types are not known here, of all.
+    /// Collects the fields of a selection and of its fragments. At the root, only fragments on the root
+    /// type are used. Elsewhere the types are not known here, so all fragments are used.
     fn collect(
         &self,
         set: &'a SelectionSet,
         root: Option<&str>,
         fields: &mut Vec<&'a Positioned<Field>>,
     ) {
-        let kept = |item: &&'a Positioned<Selection>| !self.is_skipped(item.node.directives());
-        for item in set.items.iter().filter(kept) {
+        let included = |item: &&'a Positioned<Selection>| !self.is_skipped(item.node.directives());
+        for item in set.items.iter().filter(included) {
             let (condition, set) = match &item.node {
                 Selection::Field(field) => {
                     fields.push(field);
@@ -136,7 +137,7 @@ impl<'a> Executed<'a> {
         }
     }
 
-    /// How many edges a field of the root answers with at most, if it is a page.
+    /// The maximum number of edges that a root field returns, if it returns a page.
     fn page(&self, field: &Field) -> Option<usize> {
         if self.operation.ty != OperationType::Query || !PAGES.contains(&field.name.node.as_str()) {
             return None;
@@ -148,13 +149,13 @@ impl<'a> Executed<'a> {
             Some(Value::Number(number)) => number.as_u64(),
             _ => None,
         };
-        // A number that is too large is refused later, and answers with nothing.
+        // The resolver rejects a number outside of this range later.
         let first = number.unwrap_or(PAGE.into()).clamp(1, PAGE_MOST.into());
         usize::try_from(first).ok()
     }
 }
 
-/// The value that an operation has for a variable: the request's, else its default.
+/// The value of a variable: from the request, or else its default.
 pub(super) fn value_of<'a>(
     operation: &'a OperationDefinition,
     variables: &'a Variables,

@@ -1,5 +1,5 @@
-//! What the validation leaves to the execution. That is too late for a document with two saves: the
-//! first would be stored before the second is found wanting.
+//! Checks of inputs that async-graphql makes during the execution only. For a document with two saves that
+//! is too late: the first would be stored before the second is rejected.
 
 use async_graphql::{
     Positioned, ServerError, Variables,
@@ -9,7 +9,7 @@ use async_graphql_value::{ConstValue, Name, Value};
 
 use crate::graphql::error_text;
 
-/// Checks that an `input` is an object, and that each variable in it has a value.
+/// Checks that each `input` is an object, and that each variable in it has a value.
 pub(super) fn check_inputs(
     fields: &[&Positioned<Field>],
     operation: &OperationDefinition,

@@ -1,56 +1,56 @@
 //! The settings that limit a document.
 
-/// What one request may ask for. Every setting is described by what happens when it is too high or
-/// too low.
+/// The limits of one request. Each setting says what happens if it is too high or too low.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DocumentArgs {
-    /// The largest body in bytes; a larger one is refused with PAYLOAD_TOO_LARGE (413). Higher: more
-    /// memory for each of MAX_IN_FLIGHT requests. Lower: details of 64 KiB, escaped twice, don't fit.
+    /// The maximum size of a body in bytes. Larger ones are rejected with PAYLOAD_TOO_LARGE (413). Higher:
+    /// more memory for each of MAX_IN_FLIGHT requests. Lower: details of 64 KiB, escaped twice, do not
+    /// fit.
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = DocumentArgs::DEFAULT.max_body_bytes)]
     pub max_body_bytes: usize,
 
-    /// How many tokens a document may have; 16 bytes of white space or comments, and 64 bytes of a
-    /// name, count as one more. Higher: parsing one document keeps a processor from the others for
-    /// longer. Lower than 500: five whole saves without variables, or the standard introspection
-    /// query, are refused.
+    /// The maximum number of tokens in a document. 16 bytes of white space or comments, and 64 bytes of a
+    /// long name, count as one token, too. Higher: parsing one document keeps a processor busy for longer.
+    /// Lower than 500: five complete saves without variables, or the standard introspection query, are
+    /// rejected.
     #[arg(long, env = "MAX_TOKENS", default_value_t = DocumentArgs::DEFAULT.max_tokens)]
     pub max_tokens: usize,
 
-    /// How many selections a document may have, in all of its operations, with each fragment counted
-    /// wherever it is spread. Higher: checking one document keeps a processor from the others for
-    /// longer. Lower than 300: the standard introspection query is refused where there is
-    /// introspection.
+    /// The maximum number of selections in all operations of a document. A fragment counts each time that
+    /// it is spread. Higher: validating one document keeps a processor busy for longer. Lower than 300:
+    /// the standard introspection query of development mode is rejected.
     #[arg(long, env = "MAX_SELECTIONS", default_value_t = DocumentArgs::DEFAULT.max_selections)]
     pub max_selections: usize,
 
-    /// How deep fields may be nested. A client of this API needs 4; lower than 13, and the standard
-    /// introspection query is refused where there is introspection.
+    /// The maximum nesting of fields. A client of this API needs 4. Lower than 13: the standard
+    /// introspection query of development mode is rejected.
     #[arg(long, env = "MAX_DEPTH", default_value_t = DocumentArgs::DEFAULT.max_depth)]
     pub max_depth: usize,
 
-    /// How many fields may be answered, each time that they are: those of a record in a list count
-    /// `first` times. Higher: one request takes longer, and the others wait. Lower than 1,610: a page
-    /// of 100 whole records is refused; lower than 300, the standard introspection query, too.
+    /// The maximum number of fields in an answer. The fields of a record in a list count `first` times.
+    /// Higher: one request can take longer. Lower than 1,610: a page of 100 complete records is rejected.
+    /// Lower than 300: the standard introspection query is rejected, too.
     #[arg(long, env = "MAX_COMPLEXITY", default_value_t = DocumentArgs::DEFAULT.max_complexity)]
     pub max_complexity: usize,
 
-    /// How many aliases a document may have. Lower than MAX_SAVES: so many saves can't be sent.
+    /// The maximum number of aliases in a document. Lower than MAX_SAVES: MAX_SAVES can't be reached,
+    /// because each save needs an alias.
     #[arg(long, env = "MAX_ALIASES", default_value_t = DocumentArgs::DEFAULT.max_aliases)]
     pub max_aliases: usize,
 
-    /// How many directives a document may have. Higher: checking them costs more than the answer.
+    /// The maximum number of directives in a document. Higher: validating them costs more than the answer.
     #[arg(long, env = "MAX_DIRECTIVES", default_value_t = DocumentArgs::DEFAULT.max_directives)]
     pub max_directives: usize,
 
-    /// How many saves a document may have; they are made one after the other, each with its own
-    /// deadline. Higher: a request may take as many times longer.
+    /// The maximum number of saves in a document. They run one after the other, each with its own deadline.
+    /// Higher: one request can take that many times longer.
     #[arg(long, env = "MAX_SAVES", default_value_t = DocumentArgs::DEFAULT.max_saves)]
     pub max_saves: u32,
 
-    /// How many bytes of records one request may be answered with. A page that would have more is
-    /// refused with BAD_USER_INPUT before it is read to its end; the client asks for fewer. As JSON
-    /// an answer may be twice as large, and it is in memory three times while it is made. Lower than
-    /// 7000000: a page of 100 of the largest records is refused.
+    /// The maximum size of the records in one answer, in bytes. A larger page is rejected with
+    /// BAD_USER_INPUT while it is read; the client must request fewer records. As JSON an answer can be
+    /// twice as large, and three copies of it are in memory while it is created. Lower than 7000000: a
+    /// page of 100 of the largest records is rejected.
     #[arg(long, env = "MAX_ANSWER_BYTES", default_value_t = DocumentArgs::DEFAULT.max_answer_bytes)]
     pub max_answer_bytes: usize,
 }
@@ -70,7 +70,7 @@ impl DocumentArgs {
 }
 
 impl Default for DocumentArgs {
-    /// What holds where nothing is set.
+    /// The default settings.
     fn default() -> Self {
         Self::DEFAULT
     }

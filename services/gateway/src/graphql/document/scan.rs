@@ -1,34 +1,34 @@
-//! Reads a document's text before the parser does: how many tokens it has, and how deep its brackets
-//! are nested.
+//! Limits the number of tokens in a document and the nesting of its brackets, before it is parsed.
 //!
-//! The parser is recursive, and a text that is nested too deep overflows its stack. This scan is not
-//! recursive. It knows strings and comments as the parser's grammar does (`graphql.pest` of
-//! async-graphql-parser), so it counts exactly the brackets that the parser would see. Where the
-//! grammar has no token, the scan stops with a parse error: it never guesses how the text goes on.
+//! The parser is recursive, so deep nesting overflows its stack. This scan is not recursive. It reads
+//! strings and comments by the parser's grammar (`graphql.pest` of async-graphql-parser), so it counts
+//! exactly the brackets that the parser would see. If no token matches, the scan stops with a parse
+//! error, so the two can't disagree about the rest of the text.
 
 use async_graphql::{Pos, ServerError};
 
 use crate::graphql::error_text;
 
-/// Brackets may be nested this deep. A client of this API needs 5, the standard introspection query
-/// 13. The parser overflows a stack of 2 MiB at about 1,500 in a release build, and at about 400 in a
-/// debug build.
-pub(super) const NESTING: usize = 64;
-/// A name or number of so many bytes more counts as one more token: the parser reads each byte of it
-/// several times.
-const BYTES_OF_A_TOKEN: usize = 64;
-/// So many bytes between tokens count as one token: the parser reads them again for each thing that
-/// could follow.
-const IGNORED_BYTES_OF_A_TOKEN: usize = 16;
+/// The maximum nesting of brackets. A client of this API needs 5, the standard introspection query 13. The
+/// parser overflows a stack of 2 MiB at about 1,500 in a release build, and at about 400 in a debug
+/// build.
+pub(super) const MAX_NESTING: usize = 64;
+/// A long name or number counts as one more token for this number of bytes, because the parser reads each
+/// byte several times.
+const BYTES_PER_TOKEN: usize = 64;
+/// This number of bytes between tokens counts as one token, because the parser reads them again for each
+/// rule that it tries.
+const IGNORED_BYTES_PER_TOKEN: usize = 16;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const BLOCK: &[u8] = br#"""""#;
 const ESCAPED_BLOCK: &[u8] = br#"\""""#;
 
-/// Checks a text, in one pass.
+/// Checks a text in one pass.
 ///
 /// # Errors
-/// It has more tokens than `most_tokens`, is nested deeper than [`NESTING`], or can't be parsed.
-pub(super) fn scan(text: &str, most_tokens: usize) -> Result<(), ServerError> {
+/// The text has more than `max_tokens` tokens, is nested deeper than [`MAX_NESTING`], or can't be
+/// parsed.
+pub(super) fn scan(text: &str, max_tokens: usize) -> Result<(), ServerError> {
     let mut scan = Scan {
         text: text.as_bytes(),
         at: 0,
@@ -38,8 +38,8 @@ pub(super) fn scan(text: &str, most_tokens: usize) -> Result<(), ServerError> {
     };
     loop {
         match scan.step() {
-            Ok(true) if scan.weight() > most_tokens => {
-                return Err(error_text::too_many("tokens", most_tokens));
+            Ok(true) if scan.weight() > max_tokens => {
+                return Err(error_text::too_many("tokens", max_tokens));
             }
             Ok(true) => {}
             Ok(false) => return Ok(()),
@@ -51,24 +51,24 @@ pub(super) fn scan(text: &str, most_tokens: usize) -> Result<(), ServerError> {
     }
 }
 
-/// Why a scan does not go on.
+/// Why a scan stops.
 enum Stop {
     TooDeep,
-    /// Nothing that the grammar knows begins here.
+    /// No token of the grammar starts here.
     NoToken,
 }
 
 struct Scan<'a> {
     text: &'a [u8],
     at: usize,
-    /// The closing brackets that are still to come, the next one last.
+    /// The expected closing brackets, the next one last.
     open: Vec<u8>,
     tokens: usize,
     ignored_bytes: usize,
 }
 
 impl Scan<'_> {
-    /// Takes the next token, or what lies between two. False: there is nothing left.
+    /// Reads the next token, or ignored bytes. Returns `false` at the end of the text.
     fn step(&mut self) -> Result<bool, Stop> {
         let rest = &self.text[self.at..];
         let Some(first) = rest.first() else {
@@ -103,7 +103,7 @@ impl Scan<'_> {
     }
 
     fn opens(&mut self, closing: u8) -> Result<(), Stop> {
-        if self.open.len() == NESTING {
+        if self.open.len() == MAX_NESTING {
             return Err(Stop::TooDeep);
         }
         self.open.push(closing);
@@ -126,7 +126,7 @@ impl Scan<'_> {
 
     fn long_token(&mut self, length: usize) {
         self.token(length);
-        self.tokens += length / BYTES_OF_A_TOKEN;
+        self.tokens += length / BYTES_PER_TOKEN;
     }
 
     fn ignore(&mut self, length: usize) {
@@ -135,7 +135,7 @@ impl Scan<'_> {
     }
 
     fn weight(&self) -> usize {
-        self.tokens + self.ignored_bytes / IGNORED_BYTES_OF_A_TOKEN
+        self.tokens + self.ignored_bytes / IGNORED_BYTES_PER_TOKEN
     }
 }
 
@@ -144,8 +144,8 @@ fn length_while(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     end.unwrap_or(text.len())
 }
 
-/// The length of the string that a text begins with, quotes included. None: it has no end, or an
-/// escape that the grammar does not know.
+/// The length of the string at the start of a text, quotes included. `None` if the string does not end, or
+/// has an invalid escape.
 fn string(text: &[u8]) -> Option<usize> {
     if text.starts_with(BLOCK) {
         return block_string(text);
@@ -175,7 +175,7 @@ fn block_string(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The length of an escape, its backslash included.
+/// The length of an escape, backslash included.
 fn escape(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
@@ -189,151 +189,12 @@ fn escape(text: &[u8]) -> Option<usize> {
 
 fn position(text: &str, at: usize) -> Pos {
     let before = text.get(..at).unwrap_or(text);
-    let line = before.rsplit('\n').next().unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     Pos {
         line: before.matches('\n').count() + 1,
-        column: line.chars().count() + 1,
+        column: before[line_start..].chars().count() + 1,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use async_graphql::parser::parse_query;
-
-    use super::*;
-    use crate::graphql::errors::code;
-
-    const MOST: usize = 2000;
-
-    fn refusal(text: &str) -> Option<String> {
-        let error = scan(text, MOST).err()?;
-        let code = code(&error).unwrap_or_default();
-        Some(format!("{code}: {}", error.message))
-    }
-
-    #[test]
-    fn brackets_in_strings_and_comments_are_not_counted() {
-        let brackets = "{[(".repeat(NESTING);
-        for text in [
-            format!(r#"{{ a(s: "{brackets}") }}"#),
-            format!(r#"{{ a(s: "\"{brackets}\u007b\\") }}"#),
-            format!(r#"{{ a(s: """{brackets} " "" \""" {brackets}""") }}"#),
-            format!(r#"{{ a(s: """{brackets}\\\"""{brackets}""") }}"#),
-            format!("{{ a # {brackets} \" \"\"\"\n }}"),
-            format!("{{ a # {brackets} \"\r }}"),
-            "\u{feff}{ a(x: [1.5e-3, -2, $b], y: { c: true }) @d ...F }".to_owned(),
-        ] {
-            assert_eq!(refusal(&text), None, "{text}");
-            assert!(parse_query(&text).is_ok(), "{text}");
-        }
-    }
-
-    #[test]
-    fn brackets_that_the_parser_sees_are_counted() {
-        // Each of these hides the closing brackets from the parser, or seems to begin a string.
-        for (open, close) in [
-            ("{ y(i: {s: [#]\n", ""),
-            ("{a #}\n", ""),
-            ("{a #}\r", ""),
-            ("{a(s:\"]})\") ", ""),
-            ("{a(s:\"\"\"\\\"\"\"]})\"\"\") ", ""),
-            ("{a", "}"),
-            ("query($a: [", ""),
-            ("{a(x:[", ""),
-            ("{a(x:{b:", ""),
-        ] {
-            let text = open.repeat(2000) + &close.repeat(2000);
-            let refusal = refusal(&text).unwrap_or_default();
-            assert!(refusal.contains("nested too deep"), "{open}: {refusal}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_token_is_a_parse_error() {
-        for text in [
-            "{ a(s: \"",
-            "{ a(s: \"\n\") }",
-            "{ a(s: \"\\x\") }",
-            "{ a(s: \"\\u00g0\") }",
-            // The parser would read an empty string, and then another one.
-            "{ a(s: [\"\"\"b\" {c: 1}]) }",
-            "{ a(s: \"\"\"b\\\"\"\") }",
-            "{ a(]) }",
-            "}",
-            "{ a ; }",
-            "{ a .. }",
-            "{ ä }",
-        ] {
-            let refusal = refusal(text).unwrap_or_default();
-            assert!(refusal.starts_with("GRAPHQL_PARSE_FAILED"), "{text}");
-        }
-        let error = scan("{\n  é }", MOST).err();
-        let pos = error.and_then(|error| error.locations.first().copied());
-        assert_eq!(pos, Some(Pos { line: 2, column: 3 }));
-    }
-
-    #[test]
-    fn a_text_has_as_many_tokens_as_it_may_and_no_more() {
-        let fields = |count: usize| format!("{{{}}}", "id ".repeat(count));
-        // 16 bytes between tokens count as one.
-        let fits = (MOST - 2) * 16 / 17;
-        assert_eq!(refusal(&fields(fits)), None);
-        for text in [
-            fields(fits + 2),
-            format!("{{ {} }}", "a".repeat(MOST * 64)),
-            format!("{{ a(b: {}) }}", "1".repeat(MOST * 64)),
-            format!("{{ a {} }}", " ".repeat(MOST * 16)),
-            format!("{{ a #{}\n }}", "x".repeat(MOST * 16)),
-        ] {
-            let refusal = refusal(&text).unwrap_or_default();
-            assert!(refusal.contains("more than 2000 tokens"), "{refusal}");
-        }
-        let string = format!("{{ a(b: \"{}\") }}", "x".repeat(MOST * 100));
-        assert_eq!(refusal(&string), None, "a string is one token");
-    }
-
-    /// The deepest text that is let through is parsed, and dropped, on half of the stack that a
-    /// thread of the gateway has.
-    #[test]
-    fn the_deepest_text_that_is_let_through_does_not_overflow_the_stack() -> anyhow::Result<()> {
-        let nested = |outer: &str, open: &str, inner: &str, close: &str| {
-            let depth = NESTING - outer.matches(['{', '(']).count();
-            let ends: String = outer
-                .chars()
-                .rev()
-                .filter_map(|open| match open {
-                    '{' => Some('}'),
-                    '(' => Some(')'),
-                    _ => None,
-                })
-                .collect();
-            format!(
-                "{outer}{}{inner}{}{ends}",
-                open.repeat(depth),
-                close.repeat(depth)
-            )
-        };
-        for text in [
-            nested("", "{a", "", "}"),
-            nested("", "{...", "{a}", "}").replacen("{a}", "a", 1),
-            nested("{a(x:", "[", "1", "]"),
-            nested("{a(x:", "{b:", "1", "}"),
-            nested("query(", "", "$a:", "").replace(
-                "$a:",
-                &format!(
-                    "$a:{}Int{}",
-                    "[".repeat(NESTING - 1),
-                    "]".repeat(NESTING - 1)
-                ),
-            ) + "{a}",
-        ] {
-            assert_eq!(refusal(&text), None, "{text}");
-            let parsed = std::thread::Builder::new()
-                .stack_size(1024 * 1024)
-                .spawn(move || parse_query(&text).map(|document| format!("{document:?}").len()))?
-                .join();
-            anyhow::ensure!(matches!(parsed, Ok(Ok(_))), "{parsed:?}");
-        }
-        Ok(())
-    }
-}
+mod tests;

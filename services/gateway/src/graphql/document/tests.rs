@@ -1,4 +1,4 @@
-//! What a document costs: by a table, and against what a schema really executes.
+//! The cost of documents: fixed examples, and a comparison with the fields that a schema executes.
 
 use std::sync::{
     Arc,
@@ -21,7 +21,7 @@ fn analysis(query: &str, variables: Value) -> Result<Option<Analysis>, ServerErr
     analyse(query, None, &variables, &DocumentArgs::default())
 }
 
-fn refusal(query: &str, variables: Value) -> String {
+fn error_message(query: &str, variables: Value) -> String {
     let error = analysis(query, variables).err();
     error.map_or_else(String::new, |error| {
         format!("{}: {}", code(&error).unwrap_or_default(), error.message)
@@ -75,7 +75,7 @@ fn saves_are_counted_as_they_are_executed() -> anyhow::Result<()> {
         Cost::Reads(1)
     );
     let six = saves("...A ...A") + &on_mutation("A", &SAVE.repeat(3));
-    assert!(refusal(&six, variables).contains("more than 5 saves"));
+    assert!(error_message(&six, variables).contains("more than 5 saves"));
     Ok(())
 }
 
@@ -117,27 +117,27 @@ fn a_page_costs_its_records() {
         };
         format!("{{ {} }}", (0..count).map(page).collect::<String>())
     };
-    assert_eq!(refusal(&aliases(1), json!({})), "");
+    assert_eq!(error_message(&aliases(1), json!({})), "");
     for count in [2, 30] {
-        let refusal = refusal(&aliases(count), json!({}));
-        assert!(refusal.contains("too complex"), "{count}: {refusal}");
+        let message = error_message(&aliases(count), json!({}));
+        assert!(message.contains("too complex"), "{count}: {message}");
     }
 }
 
 #[test]
-fn details_that_are_asked_for_many_times_are_too_large_an_answer() {
+fn many_copies_of_the_details_exceed_the_size_of_an_answer() {
     let find = |fields: usize| {
         let spread = "IPackInstanceOAuthConnectorDetails { ...F } ".repeat(fields);
         let details = (0..20).map(|n| format!("a{n}: oauthConnectorDetails "));
         let details: String = details.collect();
         format!("{{ {spread} }} fragment F on IPackInstanceOauthConnectorDetails {{ {details} }}")
     };
-    assert_eq!(refusal(&find(6), json!({})), "");
-    assert!(refusal(&find(7), json!({})).contains("larger answer"));
+    assert_eq!(error_message(&find(6), json!({})), "");
+    assert!(error_message(&find(7), json!({})).contains("larger answer"));
 }
 
 #[test]
-fn legitimate_documents_fit_several_times_over() -> anyhow::Result<()> {
+fn legitimate_documents_use_a_fraction_of_the_limits() -> anyhow::Result<()> {
     let input = "{ integrationPackInstanceId: \"a\", isTokenGenerated: true, clientSecret: \"s\",
         oauthConnectorDetails: \"{}\", processId: \"1\", envId: \"2\", connectionId: \"3\",
         clientId: \"c\", catalogGuid: \"g\" }";
@@ -161,7 +161,7 @@ fn legitimate_documents_fit_several_times_over() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Counts what is executed.
+/// A query root that counts the executed fields.
 struct Counting;
 
 #[Object(name = "Query")]
@@ -172,7 +172,7 @@ impl Counting {
     }
 }
 
-/// The same, one after the other.
+/// A mutation root that counts the executed fields.
 struct CountingMutation;
 
 #[Object(name = "Mutation")]
@@ -193,7 +193,8 @@ fn directives() -> impl Strategy<Value = String> {
     prop::collection::vec(one, 0..3).prop_map(|directives| directives.concat())
 }
 
-/// Some selections, with spreads of fragments whose numbers are at least this.
+/// Random selections. They only spread fragments with a number of at least `fragment`, so that no fragment
+/// spreads itself.
 fn selections(depth: u32, fragment: usize) -> BoxedStrategy<String> {
     let alias = prop_oneof![Just(""), Just("x: "), Just("y: ")];
     let save = (alias, directives()).prop_map(|(alias, on)| format!("{alias}save{on} "));
@@ -217,7 +218,7 @@ fn selections(depth: u32, fragment: usize) -> BoxedStrategy<String> {
 
 const FRAGMENTS: usize = 3;
 
-/// What texts are made of.
+/// The parts of random texts.
 const PARTS: [&str; 22] = [
     "{", "}", "[", "]", "(", ")", "\"", "\"\"\"", "\\\"\"\"", "\\", "\\n", "\\u00e9", "#", "\n",
     "\r", "a", ":", "$", "...", "1.5", " ", "é",
@@ -247,10 +248,10 @@ fn document() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn whatever_the_document_is_as_many_saves_are_counted_as_are_executed(
+    fn the_cost_of_a_random_document_is_the_number_of_executed_fields(
         query in document(),
         values in prop::collection::vec(prop::option::of(any::<bool>()), 3),
     ) {
@@ -287,23 +288,22 @@ proptest! {
         prop_assert_eq!(analysis.ok().flatten().map(|it| it.charge), Some(expected));
     }
 
-    /// What was let through can be parsed on a small stack; whatever else it is, it ends.
     #[test]
-    fn no_text_that_can_be_parsed_is_refused_for_its_tokens(
+    fn the_scan_accepts_every_text_that_the_parser_accepts(
         parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..40),
     ) {
         let text = format!("{{a(s:{})}}", parts.concat());
         let is_parsed = async_graphql::parser::parse_query(&text).is_ok();
-        // A block string without an end, which the parser takes for two strings, is no GraphQL.
+        // The parser reads a block string without an end as two strings, which is not valid GraphQL.
         let is_scanned = scan::scan(&text, usize::MAX).is_ok() || text.contains("\"\"\"");
         prop_assert!(is_scanned || !is_parsed, "{}", text);
-        let ends = analysis(&text, json!({})).is_ok();
-        prop_assert!(is_parsed || !ends);
+        let is_accepted = analysis(&text, json!({})).is_ok();
+        prop_assert!(is_parsed || !is_accepted);
     }
 }
 
 #[test]
-fn what_may_hold_a_secret_is_not_kept() -> anyhow::Result<()> {
+fn documents_that_may_contain_a_secret_are_not_cached() -> anyhow::Result<()> {
     let documents = DocumentCache::default();
     let args = DocumentArgs::default();
     for query in [
@@ -318,24 +318,24 @@ fn what_may_hold_a_secret_is_not_kept() -> anyhow::Result<()> {
         }
     }
 
-    let kept: Vec<String> = documents.lock().keys().cloned().collect();
-    assert_eq!(kept, ["{ __typename }"]);
+    let cached: Vec<String> = documents.lock().keys().cloned().collect();
+    assert_eq!(cached, ["{ __typename }"]);
     Ok(())
 }
 
 #[test]
-fn no_more_is_kept_than_was_promised() -> anyhow::Result<()> {
+fn the_document_cache_does_not_grow_beyond_its_maximum() -> anyhow::Result<()> {
     let documents = DocumentCache::default();
     let args = DocumentArgs::default();
     for number in 0..1000 {
         let parsed = documents.parse(&format!("{{ a{number} }}"), &args);
         anyhow::ensure!(parsed.is_ok());
     }
-    let long = format!("{{ {} }}", "a".repeat(DocumentCache::LONGEST_BYTES));
+    let long = format!("{{ {} }}", "a".repeat(DocumentCache::MAX_BYTES));
     anyhow::ensure!(documents.parse(&long, &args).is_ok());
 
-    let kept = documents.lock();
-    assert!(kept.len() <= DocumentCache::MOST);
-    assert!(!kept.contains_key(&long));
+    let cache = documents.lock();
+    assert!(cache.len() <= DocumentCache::MAX_DOCUMENTS);
+    assert!(!cache.contains_key(&long));
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! How much memory the values of a request take.
+//! Limits the memory that the values of a request use.
 //!
-//! A value of one byte in the body, such as the `1` in a list, takes 72 bytes once it is parsed; and
-//! async-graphql copies a variable wherever the document names it. Both are limited before they
-//! happen.
+//! A value of one byte in the body, such as the `1` in a list, uses 72 bytes after parsing. async-graphql
+//! copies a variable for each use in the document. Both limits are checked before the memory is
+//! allocated.
 
 use async_graphql::{
     Positioned, Variables,
@@ -14,18 +14,18 @@ use async_graphql_value::{ConstValue, Name, Value};
 
 use super::executed::value_of;
 
-/// How many values a JSON text may have. The largest document of this API needs fewer than 100.
-const MOST_VALUES: usize = 10_000;
-/// What a value takes beside its text.
+/// The maximum number of values in a JSON text. The largest request of this API needs fewer than 100.
+const MAX_VALUES: usize = 10_000;
+/// The memory of a value without its text.
 const VALUE_BYTES: usize = 72;
-/// How many bytes the variables may take, each as often as the document names it.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// The maximum memory of all copies of the variables.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Whether a JSON text has more values than are read. It is counted without parsing; a text that is
-/// no JSON may count as anything.
+/// Whether a JSON text has more than [`MAX_VALUES`] values. The text is not parsed, so the result has no
+/// meaning for invalid JSON.
 pub(crate) fn has_too_many_values(json: &[u8]) -> bool {
-    // Each but the first has a byte of its own before it.
-    if json.len() < MOST_VALUES {
+    // Each value except the first needs a separator of one byte before it.
+    if json.len() < MAX_VALUES {
         return false;
     }
     let (mut in_string, mut escaped, mut values) = (false, false, 1_usize);
@@ -38,11 +38,11 @@ pub(crate) fn has_too_many_values(json: &[u8]) -> bool {
             _ => {}
         }
     }
-    values > MOST_VALUES
+    values > MAX_VALUES
 }
 
-/// Whether the variables that a document names take more memory than they may: once where the
-/// validation copies them for each that is written, and once where the operation is executed.
+/// Whether the copies of the variables use more than [`MAX_BYTES`]. The validation makes one copy for each
+/// use in the document, and the execution makes one for each use in the executed fields.
 pub(super) fn are_too_large(
     document: &ExecutableDocument,
     operation: &OperationDefinition,
@@ -55,7 +55,7 @@ pub(super) fn are_too_large(
     let mut count = Count {
         operation,
         variables,
-        left: MOST_BYTES,
+        left: MAX_BYTES,
     };
     count.executed(executed).is_none() || count.written(document).is_none()
 }
@@ -149,15 +149,15 @@ mod tests {
     #[test]
     fn values_are_counted_outside_of_strings() {
         let list = |count: usize| format!("[{}]", vec!["1"; count].join(","));
-        assert!(!has_too_many_values(list(MOST_VALUES - 1).as_bytes()));
-        assert!(has_too_many_values(list(MOST_VALUES + 1).as_bytes()));
-        assert!(has_too_many_values("[".repeat(MOST_VALUES).as_bytes()));
-        let text = json!({ "a": "\\\"[,{:".repeat(MOST_VALUES) }).to_string();
+        assert!(!has_too_many_values(list(MAX_VALUES - 1).as_bytes()));
+        assert!(has_too_many_values(list(MAX_VALUES + 1).as_bytes()));
+        assert!(has_too_many_values("[".repeat(MAX_VALUES).as_bytes()));
+        let text = json!({ "a": "\\\"[,{:".repeat(MAX_VALUES) }).to_string();
         assert!(!has_too_many_values(text.as_bytes()));
     }
 
     #[test]
-    fn a_variable_counts_wherever_it_is_named() -> anyhow::Result<()> {
+    fn a_variable_counts_for_each_use() -> anyhow::Result<()> {
         let variables = Variables::from_json(json!({ "v": "x".repeat(200_000), "w": [[1]] }));
         let are_too_large = |query: &str| -> anyhow::Result<bool> {
             let document = parse_query(query)?;
@@ -171,7 +171,7 @@ mod tests {
             let fields = executed.root_fields();
             Ok(are_too_large(&document, operation, &variables, &fields))
         };
-        // Ten times as it is written, and ten times as it is executed.
+        // Ten copies for the validation, and ten for the execution.
         let named =
             |count: usize| format!("query($v: X, $w: X) {{ {} }}", "a(b: $v) ".repeat(count));
         assert!(!are_too_large(&named(10))?);
@@ -186,7 +186,7 @@ mod tests {
             "a(b: $n) ".repeat(11)
         );
         assert!(are_too_large(&default)?);
-        // The validation copies a variable that is not declared, too.
+        // The validation also copies variables that are not declared.
         assert!(are_too_large(&format!("{{ {} }}", "a(b: $v) ".repeat(11)))?);
         Ok(())
     }

@@ -1,21 +1,21 @@
-//! `/console`: the page where a person configures a connector.
+//! `/console`: the page where a user configures a connector.
 //!
-//! Plain modules, served as they stand; the page works without the internet. What it has to know of
-//! the service comes as a module too, so that it is written down once.
+//! The page consists of plain JavaScript modules without a build step, and needs no internet access.
+//! The constants that it shares with the service are served as the module `settings.js`.
 
 use proto::{MASK, masking};
 use serde_json::json;
 
-use super::{ASKED_AGAIN, CSS, File, HTML, JAVASCRIPT, Page};
+use super::{CSS, File, HTML, JAVASCRIPT, Page, REVALIDATE};
 
-/// Everything from here, no markup made of text, and in no frame.
+/// Allows only resources of this origin, no HTML from strings, and no embedding in a frame.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self'; \
     style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 macro_rules! files {
-    ($($name:literal $kind:ident),* $(,)?) => {
-        [$((concat!("/console/", $name), $kind, include_str!(concat!("../../../console/", $name)))),*]
+    ($($name:literal $media_type:ident),* $(,)?) => {
+        [$((concat!("/console/", $name), $media_type, include_str!(concat!("../../../console/", $name)))),*]
     };
 }
 
@@ -38,7 +38,7 @@ const FILES: [(&str, &str, &str); 19] = files![
     "secrets.js" JAVASCRIPT,
     "session.js" JAVASCRIPT,
     "sought.js" JAVASCRIPT,
-    "trip.js" JAVASCRIPT,
+    "submit.js" JAVASCRIPT,
 ];
 
 /// The page and its files. `spaces_claim` is the claim of a token that lists its Spaces.
@@ -60,19 +60,20 @@ pub fn page(spaces_claim: &str) -> Page {
         file("/console", HTML, html.to_owned()),
         file("/console/settings.js", JAVASCRIPT, settings),
     ];
-    let written = FILES.map(|(path, kind, content)| file(path, kind, content.to_owned()));
-    files.extend(written);
+    files.extend(
+        FILES.map(|(path, media_type, content)| file(path, media_type, content.to_owned())),
+    );
     Page {
         files,
         policy: POLICY,
-        caching: ASKED_AGAIN,
+        cache_control: REVALIDATE,
     }
 }
 
-fn file(path: &str, kind: &'static str, content: String) -> File {
+fn file(path: &str, media_type: &'static str, content: String) -> File {
     File {
         path: path.to_owned(),
-        kind,
+        media_type,
         content: content.into(),
     }
 }

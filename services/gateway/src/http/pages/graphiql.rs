@@ -1,5 +1,5 @@
-//! GraphiQL at `/`, for developers: with the headers filled in, and served from files on this
-//! machine alone, so that it works without the internet.
+//! GraphiQL at `/`, for developers, with the headers of requests filled in. All files are served by the
+//! gateway, so the page needs no internet access.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -7,16 +7,17 @@ use axum::body::Bytes;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::{CSS, File, HTML, JAVASCRIPT, NOT_KEPT, Page};
+use super::{CSS, File, HTML, JAVASCRIPT, NO_STORE, Page};
 use crate::auth::{KeySource, dev_token};
 
-/// The Space of the published sample, so that the sample works as it stands.
+/// The Space of the published sample, so that the sample works without a change.
 pub const SPACE: &str = "796eeeb4-1b2f-4965-898a-7e443";
 /// The published sample.
 pub const SAMPLE: &str = include_str!("../../../graphiql/sample.graphql");
-/// The packages of the files below, in versions whose files browsers can load as they are.
+/// The npm packages with the files below. Browsers can load the files of these versions without a build
+/// step.
 pub const PACKAGES: [&str; 3] = ["graphiql@4.1.2", "react@18.3.1", "react-dom@18.3.1"];
-/// Files of these packages, by where they lie in a folder with the packages in it.
+/// Name, path in the directory of the packages, and media type of each file.
 const FILES: [(&str, &str, &str); 4] = [
     ("graphiql.css", "graphiql/graphiql.min.css", CSS),
     ("react.js", "react/umd/react.production.min.js", JAVASCRIPT),
@@ -27,8 +28,8 @@ const FILES: [(&str, &str, &str); 4] = [
     ),
     ("graphiql.js", "graphiql/graphiql.min.js", JAVASCRIPT),
 ];
-const A_DAY: Duration = Duration::from_hours(24);
-/// Everything from here, and nothing from anywhere else. The editor styles its lines inline.
+const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+/// Allows only resources of this origin, and inline styles, which GraphiQL's editor needs.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -36,21 +37,22 @@ const PAGE: &str = include_str!("../../../graphiql/page.html");
 const SCRIPT: &str = include_str!("../../../graphiql/page.js");
 const MISSING: &str = include_str!("../../../graphiql/missing.html");
 
-/// The page, with its files from a folder. Without them it says how to get them.
+/// The page with its files from a directory. If the files are missing, the page says how to get them.
 ///
 /// # Errors
-/// No token can be made.
+/// The token can't be created.
 pub fn page(folder: Option<&Path>, keys: &KeySource) -> anyhow::Result<Page> {
-    let read = |(name, path, kind)| {
+    let read = |(name, path, media_type)| {
         let content = fs::read(folder?.join(path)).ok()?;
-        Some(file(&format!("/graphiql/{name}"), kind, content))
+        Some(file(&format!("/graphiql/{name}"), media_type, content))
     };
     let files = match FILES.into_iter().map(read).collect::<Option<Vec<_>>>() {
         None => vec![file("/", HTML, MISSING)],
         Some(mut files) => {
             let mut headers = json!({ "SPACE_GUID": SPACE });
             if let KeySource::Shared(secret) = keys {
-                let token = dev_token::sign(secret.expose_secret(), SPACE, "developer", A_DAY)?;
+                let token =
+                    dev_token::sign(secret.expose_secret(), SPACE, "developer", TOKEN_LIFETIME)?;
                 headers["Authorization"] = format!("Bearer {token}").into();
             }
             let filled_in = json!({ "headers": headers, "query": SAMPLE });
@@ -63,14 +65,14 @@ pub fn page(folder: Option<&Path>, keys: &KeySource) -> anyhow::Result<Page> {
     Ok(Page {
         files,
         policy: POLICY,
-        caching: NOT_KEPT,
+        cache_control: NO_STORE,
     })
 }
 
-fn file(path: &str, kind: &'static str, content: impl Into<Bytes>) -> File {
+fn file(path: &str, media_type: &'static str, content: impl Into<Bytes>) -> File {
     File {
         path: path.to_owned(),
-        kind,
+        media_type,
         content: content.into(),
     }
 }

@@ -1,0 +1,65 @@
+//! How long a socket may stay open: a short time without a token, then until its token expires.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message};
+use proto::amqp::envelope::since_epoch;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use crate::limits::Share;
+
+/// The time in which `connection_init` must send a valid token.
+const INIT_DEADLINE: Duration = Duration::from_secs(10);
+/// The time between the expiry of the token and the end of the socket. In this time the subscriptions
+/// end with an error.
+const AFTER_EXPIRY: Duration = Duration::from_secs(5);
+
+/// What a socket gets with a valid token.
+pub(super) struct Authenticated {
+    /// The expiry of the token, in seconds since 1970.
+    pub expires: u64,
+    /// Counts the socket until it ends.
+    #[expect(dead_code, reason = "dropping it releases it")]
+    pub share: Share,
+}
+
+pub(super) struct Lifetime {
+    /// Counts the socket while it has no token.
+    unauthenticated: Option<OwnedSemaphorePermit>,
+    authenticated: Option<Authenticated>,
+    pub until: Instant,
+}
+
+impl Lifetime {
+    pub fn without_token(permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            unauthenticated: permit,
+            authenticated: None,
+            until: Instant::now() + INIT_DEADLINE,
+        }
+    }
+
+    pub fn authenticate(&mut self, authenticated: Authenticated) {
+        let left = authenticated
+            .expires
+            .saturating_sub(since_epoch().as_secs());
+        self.until = Instant::now() + Duration::from_secs(left) + AFTER_EXPIRY;
+        self.authenticated = Some(authenticated);
+        self.unauthenticated = None;
+    }
+
+    /// The close message for a socket that reached its end.
+    pub fn close_message(&self) -> Message {
+        match self.authenticated {
+            Some(_) => close(4403, "The token has expired.".to_owned()),
+            None => close(4408, "Connection initialisation timeout".to_owned()),
+        }
+    }
+}
+
+pub(super) fn close(code: u16, reason: String) -> Message {
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: reason.into(),
+    }))
+}
