@@ -88,8 +88,8 @@ scenarios! {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
 async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let mut command = person("survives", &rig.gateway_urls[0]).await?;
+    let stack = FaultStack::start(1, 1).await?;
+    let mut command = person("survives", &stack.gateway_urls[0]).await?;
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -102,14 +102,14 @@ async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Resul
         while let Some(line) = asks.next_line().await? {
             match line.as_str() {
                 "kill" => {
-                    rig.kill_all().await;
-                    away = Some(tokio::spawn(stay_away(rig.gateways.clone())));
+                    stack.kill_all().await;
+                    away = Some(tokio::spawn(stay_away(stack.gateways.clone())));
                 }
                 "start" => {
                     if let Some(away) = away.take() {
                         away.abort();
                     }
-                    rig.ready().await?;
+                    stack.ready().await?;
                 }
                 "done" => return Ok(true),
                 other => anyhow::bail!("{other}"),
@@ -121,7 +121,7 @@ async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Resul
     let is_done = timeout(PATIENCE, play).await??;
 
     assert!(is_done && child.wait().await?.success());
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 

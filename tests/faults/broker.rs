@@ -21,40 +21,40 @@ use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
-    rig.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
+    stack.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
     seconds(1.0).await;
-    rig.servers.wait().await?;
+    stack.servers.wait().await?;
     let recovery = load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell("broker killed")?;
     assert!(report.refused > 0, "{report:?}");
     assert!(recovery < Duration::from_secs(30));
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_page_is_subscribed() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let api = rig.api()?;
+    let stack = FaultStack::start(1, 1).await?;
+    let api = stack.api()?;
     let mut subscription = Subscription::start(&api).await?;
     // RabbitMQ 3.10 does not find a quorum queue again that it made less than a second before it was
     // killed: its consumers time out. That is not what is tried here.
     seconds(3.0).await;
 
-    rig.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
-    rig.servers.wait().await?;
+    stack.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
+    stack.servers.wait().await?;
     loop {
         // It is told that there may have been changes.
         if subscription.change().await?["kind"] == "MISSED" {
             break;
         }
     }
-    rig.ready().await?;
+    stack.ready().await?;
     let saved = api.save(&sample()).await?.record()?;
     loop {
         let told = subscription.change().await?;
@@ -63,26 +63,26 @@ async fn killed_while_a_page_is_subscribed() -> anyhow::Result<()> {
             break;
         }
     }
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn frozen() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
-    rig.freeze(rig.server("RabbitMQ")?, Duration::from_secs(40))
+    stack.freeze(stack.server("RabbitMQ")?, Duration::from_secs(40))
         .await?;
     let recovery = load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell("broker frozen for 40 s")?;
     assert!(report.refused > 0, "{report:?}");
     assert!(report.gap > Duration::from_secs(30), "{report:?}");
     assert!(recovery < Duration::from_secs(30));
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -106,12 +106,12 @@ const ALARMS: [(&str, [[&str; 2]; 2]); 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alarms_are_told_in_time() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let api = rig.api()?;
+    let stack = FaultStack::start(1, 1).await?;
+    let api = stack.api()?;
     api.save(&sample()).await?.record()?;
 
     for (alarm, [raise, clear]) in ALARMS {
-        rig.servers.rabbitmqctl(&raise).await?;
+        stack.servers.rabbitmqctl(&raise).await?;
         let mut report = Report::default();
         let mut told = Vec::new();
         for _ in 0..4 {
@@ -126,7 +126,7 @@ async fn alarms_are_told_in_time() -> anyhow::Result<()> {
         let (code, took) = &told[3];
         assert_eq!(code, "SERVICE_UNAVAILABLE");
         assert!(*took < Duration::from_secs(1), "{took:?}");
-        rig.servers.rabbitmqctl(&clear).await?;
+        stack.servers.rabbitmqctl(&clear).await?;
         let cleared = Instant::now();
         eventually("saves to be taken again", async || {
             Ok(api.save(&sample()).await?.record().ok())
@@ -135,7 +135,7 @@ async fn alarms_are_told_in_time() -> anyhow::Result<()> {
         report.recovery = cleared.elapsed();
         report.tell(alarm)?;
     }
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -144,16 +144,16 @@ const BACKLOG: usize = 6000;
 
 /// Publishes a backlog whose replies are wanted, and then lets the worker drain it.
 async fn drained(
-    rig: &FaultStack,
+    stack: &FaultStack,
     publisher: &Publisher,
     alarm: Option<[&str; 2]>,
 ) -> anyhow::Result<Duration> {
-    let database = rig.database().await?;
+    let database = stack.database().await?;
     let decided = async || -> anyhow::Result<i64> {
         let count = sqlx::query_scalar("select count(*) from connector_details_changes");
         Ok(count.fetch_one(&database).await?)
     };
-    rig.workers[0].freeze().await?;
+    stack.workers[0].freeze().await?;
     let before = decided().await?;
     let backlog = (0..BACKLOG).map(|number| {
         let body = command(&format!("backlog {number}"), "x").to_string();
@@ -162,9 +162,9 @@ async fn drained(
     });
     futures_util::future::try_join_all(backlog).await?;
     if let Some(raise) = alarm {
-        rig.servers.rabbitmqctl(&raise).await?;
+        stack.servers.rabbitmqctl(&raise).await?;
     }
-    rig.workers[0].thaw().await?;
+    stack.workers[0].thaw().await?;
     let started = Instant::now();
     let all = before + i64::try_from(BACKLOG)?;
     eventually("the backlog to be drained", async || {
@@ -173,7 +173,7 @@ async fn drained(
     .await?;
     let took = started.elapsed();
     eventually("all to be acknowledged", async || {
-        Ok((rig.commands("messages_unacknowledged").await? == 0).then_some(()))
+        Ok((stack.commands("messages_unacknowledged").await? == 0).then_some(()))
     })
     .await?;
     Ok(took)
@@ -182,17 +182,17 @@ async fn drained(
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    rig.api()?.save(&sample()).await?.record()?;
-    let publisher = rig.publisher().await?;
+    let stack = FaultStack::start(1, 1).await?;
+    stack.api()?.save(&sample()).await?.record()?;
+    let publisher = stack.publisher().await?;
     // Once to warm up: the first statements are prepared, the tables begin to grow.
-    drained(&rig, &publisher, None).await?;
+    drained(&stack, &publisher, None).await?;
 
-    let without = drained(&rig, &publisher, None).await?;
+    let without = drained(&stack, &publisher, None).await?;
     let (_, [raise, clear]) = ALARMS[0];
-    let with = drained(&rig, &publisher, Some(raise)).await?;
-    let stuck = rig.api()?.save(&sample()).await?.code();
-    rig.servers.rabbitmqctl(&clear).await?;
+    let with = drained(&stack, &publisher, Some(raise)).await?;
+    let stuck = stack.api()?.save(&sample()).await?.code();
+    stack.servers.rabbitmqctl(&clear).await?;
 
     eprintln!("{BACKLOG} commands: {without:?}, with an alarm {with:?}");
     assert!(
@@ -200,7 +200,7 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
         "there was no alarm: {stuck}"
     );
     assert!(with < without * 2, "{with:?} instead of {without:?}");
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -221,12 +221,12 @@ fn peak(pid: u32) -> anyhow::Result<u64> {
 #[ignore = "long"]
 async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -> anyhow::Result<()>
 {
-    let rig = FaultStack::start(1, 1).await?;
+    let stack = FaultStack::start(1, 1).await?;
     // Twice: the first makes the worker take more than one at a time, in a session of its own.
-    rig.api()?.save(&sample()).await?.record()?;
-    rig.api()?.save(&sample()).await?.record()?;
-    let publisher = rig.publisher().await?.listening("test.events").await?;
-    rig.workers[0].freeze().await?;
+    stack.api()?.save(&sample()).await?.record()?;
+    stack.api()?.save(&sample()).await?.record()?;
+    let publisher = stack.publisher().await?.listening("test.events").await?;
+    stack.workers[0].freeze().await?;
     let details = json!({ "baseURL": "https://base.url", "padding": "x".repeat(63 * 1024) });
     let details = details.to_string();
     for from in (0..LARGE).step_by(50) {
@@ -239,10 +239,10 @@ async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -
         futures_util::future::try_join_all(some).await?;
     }
     let (_, [raise, clear]) = ALARMS[0];
-    rig.servers.rabbitmqctl(&raise).await?;
-    rig.workers[0].thaw().await?;
+    stack.servers.rabbitmqctl(&raise).await?;
+    stack.workers[0].thaw().await?;
 
-    let database = rig.database().await?;
+    let database = stack.database().await?;
     let started = Instant::now();
     let saved = async || -> anyhow::Result<i64> {
         let count = sqlx::query_scalar("select count(*) from connector_details");
@@ -256,9 +256,9 @@ async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -
         seconds(0.1).await;
     }
     let took = started.elapsed();
-    let pid = rig.workers[0].pid.borrow().context("no worker")?;
+    let pid = stack.workers[0].pid.borrow().context("no worker")?;
     let with_alarm = peak(pid)?;
-    rig.servers.rabbitmqctl(&clear).await?;
+    stack.servers.rabbitmqctl(&clear).await?;
     let mut told = 0;
     while told < LARGE {
         told += usize::from(publisher.get("test.events").await?.is_some());
@@ -270,7 +270,7 @@ async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -
         "{LARGE} commands of 64 KiB in {took:?}: {with_alarm} MiB, {after} MiB after the alarm"
     );
     assert!(after < ENOUGH, "{after} MiB");
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -279,14 +279,14 @@ const AHEAD: usize = 1200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let api = rig.api()?;
+    let stack = FaultStack::start(1, 1).await?;
+    let api = stack.api()?;
     // Twice: the first makes the worker take more than one at a time, in a session of its own.
     api.save(&sample()).await?.record()?;
     api.save(&sample()).await?.record()?;
-    rig.workers[0].freeze().await?;
+    stack.workers[0].freeze().await?;
     // What the worker has taken ahead does not count; so it gets as much as it can take.
-    let publisher = rig.publisher().await?;
+    let publisher = stack.publisher().await?;
     let ahead = (0..AHEAD).map(|n| {
         let body = command(&format!("ahead {n}"), "x").to_string();
         publisher.publish(body, Publisher::properties(&format!("ahead-{n}")))
@@ -294,7 +294,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
     futures_util::future::try_join_all(ahead).await?;
     let policy = r#"{"max-length":5}"#;
     let queue = r"^ipack\.connector-details\.v1$";
-    rig.servers
+    stack.servers
         .rabbitmqctl(&["set_policy", "full", queue, policy, "--apply-to", "queues"])
         .await?;
 
@@ -310,9 +310,9 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
         }
     });
     let answers = futures_util::future::try_join_all(saves).await?;
-    rig.workers[0].thaw().await?;
-    rig.servers.rabbitmqctl(&["clear_policy", "full"]).await?;
-    rig.ready().await?;
+    stack.workers[0].thaw().await?;
+    stack.servers.rabbitmqctl(&["clear_policy", "full"]).await?;
+    stack.ready().await?;
     let cleared = Instant::now();
     eventually("saves to be taken again", async || {
         Ok(api.save(&sample()).await?.record().ok())
@@ -326,7 +326,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
     let applied: Vec<String> = sqlx::query_scalar(
         "select process_id from connector_details_changes where process_id like 'full %'",
     )
-    .fetch_all(&rig.database().await?)
+    .fetch_all(&stack.database().await?)
     .await?;
     for (process, code, _) in answers {
         match (code.as_str(), applied.contains(&process)) {
@@ -338,17 +338,17 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
     report.recovery = cleared.elapsed();
     report.tell("queue full")?;
     assert!(report.refused > 0 && report.pending > 0, "{report:?}");
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 1).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
-    let management = rig.servers.management_url.clone().unwrap_or_default();
+    let management = stack.servers.management_url.clone().unwrap_or_default();
     for path in [
         format!("exchanges/%2f/{}", topology::COMMANDS),
         format!("queues/%2f/{}", topology::QUEUE),
@@ -357,7 +357,7 @@ async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
         deleted.send().await?.error_for_status()?;
         load.recovers().await?;
     }
-    let answered = load.finish(&rig.database().await?).await;
+    let answered = load.finish(&stack.database().await?).await;
 
     // What was in the queue is gone with it, and repeated by its clients; so nothing is lost.
     let report = answered?;
@@ -366,15 +366,15 @@ async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
         report.refused + report.unknown + report.pending > 0,
         "nobody noticed: {report:?}"
     );
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_queue_that_is_gone_or_forged_is_no_matter() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    rig.api()?.save(&sample()).await?.record()?;
-    let publisher = rig.publisher().await?;
+    let stack = FaultStack::start(1, 1).await?;
+    stack.api()?.save(&sample()).await?.record()?;
+    let publisher = stack.publisher().await?;
     let foreign = "somebody.elses";
     publisher
         .channel
@@ -403,11 +403,11 @@ async fn a_reply_queue_that_is_gone_or_forged_is_no_matter() -> anyhow::Result<(
             .await?;
     }
     // Behind them in the queue.
-    let after = rig.api()?.save(&sample()).await?.record()?;
+    let after = stack.api()?.save(&sample()).await?.record()?;
 
     assert_eq!(after["revision"], 2);
     assert!(publisher.get(foreign).await?.is_none());
-    assert_eq!(rig.commands("messages").await?, 0);
-    rig.stop().await;
+    assert_eq!(stack.commands("messages").await?, 0);
+    stack.stop().await;
     Ok(())
 }

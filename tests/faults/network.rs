@@ -11,8 +11,8 @@ use crate::{CLIENTS, seconds};
 const RECOVERY: Duration = Duration::from_secs(30);
 
 async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
-    let (rig, proxies) = FaultStack::proxied(1, 1).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let (stack, proxies) = FaultStack::proxied(1, 1).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
     for (between, proxy) in &proxies {
         for mode in modes {
@@ -24,14 +24,14 @@ async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
             assert!(recovery < RECOVERY);
         }
     }
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell(faults)?;
     assert!(
         report.gap > Duration::from_secs(2),
         "nothing was felt: {report:?}"
     );
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 

@@ -11,22 +11,22 @@ use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
-    let before = rig.logged("redelivered=1")?;
+    let before = stack.logged("redelivered=1")?;
     for round in 0..12_u32 {
         seconds(0.3 + f64::from(round) * 0.05).await;
-        let worker = &rig.workers[round as usize % 2];
+        let worker = &stack.workers[round as usize % 2];
         let _ = worker.signal(Signal::SIGKILL).await;
     }
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell("workers killed 12 times")?;
-    let redelivered = rig.logged("redelivered=1")?;
+    let redelivered = stack.logged("redelivered=1")?;
     assert!(redelivered > before, "no command was ever redelivered");
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -35,14 +35,14 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_others_listen() -> anyhow::Result<()> {
     const QUEUE: &str = "test.events";
-    let rig = FaultStack::start(1, 2).await?;
-    let listener = rig.publisher().await?.listening(QUEUE).await?;
-    let load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let listener = stack.publisher().await?.listening(QUEUE).await?;
+    let load = stack.load(CLIENTS).await?;
     for round in 0..8 {
         seconds(0.5).await;
-        let _ = rig.workers[round % 2].signal(Signal::SIGKILL).await;
+        let _ = stack.workers[round % 2].signal(Signal::SIGKILL).await;
     }
-    let database = rig.database().await?;
+    let database = stack.database().await?;
     let report = load.finish(&database).await?;
     eventually("an empty outbox", async || {
         let waiting: i64 = sqlx::query_scalar("select count(*) from connector_details_outbox")
@@ -74,7 +74,7 @@ async fn killed_while_others_listen() -> anyhow::Result<()> {
     assert_eq!(told.into_iter().collect::<Vec<_>>(), kept);
     report.tell("workers killed 8 times, others listening")?;
     eprintln!("{repeated} events were told again");
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -82,67 +82,67 @@ async fn killed_while_others_listen() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn killed_stopped_and_frozen_in_turn() -> anyhow::Result<()> {
-    let rig = FaultStack::start(2, 3).await?;
+    let stack = FaultStack::start(2, 3).await?;
     // Twenty records, saved in sequence by a client each.
-    let mut load = rig.load(20).await?;
+    let mut load = stack.load(20).await?;
 
     for round in 0..9 {
-        let worker = &rig.workers[round % 3];
+        let worker = &stack.workers[round % 3];
         match round % 4 {
             0 | 2 => worker.signal(Signal::SIGKILL).await?,
             1 => worker.signal(Signal::SIGTERM).await?,
-            _ => rig.freeze(worker, Duration::from_secs(16)).await?,
+            _ => stack.freeze(worker, Duration::from_secs(16)).await?,
         }
         seconds(1.5).await;
     }
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell("workers killed, stopped, frozen in turn")?;
-    assert!(rig.logged("told to stop")? >= 1);
-    rig.stop().await;
+    assert!(stack.logged("told to stop")? >= 1);
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn frozen_and_waking_up_after_another_took_over() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
     // Both in turn, since one of them stands by; each for longer than the broker waits for a
     // heartbeat, so that it gives up on the active one and the other takes over.
-    for worker in &rig.workers {
-        rig.freeze(worker, Duration::from_secs(25)).await?;
+    for worker in &stack.workers {
+        stack.freeze(worker, Duration::from_secs(25)).await?;
     }
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell("workers frozen for 25 s")?;
     assert!(
         report.gap > Duration::from_secs(5),
         "nobody noticed: {report:?}"
     );
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarted_without_anyone_noticing() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
     for round in 0..6 {
         seconds(1.0).await;
-        rig.workers[round % 2].signal(Signal::SIGTERM).await?;
+        stack.workers[round % 2].signal(Signal::SIGTERM).await?;
     }
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
     report.tell("workers restarted 6 times")?;
-    assert!(rig.logged("told to stop")? >= 6);
+    assert!(stack.logged("told to stop")? >= 6);
     assert_eq!(report.refused + report.pending + report.unknown, 0);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
@@ -199,18 +199,18 @@ const SLOW: [&str; 2] = [
 /// the batch has a record twenty times, which takes twenty statements, of which the twelfth is slow.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let database = rig.database().await?;
-    rig.api()?.save(&command("warm", "up")).await?.record()?;
+    let stack = FaultStack::start(1, 2).await?;
+    let database = stack.database().await?;
+    stack.api()?.save(&command("warm", "up")).await?.record()?;
     for statement in SLOW {
         sqlx::query(statement).execute(&database).await?;
     }
-    for worker in &rig.workers {
+    for worker in &stack.workers {
         worker.freeze().await?;
     }
-    publish(&rig.publisher().await?).await?;
-    let before = rig.logged("redelivered=1")?;
-    for worker in &rig.workers {
+    publish(&stack.publisher().await?).await?;
+    let before = stack.logged("redelivered=1")?;
+    for worker in &stack.workers {
         worker.thaw().await?;
     }
 
@@ -224,14 +224,14 @@ async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
     })
     .await?;
     let decided = decisions(&database).await?.len();
-    for worker in &rig.workers {
+    for worker in &stack.workers {
         worker.signal(Signal::SIGKILL).await?;
     }
     each_took_effect_once(&database).await?;
 
     assert!((1..40).contains(&decided), "{decided} were decided before");
-    assert!(rig.logged("redelivered=1")? > before);
-    rig.stop().await;
+    assert!(stack.logged("redelivered=1")? > before);
+    stack.stop().await;
     Ok(())
 }
 
@@ -239,24 +239,24 @@ async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
 /// committed is delivered again, and the first command each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn delivered_again_and_again() -> anyhow::Result<()> {
-    let (rig, proxies) = FaultStack::proxied(1, 1).await?;
+    let (stack, proxies) = FaultStack::proxied(1, 1).await?;
     let broker = proxies.get("worker and broker").context("no proxy")?;
-    let database = rig.database().await?;
-    rig.api()?.save(&command("warm", "up")).await?.record()?;
-    let publisher = rig.publisher().await?;
+    let database = stack.database().await?;
+    stack.api()?.save(&command("warm", "up")).await?.record()?;
+    let publisher = stack.publisher().await?;
 
-    let before = rig.logged("redelivered=1")?;
+    let before = stack.logged("redelivered=1")?;
     broker.set(Mode::LoseAcknowledgements);
     publish(&publisher).await?;
     each_took_effect_once(&database).await?;
     for _ in 0..2 {
-        let delivered = rig.logged("redelivered=1")?;
+        let delivered = stack.logged("redelivered=1")?;
         broker.set(Mode::Cut);
         seconds(0.5).await;
         broker.set(Mode::LoseAcknowledgements);
         // In safe mode, and so without an acknowledgement no other follows.
         eventually("the first command to come again", async || {
-            Ok((rig.logged("redelivered=1")? > delivered).then_some(()))
+            Ok((stack.logged("redelivered=1")? > delivered).then_some(()))
         })
         .await?;
     }
@@ -264,14 +264,14 @@ async fn delivered_again_and_again() -> anyhow::Result<()> {
     seconds(0.5).await;
     broker.set(Mode::Pass);
     eventually("all commands to come again", async || {
-        Ok((rig.logged("redelivered=1")? >= before + 42).then_some(()))
+        Ok((stack.logged("redelivered=1")? >= before + 42).then_some(()))
     })
     .await?;
     eventually("the queue to be empty", async || {
-        Ok((rig.commands("messages").await? == 0).then_some(()))
+        Ok((stack.commands("messages").await? == 0).then_some(()))
     })
     .await?;
     each_took_effect_once(&database).await?;
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
