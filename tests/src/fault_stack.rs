@@ -39,7 +39,7 @@ pub type Proxies = BTreeMap<&'static str, Proxy>;
 /// Two stacks at the same time would slow each other down.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// The stack.
+/// The stack. After a failed test, dropping it kills its programs. The files stay, to find the cause.
 pub struct FaultStack {
     /// Postgres and RabbitMQ.
     pub servers: Servers,
@@ -54,7 +54,6 @@ pub struct FaultStack {
     worker_ports: Vec<u16>,
     supervisor: Supervisor,
     folder: PathBuf,
-    stopped: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -122,7 +121,6 @@ impl FaultStack {
             worker_ports: Vec::new(),
             supervisor,
             folder,
-            stopped: false,
             _turn: turn,
         };
         for index in 0..workers {
@@ -271,20 +269,10 @@ impl FaultStack {
     }
 
     /// Kills everything and deletes the files.
-    pub async fn stop(mut self) {
-        self.stopped = true;
+    pub async fn stop(self) {
         self.supervisor.kill();
         // The killed programs may still write files for a moment.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A failed test leaves no program running. It leaves its files, to find the cause.
-impl Drop for FaultStack {
-    fn drop(&mut self) {
-        if !self.stopped {
-            self.supervisor.kill();
-        }
     }
 }
