@@ -20,7 +20,12 @@ use crate::{CLIENTS, command, seconds};
 
 /// What every fault of the database has in common: it was felt, it was waited for, nothing was
 /// parked for it, and saves were accepted all the time.
-async fn finish(stack: &FaultStack, mut load: Load, fault: &str, felt: usize) -> anyhow::Result<()> {
+async fn finish(
+    stack: &FaultStack,
+    mut load: Load,
+    fault: &str,
+    felt: usize,
+) -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
     report.tell(fault)?;
@@ -93,7 +98,8 @@ async fn frozen() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let load = stack.load(CLIENTS).await?;
 
-    stack.freeze(stack.server("Postgres")?, Duration::from_secs(40))
+    stack
+        .freeze(stack.server("Postgres")?, Duration::from_secs(40))
         .await?;
     stack.ready().await?;
     finish(&stack, load, "database frozen for 40 s", 0).await?;

@@ -33,7 +33,10 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
     let stack = FaultStack::start(2, 1).await?;
     let keyed =
         |url: &str| Ok::<_, anyhow::Error>(Api::new(url, SPACE)?.with("idempotency-key", "one"));
-    let (first, second) = (keyed(&stack.gateway_urls[0])?, keyed(&stack.gateway_urls[1])?);
+    let (first, second) = (
+        keyed(&stack.gateway_urls[0])?,
+        keyed(&stack.gateway_urls[1])?,
+    );
     stack.api()?.save(&sample()).await?.record()?;
 
     stack.workers[0].freeze().await?;

@@ -9,6 +9,7 @@
     reason = "the figures of each fault are worth reading"
 )]
 
+mod alarms;
 mod broker;
 mod clients;
 mod database;
