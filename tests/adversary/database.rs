@@ -20,7 +20,7 @@ const COMMANDS: i64 = 300;
 /// The client ids of the attacked Space, in the order in which they were saved.
 async fn saved(attack: &Attack, process_id: &str) -> anyhow::Result<Vec<String>> {
     let ledger = sqlx::query_scalar(
-        "select client_id from connector_details_changes
+        "select client_id from connector_details_ledger
          where catalog_guid = $1 and process_id = $2 order by revision",
     );
     Ok(ledger
@@ -135,12 +135,12 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
 /// A ledger of the login's own, whose trigger tells as whom it was run.
 const SHADOW: [&str; 4] = [
     "create temporary table victim (name text)",
-    "create temporary table connector_details_changes
+    "create temporary table connector_details_ledger
          (decided_at timestamptz, catalog_guid text, command_id text, record_id uuid,
           revision bigint, kind text)",
     "create function pg_temp.told() returns trigger language plpgsql as
          $$ begin insert into pg_temp.victim values (current_user); return old; end $$",
-    "create trigger told before delete or update on pg_temp.connector_details_changes
+    "create trigger told before delete or update on pg_temp.connector_details_ledger
          for each row execute function pg_temp.told()",
 ];
 
@@ -164,7 +164,7 @@ async fn a_login_with_a_temporary_table_becomes_nobody_else() -> anyhow::Result<
             return attack.harmed_nobody().await;
         }
     }
-    let row = "insert into pg_temp.connector_details_changes (decided_at) values ('2000-01-01')";
+    let row = "insert into pg_temp.connector_details_ledger (decided_at) values ('2000-01-01')";
     login.execute(row).await?;
     let functions: Vec<String> = sqlx::query_scalar(
         "select format('select %I.%I(%s)', pronamespace::regnamespace, proname,

@@ -48,7 +48,7 @@ async fn publish_good(raw: &mut RawAmqp, place: &str) -> anyhow::Result<()> {
 
 /// How many commands were applied whose ids are like this.
 async fn applied(attack: &Attack, ids: &str) -> anyhow::Result<u64> {
-    let count = "select count(*) from connector_details_changes
+    let count = "select count(*) from connector_details_ledger
          where catalog_guid = $1 and command_id like $2";
     let count: i64 = sqlx::query_scalar(count)
         .bind(SPACE)

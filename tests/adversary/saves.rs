@@ -24,7 +24,7 @@ fn hidden_saves(count: usize) -> String {
 
 /// How many commands of the attacked Space the ledger has.
 async fn decided(stack: &Stack) -> anyhow::Result<i64> {
-    let count = "select count(*) from connector_details_changes where catalog_guid = $1";
+    let count = "select count(*) from connector_details_ledger where catalog_guid = $1";
     Ok(sqlx::query_scalar(count)
         .bind(SPACE)
         .fetch_one(&stack.database)

@@ -150,7 +150,7 @@ async fn a_secret_is_found_by_every_name() -> anyhow::Result<()> {
 
 /// Whatever the ledger holds of the attacked Space.
 async fn stored(attack: &Attack) -> anyhow::Result<String> {
-    let ledger = "select string_agg(c::text, ' ') from connector_details_changes c
+    let ledger = "select string_agg(c::text, ' ') from connector_details_ledger c
          where catalog_guid = $1 and integration_pack_instance_id = $2";
     Ok(sqlx::query_scalar(ledger)
         .bind(SPACE)

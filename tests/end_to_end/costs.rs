@@ -49,7 +49,7 @@ fn saves(count: usize) -> String {
 }
 
 async fn stored(stack: &Stack) -> anyhow::Result<i64> {
-    let count = "select count(*) from connector_details_changes";
+    let count = "select count(*) from connector_details_ledger";
     Ok(sqlx::query_scalar(count).fetch_one(&stack.database).await?)
 }
 

@@ -28,13 +28,13 @@ async fn the_gateway_can_only_select() -> anyhow::Result<()> {
     let gateway = &stack.logins.gateway;
 
     assert!(!is_forbidden(gateway, "select * from connector_details").await?);
-    assert!(!is_forbidden(gateway, "select * from connector_details_changes").await?);
+    assert!(!is_forbidden(gateway, "select * from connector_details_ledger").await?);
     for statement in [
         "update connector_details set revision = 9",
         "delete from connector_details",
         "insert into connector_details (revision) values (1)",
         "truncate connector_details",
-        "delete from connector_details_changes",
+        "delete from connector_details_ledger",
         "create table public.mine (n int)",
         "select * from connector_details_heartbeat",
     ] {
@@ -53,10 +53,10 @@ async fn the_worker_can_neither_alter_the_schema_nor_the_ledger() -> anyhow::Res
         "alter table connector_details add column extra text",
         "drop table connector_details",
         "create table public.mine (n int)",
-        "truncate connector_details_changes",
+        "truncate connector_details_ledger",
         "truncate connector_details",
-        "update connector_details_changes set revision = 9",
-        "delete from connector_details_changes",
+        "update connector_details_ledger set revision = 9",
+        "delete from connector_details_ledger",
     ] {
         assert!(is_forbidden(worker, statement).await?, "{statement}");
     }
@@ -99,7 +99,7 @@ async fn a_temporary_view_is_run_as_the_owner(worker: &str) -> anyhow::Result<bo
     let mut connection = PgConnection::connect(worker).await?;
     for statement in [
         "create function pg_temp.take() returns boolean language plpgsql as $$ begin
-             grant truncate on public.connector_details_changes to connector_details_worker;
+             grant truncate on public.connector_details_ledger to connector_details_worker;
              return true;
          end $$",
         "create temporary view connector_details_outbox as
@@ -109,7 +109,7 @@ async fn a_temporary_view_is_run_as_the_owner(worker: &str) -> anyhow::Result<bo
     }
     let prune = "select connector_details_prune(interval '1 day', 1)";
     sqlx::query(prune).execute(&mut connection).await?;
-    Ok(!is_forbidden(worker, "truncate connector_details_changes").await?)
+    Ok(!is_forbidden(worker, "truncate connector_details_ledger").await?)
 }
 
 #[tokio::test]

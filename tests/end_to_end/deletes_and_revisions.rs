@@ -62,7 +62,7 @@ async fn a_deleted_record_is_answered_once_more_and_gone() -> anyhow::Result<()>
     assert_eq!(field(&found), &Value::Null);
     assert_ne!(new["id"], first["id"]);
     assert_eq!(new["revision"], 1);
-    let kept: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+    let kept: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
         .fetch_one(&stack.database)
         .await?;
     assert_eq!(kept, 5, "the history stays");

@@ -23,7 +23,7 @@ fn faults(code: &str, fields: &[&str]) -> Vec<(String, String)> {
 }
 
 async fn nothing_is_saved(stack: &Stack) -> anyhow::Result<bool> {
-    let decided: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+    let decided: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
         .fetch_one(&stack.database)
         .await?;
     Ok(decided == 0)

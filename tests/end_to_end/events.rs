@@ -125,7 +125,7 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
     }
     let left = async || -> anyhow::Result<i64> {
         let counts = "select (select count(*) from connector_details_outbox)
-            + $1 - (select count(*) from connector_details_changes)";
+            + $1 - (select count(*) from connector_details_ledger)";
         let count = i64::try_from(COMMANDS)?;
         Ok(sqlx::query_scalar(counts)
             .bind(count)
@@ -165,7 +165,7 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
         }
     }
     let changes: i64 = sqlx::query_scalar(
-        "select count(*) from connector_details_changes where kind <> 'conflict' and record_id is not null",
+        "select count(*) from connector_details_ledger where kind <> 'conflict' and record_id is not null",
     )
     .fetch_one(&stack.database)
     .await?;
@@ -190,7 +190,7 @@ async fn who_binds_a_queue_while_others_save_misses_nothing_from_then_on() -> an
     let listening = async {
         eventually("saves that nobody hears of", async || {
             let announced: bool = sqlx::query_scalar(
-                "select count(*) > 50 from connector_details_changes c
+                "select count(*) > 50 from connector_details_ledger c
                  where not exists (
                      select from connector_details_outbox o where c.command_id = any (o.command_ids)
                  )",
@@ -222,24 +222,6 @@ async fn who_binds_a_queue_while_others_save_misses_nothing_from_then_on() -> an
         error = saving => Err(error),
         listened = listening => listened,
     }
-}
-
-/// It wrote a row for each change, while an upgrade went on or before it.
-#[tokio::test]
-async fn what_the_version_before_left_in_the_outbox_is_announced() -> anyhow::Result<()> {
-    let stack = Stack::start().await?;
-    let listener = stack.publisher().await?.listening(QUEUE).await?;
-    let record = stack.api(SPACE)?.save(&sample()).await?.record()?;
-    let first = listener.take(QUEUE).await?;
-
-    let left = "insert into connector_details_outbox (catalog_guid, command_id)
-        select catalog_guid, command_id from connector_details_changes";
-    sqlx::query(left).execute(&stack.database).await?;
-    let again = listener.take(QUEUE).await?;
-
-    assert_eq!(again.body["record"], record);
-    assert_eq!(id(&again), id(&first));
-    Ok(())
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
             .is_ok()
     );
     // A save that was refused was never sent.
-    let count: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+    let count: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
         .fetch_one(&stack.database)
         .await?;
     assert_eq!(count, 6);

@@ -64,7 +64,7 @@ async fn open_transaction(stack: &Stack, statement: &str) -> anyhow::Result<PgCo
 const LOCK: &str = "select from connector_details where process_id = 'locked' for update";
 
 async fn decided(stack: &Stack, process_id: &str) -> anyhow::Result<i64> {
-    let count = "select count(*) from connector_details_changes where process_id = $1";
+    let count = "select count(*) from connector_details_ledger where process_id = $1";
     let query = sqlx::query_scalar(count).bind(process_id);
     Ok(query.fetch_one(&stack.database).await?)
 }

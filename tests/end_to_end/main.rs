@@ -6,6 +6,7 @@ mod auth;
 mod canary;
 mod clients;
 mod configuration;
+mod configuration_page;
 mod connections;
 mod console;
 mod containers;

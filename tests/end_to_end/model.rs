@@ -176,7 +176,7 @@ async fn stored(database: &PgPool, space: &str) -> anyhow::Result<Stored> {
     .fetch_all(database)
     .await?;
     let ledger: Vec<(String, String, i64)> = sqlx::query_as(
-        "select command_id, kind::text, revision from connector_details_changes
+        "select command_id, kind::text, revision from connector_details_ledger
          where catalog_guid = $1",
     )
     .bind(space)

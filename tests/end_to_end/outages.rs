@@ -88,7 +88,7 @@ async fn given_back(stack: &Stack) -> anyhow::Result<Vec<i64>> {
 async fn all_are_decided(stack: &Stack) -> anyhow::Result<()> {
     eventually("all commands to be decided", async || {
         let count =
-            "select count(*) from connector_details_changes where command_id like 'command %'";
+            "select count(*) from connector_details_ledger where command_id like 'command %'";
         let decided: i64 = sqlx::query_scalar(count).fetch_one(&stack.database).await?;
         Ok((usize::try_from(decided)? == COMMANDS).then_some(()))
     })
@@ -176,8 +176,8 @@ async fn a_database_that_is_read_only_for_long_costs_a_command_few_deliveries() 
 async fn a_ledger_that_takes_no_rows_for_long_costs_a_command_few_deliveries() -> anyhow::Result<()>
 {
     outage(
-        &["revoke insert on connector_details_changes from connector_details_worker"],
-        &["grant insert on connector_details_changes to connector_details_worker"],
+        &["revoke insert on connector_details_ledger from connector_details_worker"],
+        &["grant insert on connector_details_ledger to connector_details_worker"],
         false,
     )
     .await

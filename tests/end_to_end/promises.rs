@@ -87,7 +87,7 @@ async fn the_secret_is_never_kept() -> anyhow::Result<()> {
     let refused = sqlx::query("update connector_details set client_secret = 'hunter2-hunter2'")
         .execute(&stack.database)
         .await;
-    let logged: Vec<String> = sqlx::query_scalar("select c::text from connector_details_changes c")
+    let logged: Vec<String> = sqlx::query_scalar("select c::text from connector_details_ledger c")
         .fetch_all(&stack.database)
         .await?;
 
@@ -158,7 +158,7 @@ async fn an_answered_save_is_a_stored_save() -> anyhow::Result<()> {
             let saved = api.save(&input).await?.record()?;
             let stored: i64 = sqlx::query_scalar(
                 "select count(*) from connector_details d
-                 join connector_details_changes c on c.record_id = d.id
+                 join connector_details_ledger c on c.record_id = d.id
                  where d.id = $1::text::uuid",
             )
             .bind(saved["id"].as_str())
@@ -263,7 +263,7 @@ async fn the_last_save_wins() -> anyhow::Result<()> {
     assert_eq!(last["record"]["revision"], SAVES);
     assert_eq!(revision(&stack).await?, SAVES);
     let in_order: bool = sqlx::query_scalar(
-        "select bool_and(command_id = 'save ' || revision) from connector_details_changes
+        "select bool_and(command_id = 'save ' || revision) from connector_details_ledger
          where command_id <> 'the last'",
     )
     .fetch_one(&stack.database)
@@ -295,7 +295,7 @@ async fn a_backlog_is_applied_in_the_order_of_each_record() -> anyhow::Result<()
     stack.start_worker().await?;
 
     let decided = "select count(*), bool_and(command_id = process_id || ': ' || revision)
-         from connector_details_changes";
+         from connector_details_ledger";
     let in_order = eventually("the backlog to be drained", async || {
         let (count, in_order): (i64, Option<bool>) =
             sqlx::query_as(decided).fetch_one(&stack.database).await?;

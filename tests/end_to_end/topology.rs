@@ -30,7 +30,7 @@ async fn dead_letters_are_parked_redacted_and_not_handled() -> anyhow::Result<()
         Some("INTERNAL_SERVER_ERROR")
     );
     assert_eq!(parked.body["clientSecret"], MASK);
-    let decided: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+    let decided: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
         .fetch_one(&stack.database)
         .await?;
     assert_eq!(decided, 0);

@@ -35,7 +35,7 @@ async fn errors_log_lines_and_the_ledger_name_their_trace() -> anyhow::Result<()
     let new = &unnamed.body["errors"][0]["extensions"]["traceId"];
     assert!(new.as_str().is_some_and(|id| id.len() == 32 && id != TRACE));
     let traceparent: String =
-        sqlx::query_scalar("select traceparent from connector_details_changes")
+        sqlx::query_scalar("select traceparent from connector_details_ledger")
             .fetch_one(&stack.database)
             .await?;
     assert!(traceparent.starts_with(&format!("00-{TRACE}-")));

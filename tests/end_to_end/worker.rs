@@ -46,7 +46,7 @@ async fn a_worker_leaves_by_finishing_its_batch() -> anyhow::Result<()> {
 
     assert_eq!(last["record"]["revision"], 401);
     let in_order: bool = sqlx::query_scalar(
-        "select bool_and(command_id = 'save ' || revision - 1) from connector_details_changes
+        "select bool_and(command_id = 'save ' || revision - 1) from connector_details_ledger
          where command_id <> 'last'",
     )
     .fetch_one(&stack.database)
@@ -208,7 +208,7 @@ async fn the_ledger_forgets_what_is_older_than_its_retention_and_nothing_else() 
             .await?;
     }
     sqlx::query(
-        "update connector_details_changes set decided_at = now() - interval '31 days'
+        "update connector_details_ledger set decided_at = now() - interval '31 days'
          where command_id = 'old'",
     )
     .execute(&stack.database)
@@ -220,7 +220,7 @@ async fn the_ledger_forgets_what_is_older_than_its_retention_and_nothing_else() 
     worker.becomes("ready").await?;
     eventually("the old decision to be forgotten", async || {
         let kept: Vec<String> =
-            sqlx::query_scalar("select command_id from connector_details_changes")
+            sqlx::query_scalar("select command_id from connector_details_ledger")
                 .fetch_all(&stack.database)
                 .await?;
         Ok((kept == ["young"]).then_some(()))

@@ -75,7 +75,7 @@ async fn drained(
 ) -> anyhow::Result<Duration> {
     let database = stack.database().await?;
     let decided = async || -> anyhow::Result<i64> {
-        let count = sqlx::query_scalar("select count(*) from connector_details_changes");
+        let count = sqlx::query_scalar("select count(*) from connector_details_ledger");
         Ok(count.fetch_one(&database).await?)
     };
     stack.workers[0].freeze().await?;

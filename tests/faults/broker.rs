@@ -135,7 +135,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
         report.count(Some(code), *took);
     }
     let applied: Vec<String> = sqlx::query_scalar(
-        "select process_id from connector_details_changes where process_id like 'full %'",
+        "select process_id from connector_details_ledger where process_id like 'full %'",
     )
     .fetch_all(&stack.database().await?)
     .await?;

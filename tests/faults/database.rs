@@ -317,7 +317,7 @@ async fn full() -> anyhow::Result<()> {
     let owner = std::fs::metadata(data.join("postgres"))?;
     chown(&place, Some(owner.uid()), Some(owner.gid()))?;
     let tablespace = format!("create tablespace small location '{}'", place.display());
-    let movement = "alter table connector_details_changes set tablespace small";
+    let movement = "alter table connector_details_ledger set tablespace small";
     execute(&database, &[&tablespace, movement]).await?;
     let load = stack.load(CLIENTS).await?;
 

@@ -54,7 +54,7 @@ async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
     }
     let decided: Vec<String> = eventually("the dead command to be saved", async || {
         let ids: Vec<String> = sqlx::query_scalar(
-            "select command_id from connector_details_changes
+            "select command_id from connector_details_ledger
              where process_id = 'dead' or process_id like 'parked %'",
         )
         .fetch_all(&stack.database().await?)

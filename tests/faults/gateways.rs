@@ -49,7 +49,7 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
     // The gateway had sent it, or it would not be decided without a repeat.
     let database = stack.database().await?;
     eventually("the command to be decided", async || {
-        let count: i64 = sqlx::query_scalar("select count(*) from connector_details_changes")
+        let count: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
             .fetch_one(&database)
             .await?;
         Ok((count == 2).then_some(()))

@@ -67,7 +67,7 @@ async fn killed_while_others_listen() -> anyhow::Result<()> {
     }
     let kept: Vec<(String, Vec<i64>)> = sqlx::query_as(
         "select record_id::text, array_agg(revision order by revision)
-         from connector_details_changes group by record_id order by record_id::text",
+         from connector_details_ledger group by record_id order by record_id::text",
     )
     .fetch_all(&database)
     .await?;
@@ -149,7 +149,7 @@ async fn restarted_without_anyone_noticing() -> anyhow::Result<()> {
 /// What the ledger says about the commands that [`publish`] published.
 async fn decisions(database: &PgPool) -> anyhow::Result<Vec<(String, String, i64)>> {
     Ok(sqlx::query_as(
-        "select command_id, client_id, revision from connector_details_changes
+        "select command_id, client_id, revision from connector_details_ledger
          where command_id like 'once-%' order by decided_at, revision",
     )
     .fetch_all(database)

@@ -278,7 +278,7 @@ fn summary(all: &[Told], started: Instant) -> Report {
 /// Whether the database holds what the clients were told, all of it, once, and in order.
 async fn verify(all: &[Told], database: &PgPool, report: &mut Report) -> anyhow::Result<()> {
     let ledger: Vec<(String, String, i64)> = sqlx::query_as(
-        "select process_id, client_id, revision from connector_details_changes
+        "select process_id, client_id, revision from connector_details_ledger
          where process_id like 'client %' order by process_id, revision",
     )
     .fetch_all(database)

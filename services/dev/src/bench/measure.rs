@@ -121,8 +121,8 @@ impl<'a> Bench<'a> {
     /// would take a good part of the measured time.
     async fn is_drained(&self, owner: &mut PgConnection, records: usize) -> anyhow::Result<bool> {
         let count: Option<i64> = sqlx::query_scalar(
-            "select (select count(*) from connector_details_changes where command_id like $3)
-             from connector_details_changes
+            "select (select count(*) from connector_details_ledger where command_id like $3)
+             from connector_details_ledger
              where (catalog_guid, command_id) = ($1, $2)",
         )
         .bind(SPACE)

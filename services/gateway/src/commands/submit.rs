@@ -44,7 +44,7 @@ pub async fn submit(
     };
     match decision(records, &command_id, command, deadline, trace).await {
         Some(decision) if decision.fingerprint == command.fingerprint() => {
-            record(decision.end.into())
+            record(decision.outcome.into())
         }
         Some(_) => Err(ApiError::Refused(vec![CommandError::conflict()])),
         None if confirmed => Err(ApiError::Pending(command_id)),

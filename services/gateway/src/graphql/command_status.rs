@@ -86,7 +86,7 @@ async fn state(context: &Context<'_>, id: ID) -> Result<CommandState, ApiError> 
         message: None,
         current_revision: None,
     };
-    match decision.map(|decision| decision.end.into()) {
+    match decision.map(|decision| decision.outcome.into()) {
         None => {}
         Some(Outcome::Saved { record }) => {
             state.status = CommandStatus::Applied;

@@ -38,7 +38,7 @@ pub(super) struct History<'a> {
 impl Statement for History<'_> {
     type Answer = Vec<HistoryEntry>;
 
-    const NAME: &'static str = "select connector_details_changes";
+    const NAME: &'static str = "select connector_details_ledger";
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<HistoryEntry>> {
         // Row by row: no more than the details of two changes are in memory.
@@ -47,7 +47,7 @@ impl Statement for History<'_> {
             r#"select
                  revision, kind = 'deleted' as "deleted!", decided_at, updated_by, source,
                  is_token_generated, oauth_connector_details, client_id
-             from connector_details_changes
+             from connector_details_ledger
              where record_id = $1 and catalog_guid = $2 and kind <> 'conflict' and revision < $3
              order by revision desc
              limit $4"#,

@@ -199,7 +199,7 @@ async fn store_once(
                 Some(end) => Progress::decided(end, false),
                 None => match before.next().flatten() {
                     Some(decision) if decision.fingerprint == change.fingerprint => {
-                        Progress::decided(decision.end, true)
+                        Progress::decided(decision.outcome, true)
                     }
                     Some(_) => Progress::conflict(),
                     None => return Err(StoreError::Undecided),

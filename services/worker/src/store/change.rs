@@ -3,7 +3,7 @@
 use proto::ledger::{LedgerEntry, LedgerRow};
 use sqlx::PgConnection;
 
-use super::input::Input;
+use super::{input::Input, ledger::entries};
 
 /// Deletes records, and saves those that are as the command expected; and writes down which were not.
 ///
@@ -22,7 +22,7 @@ pub(super) async fn change(
             select i.*
             from unnest($1::connector_details_input[]) i
             where (
-                select c.revision from connector_details_changes c
+                select c.revision from connector_details_ledger c
                 where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
             ) is null
         ),
@@ -76,7 +76,7 @@ pub(super) async fn change(
             )
         ),
         logged as (
-            insert into connector_details_changes (
+            insert into connector_details_ledger (
                 catalog_guid, command_id, fingerprint, record_id, revision,
                 integration_pack_instance_id, process_id, env_id, connection_id,
                 is_token_generated, oauth_connector_details, client_id,
@@ -96,14 +96,14 @@ pub(super) async fn change(
                 coalesce(s.client_id, n.seen_client_id),
                 coalesce(s.updated_at, now()), n.updated_by, n.source, n.traceparent,
                 case when n.is_expected then n.kind else 'conflict' end
-                    ::connector_details_decision,
+                    ::connector_details_outcome,
                 n.seen_updated_at, n.seen_updated_by
             from seen n
             left join saved s
                 on (s.catalog_guid, s.last_command_id) = (n.catalog_guid, n.command_id)
             returning *
         ),
-        announced as (
+        outbox as (
             insert into connector_details_outbox (catalog_guids, command_ids)
             select array_agg(catalog_guid), array_agg(command_id) from logged
             where kind <> 'conflict' and record_id is not null
@@ -120,5 +120,5 @@ pub(super) async fn change(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(LedgerEntry::from).collect())
+    entries(rows)
 }

@@ -32,7 +32,7 @@ pub(super) async fn last_change(
             union all
             (
                 select decided_at, command_id
-                from connector_details_changes
+                from connector_details_ledger
                 where (
                     catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id
                 ) = ($1, $2, $3, $4, $5)
@@ -45,7 +45,7 @@ pub(super) async fn last_change(
         )
         select
             exists (
-                select from connector_details_changes where (catalog_guid, command_id) = ($1, $6)
+                select from connector_details_ledger where (catalog_guid, command_id) = ($1, $6)
             ) as "is_decided!",
             (select at from last) as at,
             (select by from last) as by

@@ -1,14 +1,15 @@
-//! What was decided before.
+//! Outcomes of commands that were decided before.
 
 use std::collections::HashMap;
 
-use proto::ledger::{LedgerEntry, LedgerRow};
+use proto::ledger::{LedgerEntry, LedgerRow, MalformedRow};
 use sqlx::PgConnection;
 
 use super::input::Input;
 use crate::change::Change;
 
-pub(super) async fn decisions(
+/// The rows of the ledger for these commands, in any order.
+pub(super) async fn entries_of(
     connection: &mut PgConnection,
     changes: &[Input<'_>],
 ) -> sqlx::Result<Vec<LedgerEntry>> {
@@ -22,7 +23,7 @@ pub(super) async fn decisions(
             c.decided_at, c.updated_by, c.previous_updated_at, c.previous_updated_by
         from unnest($1::connector_details_input[]) i
         cross join lateral (
-            select * from connector_details_changes c
+            select * from connector_details_ledger c
             where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
             -- Keeps the planner from making a join of it: see `save`.
             offset 0
@@ -32,10 +33,20 @@ pub(super) async fn decisions(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(LedgerEntry::from).collect())
+    entries(rows)
 }
 
-/// What a command is known by: its Space and its id.
+/// Reads rows of the ledger.
+///
+/// # Errors
+/// [`sqlx::Error::Decode`]: a row is malformed.
+pub(super) fn entries(rows: Vec<LedgerRow>) -> sqlx::Result<Vec<LedgerEntry>> {
+    let malformed = |error: MalformedRow| sqlx::Error::Decode(error.into());
+    let entries = rows.into_iter().map(LedgerEntry::try_from);
+    entries.map(|entry| entry.map_err(malformed)).collect()
+}
+
+/// The key of a command: its Space and its id.
 type Name = (String, String);
 
 pub(super) fn name(change: &Change) -> Name {
@@ -43,10 +54,10 @@ pub(super) fn name(change: &Change) -> Name {
     (space.to_owned(), change.command_id.as_str().to_owned())
 }
 
-pub(super) fn by_name(decisions: Vec<LedgerEntry>) -> HashMap<Name, LedgerEntry> {
-    let named = |decision: LedgerEntry| {
-        let name = (decision.space.clone(), decision.command_id.clone());
-        (name, decision)
+pub(super) fn by_name(entries: Vec<LedgerEntry>) -> HashMap<Name, LedgerEntry> {
+    let named = |entry: LedgerEntry| {
+        let name = (entry.space.clone(), entry.command_id.clone());
+        (name, entry)
     };
-    decisions.into_iter().map(named).collect()
+    entries.into_iter().map(named).collect()
 }

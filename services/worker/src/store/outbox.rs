@@ -115,13 +115,9 @@ pub(super) async fn oldest(
             c.decided_at, c.updated_by, c.previous_updated_at, c.previous_updated_by,
             c.traceparent
         from (select * from connector_details_outbox order by seq limit $1) o
-        cross join lateral unnest(
-            -- A worker of the version before leaves a row for each change.
-            coalesce(o.catalog_guids, array[o.catalog_guid]),
-            coalesce(o.command_ids, array[o.command_id])
-        ) as i (catalog_guid, command_id)
+        cross join lateral unnest(o.catalog_guids, o.command_ids) as i (catalog_guid, command_id)
         cross join lateral (
-            select * from connector_details_changes c
+            select * from connector_details_ledger c
             where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
             -- Keeps the planner from making a join of it: see `save`.
             offset 0
@@ -142,7 +138,7 @@ pub(super) async fn oldest(
             });
         }
         if let Some(last) = all.last_mut() {
-            last.events.extend(row.event());
+            last.events.extend(row.event()?);
         }
     }
     Ok(all)
@@ -182,9 +178,9 @@ struct Row {
 }
 
 impl Row {
-    fn event(self) -> Option<PendingEvent> {
+    fn event(self) -> sqlx::Result<Option<PendingEvent>> {
         let (decided_at, updated_by) = (self.decided_at, self.updated_by.clone());
-        let decision = LedgerEntry::from(LedgerRow {
+        let entry = LedgerEntry::try_from(LedgerRow {
             kind: self.kind,
             command_id: self.command_id,
             fingerprint: self.fingerprint,
@@ -203,12 +199,13 @@ impl Row {
             previous_updated_at: self.previous_updated_at,
             previous_updated_by: self.previous_updated_by,
         });
-        PendingEvent::of(
-            &decision.command_id,
-            &decision.end,
+        let entry = entry.map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(PendingEvent::of(
+            &entry.command_id,
+            &entry.outcome,
             decided_at,
             updated_by.as_deref(),
             self.traceparent.as_deref(),
-        )
+        ))
     }
 }

@@ -13,8 +13,6 @@ pub(super) struct Saved {
     pub record_id: Uuid,
     pub revision: i64,
     pub updated_at: OffsetDateTime,
-    /// The statement's row in the outbox.
-    pub seq: i64,
 }
 
 impl Saved {
@@ -42,10 +40,10 @@ pub(super) async fn save(
     connection: &mut PgConnection,
     saves: &[Input<'_>],
 ) -> sqlx::Result<Vec<Saved>> {
-    // The ledger decides: a redelivered command finds itself in it and changes nothing. It is asked
-    // by a subquery for each command, because `not exists` becomes a join, and a plan that was made
-    // while the table was small would read all of it for every batch. What was sent is not sent
-    // back. Nor is anything sorted here: the changes come in the order of their keys, and keep it.
+    // A redelivered command is found in the ledger and changes nothing. The lookup is a subquery for each
+    // command: `not exists` becomes a join, and a plan that was made while the table was small would read
+    // all of it for every batch. The statement returns only what the caller does not know. It does not
+    // sort: the caller passes the commands in the order of their keys.
     sqlx::query_as!(
         Saved,
         r#"
@@ -53,7 +51,7 @@ pub(super) async fn save(
             select i.*
             from unnest($1::connector_details_input[]) with ordinality i
             where (
-                select c.revision from connector_details_changes c
+                select c.revision from connector_details_ledger c
                 where (c.catalog_guid, c.command_id) = (i.catalog_guid, i.command_id)
             ) is null
         ),
@@ -83,7 +81,7 @@ pub(super) async fn save(
                 on (f.catalog_guid, f.command_id) = (s.catalog_guid, s.last_command_id)
         ),
         logged as (
-            insert into connector_details_changes (
+            insert into connector_details_ledger (
                 catalog_guid, command_id, fingerprint, record_id, revision,
                 integration_pack_instance_id, process_id, env_id, connection_id,
                 is_token_generated, oauth_connector_details, client_id,
@@ -96,16 +94,15 @@ pub(super) async fn save(
                 updated_at, updated_by, source, traceparent
             from decided
         ),
-        announced as (
+        outbox as (
             insert into connector_details_outbox (catalog_guids, command_ids)
             select
                 array(select catalog_guid from decided), array(select command_id from decided)
             where exists (select from decided)
-            returning seq
         )
         select
             d.ordinality as "place!", d.id as "record_id!", d.revision as "revision!",
-            d.updated_at as "updated_at!", (select seq from announced) as "seq!"
+            d.updated_at as "updated_at!"
         from decided d
         "#,
         saves as _,

@@ -189,7 +189,7 @@ impl Writer {
         let mut ends = by_name(decisions?);
         let decided = changes.iter().filter_map(|(index, change)| {
             let decision = ends.remove(&name(change))?;
-            Some((*index, decision.end))
+            Some((*index, decision.outcome))
         });
         Ok(decided.collect())
     }
@@ -208,8 +208,8 @@ impl Writer {
         }
         let inputs = inputs(changes.iter().copied());
         let statement =
-            async |connection: &mut PgConnection| ledger::decisions(connection, &inputs).await;
-        let decisions = self.run("select connector_details_changes", statement);
+            async |connection: &mut PgConnection| ledger::entries_of(connection, &inputs).await;
+        let decisions = self.run("select connector_details_ledger", statement);
         let mut decisions = by_name(decisions.await?);
         if !decisions.is_empty() {
             // A worker may have died after its statement committed and before its events were published. Let
