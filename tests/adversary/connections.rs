@@ -31,7 +31,7 @@ async fn gathered(crowd: &Crowd) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_come_byte_by_byte_are_not_waited_for() -> anyhow::Result<()> {
+async fn slow_headers_time_out() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
@@ -51,7 +51,7 @@ async fn headers_that_come_byte_by_byte_are_not_waited_for() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_one_bearer_that_come_byte_by_byte_take_no_place() -> anyhow::Result<()> {
+async fn slow_bodies_of_one_bearer_occupy_no_slot() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let beginning = post_head(&token("slow")?, 100_000) + "{";
@@ -69,7 +69,7 @@ async fn bodies_of_one_bearer_that_come_byte_by_byte_take_no_place() -> anyhow::
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_many_bearers_that_come_byte_by_byte_take_no_place() -> anyhow::Result<()> {
+async fn slow_bodies_of_many_bearers_occupy_no_slot() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let tokens: Vec<_> = (0..CROWD)
         .map(|number| token(&format!("slow {number}")))
@@ -86,7 +86,7 @@ async fn bodies_of_many_bearers_that_come_byte_by_byte_take_no_place() -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_connections_are_cheap_and_are_ended() -> anyhow::Result<()> {
+async fn silent_connections_are_cheap_and_time_out() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
@@ -115,7 +115,7 @@ async fn database_connections(attack: &Attack) -> anyhow::Result<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_whether_the_gateway_is_ready_takes_no_connections() -> anyhow::Result<()> {
+async fn readiness_requests_use_no_pool_connection() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let url = format!("{}/health/ready", attack.gateway()?.url);
     let before = database_connections(&attack).await?;

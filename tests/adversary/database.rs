@@ -39,7 +39,7 @@ async fn publish(publisher: &Publisher, process_id: &str, number: i64) -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_takes_no_writes_costs_no_command() -> anyhow::Result<()> {
+async fn a_database_without_writes_loses_no_command() -> anyhow::Result<()> {
     // Commands go back to the broker after a second, and not after minutes, and have to stay there.
     let soon = vec![("FAILPOINT", "hold:1".to_owned())];
     let attack = Attack::on_worker_with(soon).await?;
@@ -84,7 +84,7 @@ async fn a_database_that_takes_no_writes_costs_no_command() -> anyhow::Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
+async fn a_locked_record_delays_only_its_own_commands() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let publisher = attack.stack.publisher().await?;
     publish(&publisher, "locked", 0).await?;
@@ -145,7 +145,7 @@ const SHADOW: [&str; 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_with_a_temporary_table_becomes_nobody_else() -> anyhow::Result<()> {
+async fn a_temporary_table_gives_a_login_no_other_rights() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut login = PgConnection::connect(&attack.stack.logins.worker).await?;
     let owner: String = sqlx::query_scalar("select current_user::text")

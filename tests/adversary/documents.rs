@@ -86,7 +86,7 @@ async fn a_fragment_bomb_is_refused_at_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fragment_bomb_is_refused_by_both_endpoints_of_subscriptions() -> anyhow::Result<()> {
+async fn a_fragment_bomb_is_refused_by_both_subscription_endpoints() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     let leaf = "connectorDetailsChanged { kind }";

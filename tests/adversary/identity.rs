@@ -45,7 +45,7 @@ fn hash(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_can_compute_the_command_id_of_another_member() -> anyhow::Result<()> {
+async fn a_member_cannot_compute_the_command_id_of_another() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     let victim = Api::of(&attack.gateway()?.url, SPACE, "victim")?;
@@ -91,7 +91,7 @@ async fn reply_queues(attack: &Attack) -> anyhow::Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_reply_answers_nobody() -> anyhow::Result<()> {
+async fn a_forged_reply_is_ignored() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let publisher = attack.stack.publisher().await?;
     let queues = reply_queues(&attack).await?;
@@ -137,7 +137,7 @@ async fn status(api: &Api, issuer: &Issuer, subject: &str) -> anyhow::Result<u16
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn good_keys_are_replaced_by_good_ones_only() -> anyhow::Result<()> {
+async fn valid_keys_are_replaced_only_by_valid_keys() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let issuer = |kid| Issuer::new(Algorithm::ES256, kid);
     let (good, later, encrypts) = (issuer("good")?, issuer("later")?, issuer("encrypts")?);

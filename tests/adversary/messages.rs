@@ -115,16 +115,16 @@ async fn affect_themselves_alone(kind: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_with_large_headers_affect_themselves_alone() -> anyhow::Result<()> {
+async fn messages_with_large_headers_affect_no_other_message() -> anyhow::Result<()> {
     affect_themselves_alone("KB of headers").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_not_utf_8_affect_themselves_alone() -> anyhow::Result<()> {
+async fn messages_that_are_not_utf_8_affect_no_other_message() -> anyhow::Result<()> {
     affect_themselves_alone("not UTF-8").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_with_nested_headers_affect_themselves_alone() -> anyhow::Result<()> {
+async fn messages_with_nested_headers_affect_no_other_message() -> anyhow::Result<()> {
     affect_themselves_alone("nested arrays").await
 }

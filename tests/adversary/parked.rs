@@ -26,7 +26,7 @@ fn id(found: &Found) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_looks_at_what_is_parked_leaves_all_of_it() -> anyhow::Result<()> {
+async fn inspecting_the_parking_queue_leaves_it_complete() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut publisher = attack.stack.publisher().await?;
     let invalid = sample_with("envId", "").to_string();
@@ -76,7 +76,7 @@ async fn parked_long_ago(stack: &Stack) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Result<()> {
+async fn replay_does_not_undo_a_later_save_without_force() -> anyhow::Result<()> {
     let (attack, ()) = Attack::after(parked_long_ago).await?;
     let (stack, api) = (&attack.stack, attack.attacker()?);
     let newer = sample_with("clientId", "the new one");
@@ -113,7 +113,7 @@ fn large_and_invalid() -> String {
 
 /// A flood delays whoever is behind it in the queue; it must not stop anything.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::Result<()> {
+async fn a_flood_of_invalid_commands_does_not_fill_the_worker() -> anyhow::Result<()> {
     const FLOOD: u64 = 300;
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.worker()?)?;
@@ -135,7 +135,7 @@ async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_to_be_parked_delays_nobody() -> anyhow::Result<()> {
+async fn parking_commands_delays_no_other_command() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut publisher = attack.stack.publisher().await?;
     let body = large_and_invalid();

@@ -29,7 +29,7 @@ async fn large_records(attack: &Attack) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn variables_are_not_copied_for_an_operation_that_is_not_there() -> anyhow::Result<()> {
+async fn variables_are_not_copied_for_an_unknown_operation() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     let memory = Memory::of(attack.gateway()?)?;
@@ -172,7 +172,7 @@ async fn connections(attack: &Attack) -> anyhow::Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_tracestate_is_no_matter_to_the_broker() -> anyhow::Result<()> {
+async fn a_large_tracestate_does_not_close_the_broker_connection() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let before = connections(&attack).await?;
     let traced = attack.attacker()?.with(

@@ -25,7 +25,7 @@ fn invalid_secrets() -> Vec<(Value, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_copy_holds_no_secret_though_the_secret_is_invalid() -> anyhow::Result<()> {
+async fn a_parked_copy_contains_no_secret_even_if_it_is_invalid() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut publisher = attack.stack.publisher().await?;
     for (number, (secret, inside)) in invalid_secrets().into_iter().enumerate() {
@@ -73,7 +73,7 @@ const FORMS: [(&str, &str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_submitted_secret_is_found_in_every_form() -> anyhow::Result<()> {
+async fn a_submitted_secret_is_masked_in_every_form() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     for (secret, written, left) in FORMS {
@@ -123,7 +123,7 @@ fn named() -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_is_found_by_every_name() -> anyhow::Result<()> {
+async fn a_secret_is_masked_under_every_known_name() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     for value in named() {

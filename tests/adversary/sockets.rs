@@ -51,7 +51,7 @@ async fn a_large_frame_is_refused_before_it_is_buffered() -> anyhow::Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_never_introduces_itself_is_sent_away() -> anyhow::Result<()> {
+async fn a_socket_without_connection_init_is_closed() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let url = &attack.gateway()?.url;
@@ -72,7 +72,7 @@ async fn who_never_introduces_itself_is_sent_away() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_are_as_many_as_there_may_be() -> anyhow::Result<()> {
+async fn the_number_of_sockets_is_limited() -> anyhow::Result<()> {
     let attack = Attack::with(&[("MAX_SOCKETS", "10")]).await?;
     let url = &attack.gateway()?.url;
 

@@ -21,7 +21,7 @@ async fn refusal(program: &str, variables: &[(&'static str, String)]) -> anyhow:
 }
 
 #[tokio::test]
-async fn what_is_missing_or_malformed_is_named_and_not_shown() -> anyhow::Result<()> {
+async fn missing_and_malformed_settings_are_named_without_their_value() -> anyhow::Result<()> {
     let complete = [
         ("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d".to_owned()),
         ("AMQP_URL", "amqp://u:p@127.0.0.1:1/%2f".to_owned()),
@@ -145,7 +145,7 @@ async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow:
 }
 
 #[tokio::test]
-async fn help_tells_every_consequence_and_no_secret() -> anyhow::Result<()> {
+async fn help_explains_every_setting_and_shows_no_secret() -> anyhow::Result<()> {
     for program in ["gateway", "worker"] {
         let path = programs()?.join(program);
         let variables = [

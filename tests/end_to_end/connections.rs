@@ -93,7 +93,7 @@ async fn dribble(address: SocketAddr, head: String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_connections_lock_nobody_out() -> anyhow::Result<()> {
+async fn slow_connections_do_not_block_other_clients() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let limit = 1_024;
@@ -181,7 +181,7 @@ async fn late_headers_and_idle_connections_are_closed_and_requests_in_work_are_n
 }
 
 #[tokio::test]
-async fn at_the_limit_the_longest_without_a_request_makes_room() -> anyhow::Result<()> {
+async fn at_the_limit_the_longest_idle_connection_is_closed() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
@@ -214,7 +214,7 @@ async fn at_the_limit_the_longest_without_a_request_makes_room() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn an_address_takes_no_more_than_its_share() -> anyhow::Result<()> {
+async fn an_address_cannot_exceed_its_connection_limit() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.gate(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await?;
     let mut others = connect_from(&gateway, "127.0.0.2:0").await?;
@@ -236,7 +236,8 @@ async fn an_address_takes_no_more_than_its_share() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_gateway_that_stops_answers_what_is_in_work_and_closes_the_rest() -> anyhow::Result<()> {
+async fn a_stopping_gateway_finishes_requests_in_progress_and_closes_idle_connections()
+-> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack.gate(&[]).await?;
@@ -291,7 +292,7 @@ async fn until_told(stream: &mut TcpStream, text: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_websocket_is_no_idle_connection_and_makes_room_for_nobody() -> anyhow::Result<()> {
+async fn an_open_websocket_is_not_closed_as_idle() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack
         .gate(&[
@@ -332,7 +333,7 @@ async fn a_websocket_is_no_idle_connection_and_makes_room_for_nobody() -> anyhow
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_its_answers_is_closed() -> anyhow::Result<()> {
+async fn a_client_that_does_not_read_responses_is_disconnected() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.gate(&[("IDLE_TIMEOUT", "1s")]).await?;
     let mut stream = connect(&gateway).await?;

@@ -87,7 +87,7 @@ scenarios! {
 /// begun while they are away takes effect once they are back, once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
-async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Result<()> {
+async fn a_full_restart_loses_no_typed_input() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let mut command = person("survives", &stack.gateway_urls[0]).await?;
     let mut child = command

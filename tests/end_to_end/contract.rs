@@ -228,7 +228,7 @@ async fn packed(stack: &Stack, golden: &Value) -> anyhow::Result<Vec<Found>> {
 }
 
 #[tokio::test]
-async fn packed_replies_are_what_the_golden_message_shows() -> anyhow::Result<()> {
+async fn batched_replies_match_the_golden_message() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let worker = stack.worker_with(Vec::new())?;
     worker.becomes("ready").await?;
@@ -249,7 +249,7 @@ async fn packed_replies_are_what_the_golden_message_shows() -> anyhow::Result<()
 
 #[tokio::test]
 #[ignore = "needs Node and its packages: cargo dev test --all"]
-async fn validators_that_others_wrote_accept_the_contract() -> anyhow::Result<()> {
+async fn public_validators_accept_the_contract() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let worker = stack.worker_with(Vec::new())?;
     worker.becomes("ready").await?;

@@ -157,7 +157,7 @@ async fn without_body(gateway: &Process, subject: &str) -> anyhow::Result<TcpStr
 }
 
 #[tokio::test]
-async fn a_request_takes_a_place_only_when_its_body_is_there() -> anyhow::Result<()> {
+async fn a_request_occupies_a_slot_only_after_its_body_arrived() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
@@ -173,7 +173,7 @@ async fn a_request_takes_a_place_only_when_its_body_is_there() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn one_bearer_cannot_hold_all_places() -> anyhow::Result<()> {
+async fn one_bearer_cannot_occupy_all_slots() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let limits = [("MAX_IN_FLIGHT", "4"), ("MAX_IN_FLIGHT_PER_BEARER", "2")];
@@ -242,7 +242,7 @@ async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn what_is_refused_costs_a_read() -> anyhow::Result<()> {
+async fn a_refused_request_is_charged_as_a_read() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let limits = [("READS_PER_SECOND", "1"), ("READS_BURST", "1")];
     let gateway = stack.gate(&limits).await?;
@@ -279,7 +279,7 @@ async fn what_is_refused_costs_a_read() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_page_costs_its_records_and_an_answer_has_so_many_bytes() -> anyhow::Result<()> {
+async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack.gate(&[("MAX_ANSWER_BYTES", "700000")]).await?;

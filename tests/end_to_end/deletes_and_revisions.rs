@@ -42,7 +42,7 @@ fn field(answer: &Answer) -> &Value {
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_answered_once_more_and_gone() -> anyhow::Result<()> {
+async fn a_delete_returns_the_record_and_removes_it() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let first = api.save(&sample()).await?.record()?;
@@ -98,7 +98,7 @@ async fn a_redelivered_save_from_before_a_deletion_changes_nothing() -> anyhow::
 }
 
 #[tokio::test]
-async fn a_save_that_expects_another_revision_is_a_conflict_and_stays_one() -> anyhow::Result<()> {
+async fn a_save_with_a_stale_expected_revision_stays_a_conflict() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let fresh = save_expecting(&api, &sample(), 0).await?;
@@ -139,7 +139,7 @@ async fn a_save_that_expects_another_revision_is_a_conflict_and_stays_one() -> a
 }
 
 #[tokio::test]
-async fn a_client_can_ask_what_became_of_its_command() -> anyhow::Result<()> {
+async fn a_client_can_query_the_status_of_its_command() -> anyhow::Result<()> {
     let mut stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     api.save(&sample()).await?.record()?;

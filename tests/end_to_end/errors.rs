@@ -30,7 +30,7 @@ async fn nothing_is_saved(stack: &Stack) -> anyhow::Result<bool> {
 }
 
 #[tokio::test]
-async fn faults_of_values_are_reported_all_at_once() -> anyhow::Result<()> {
+async fn all_invalid_values_are_reported_at_once() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let strings = [
         "integrationPackInstanceId",
@@ -250,7 +250,7 @@ async fn inputs_are_checked_before_the_first_of_two_saves() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn one_refused_save_leaves_the_other_its_answer() -> anyhow::Result<()> {
+async fn a_refused_save_does_not_affect_the_other_save_of_the_request() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let query = "mutation($a: SaveIPackInstanceOauthConnectorDetailsInput!,
                           $b: SaveIPackInstanceOauthConnectorDetailsInput!) {
@@ -271,7 +271,7 @@ async fn one_refused_save_leaves_the_other_its_answer() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_invalid_is_that_before_it_is_forbidden() -> anyhow::Result<()> {
+async fn validation_errors_are_reported_before_permission_errors() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut input = sample_with("envId", "");
     input["catalogGuid"] = "another Space".into();
@@ -283,7 +283,7 @@ async fn what_is_invalid_is_that_before_it_is_forbidden() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn an_idempotency_key_goes_with_one_save() -> anyhow::Result<()> {
+async fn an_idempotency_key_is_accepted_with_one_save_only() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let twice = SAVE.replace(
@@ -321,7 +321,7 @@ async fn an_idempotency_key_goes_with_one_save() -> anyhow::Result<()> {
 
 /// A document that was found valid is not validated again with each request; its variables are.
 #[tokio::test]
-async fn variables_are_checked_however_often_the_document_was_seen() -> anyhow::Result<()> {
+async fn variables_are_checked_for_a_cached_document() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let inputs = [

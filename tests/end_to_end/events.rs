@@ -30,7 +30,7 @@ fn id(event: &Found) -> Option<String> {
 }
 
 #[tokio::test]
-async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Result<()> {
+async fn every_change_publishes_an_event_in_order_without_secrets() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let listener = stack.publisher().await?.listening(QUEUE).await?;
     let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
@@ -93,7 +93,7 @@ async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Re
 /// Saves are told of as they are committed, deletions and what expects a revision are read from the
 /// outbox; both in batches that hold all of them. No record's own order may come of it as another.
 #[tokio::test]
-async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Result<()> {
+async fn events_of_concurrent_saves_and_deletions_are_in_order() -> anyhow::Result<()> {
     const COMMANDS: usize = 1200;
     let mut stack = Stack::bare().await?;
     let listener = stack.publisher().await?.listening(QUEUE).await?;
@@ -176,7 +176,7 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
 /// While no queue is bound, events are not sent. Whoever binds one hears of all that is saved after that,
 /// in the midst of what nobody heard.
 #[tokio::test]
-async fn who_binds_a_queue_while_others_save_misses_nothing_from_then_on() -> anyhow::Result<()> {
+async fn a_queue_bound_during_saves_receives_every_later_event() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let (others, ann) = (stack.api(SPACE)?, stack.api(SPACE)?);
     let saving = async {

@@ -10,7 +10,7 @@ use tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_may_be_asked_for_by_anyone_and_costs_the_database_nothing() -> anyhow::Result<()> {
+async fn health_requests_cost_the_database_almost_nothing() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack.gate(&[("MAX_IN_FLIGHT", "1")]).await?;

@@ -82,7 +82,7 @@ fn refused(field: &str) -> (Option<String>, Option<String>) {
 }
 
 #[tokio::test]
-async fn what_no_client_library_can_read_delays_nobody_and_is_parked() -> anyhow::Result<()> {
+async fn unreadable_properties_delay_no_other_command_and_are_parked() -> anyhow::Result<()> {
     let (stack, publisher) = trusted().await?;
     let mut raw = RawAmqp::connect(&stack.uri()?).await?;
     let hostile = unreadable();
@@ -115,7 +115,7 @@ async fn what_no_client_library_can_read_delays_nobody_and_is_parked() -> anyhow
 }
 
 #[tokio::test]
-async fn twenty_kilobytes_of_headers_are_a_command_like_another() -> anyhow::Result<()> {
+async fn a_command_with_20_kib_of_headers_is_applied() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut raw = RawAmqp::connect(&stack.uri()?).await?;
     let properties = RawProperties {
@@ -139,7 +139,7 @@ async fn twenty_kilobytes_of_headers_are_a_command_like_another() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_answered_and_parked_without_it() -> anyhow::Result<()> {
+async fn an_oversized_command_is_refused_and_parked_without_its_body() -> anyhow::Result<()> {
     let (stack, mut publisher) = trusted().await?;
 
     let reply = publisher.ask(vec![b'x'; 3 * 1024 * 1024], Publisher::properties("large"));
@@ -186,7 +186,7 @@ async fn a_hostile_event_or_reply_does_not_disconnect_the_gateway() -> anyhow::R
 }
 
 #[tokio::test]
-async fn a_command_that_breaks_every_session_is_given_up_in_seconds_and_alone() -> anyhow::Result<()>
+async fn a_command_that_breaks_every_session_is_parked_alone_within_seconds() -> anyhow::Result<()>
 {
     let stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
@@ -252,7 +252,7 @@ async fn a_command_that_expires_is_parked_as_expired_and_answered() -> anyhow::R
 }
 
 #[tokio::test]
-async fn a_publisher_cannot_pass_a_deadly_command_off_as_expired() -> anyhow::Result<()> {
+async fn a_publisher_cannot_mark_a_crashing_command_as_expired() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let publisher = stack.publisher().await?;
     let mut forged = FieldTable::default();

@@ -11,7 +11,7 @@ use tests::{
 };
 
 #[tokio::test]
-async fn one_bad_command_never_takes_its_neighbours_with_it() -> anyhow::Result<()> {
+async fn an_invalid_command_does_not_affect_the_rest_of_its_batch() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
     // All of them are waiting when the worker starts, so that they come in one batch.
@@ -63,7 +63,7 @@ async fn one_bad_command_never_takes_its_neighbours_with_it() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_answered_and_parked_without_its_body() -> anyhow::Result<()> {
+async fn an_undecodable_command_is_refused_and_parked_without_its_body() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;
     let cases = [
@@ -115,7 +115,7 @@ async fn what_cannot_be_decoded_is_answered_and_parked_without_its_body() -> any
 }
 
 #[tokio::test]
-async fn what_is_invalid_is_parked_redacted() -> anyhow::Result<()> {
+async fn an_invalid_command_is_parked_redacted() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;
     let mut input = sample_with("envId", "x".repeat(300));
@@ -182,7 +182,7 @@ async fn what_is_invalid_is_parked_redacted() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_parked_copy_holds_no_secret_that_is_invalid() -> anyhow::Result<()> {
+async fn a_parked_copy_contains_no_invalid_secret() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;
     let long = format!("{}hunter2-hunter2", " ".repeat(20_000));
@@ -208,7 +208,7 @@ async fn a_parked_copy_holds_no_secret_that_is_invalid() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_body_are_answered() -> anyhow::Result<()> {
+async fn all_errors_of_a_body_are_reported() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;
 

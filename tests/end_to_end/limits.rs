@@ -26,7 +26,7 @@ fn saves(count: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_document_is_as_large_as_it_may_be_and_no_larger() -> anyhow::Result<()> {
+async fn documents_are_accepted_up_to_each_limit() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
@@ -108,7 +108,7 @@ fn complex(fields: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Result<()> {
+async fn a_rate_limited_bearer_gets_a_retry_after_header() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
@@ -173,7 +173,7 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
+async fn requests_over_the_global_limit_are_refused_at_once() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
@@ -206,7 +206,7 @@ async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_not_waited_for() -> anyhow::Result<()> {
+async fn a_request_body_that_never_ends_times_out() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.gate(&[]).await?;
     let token = gateway::auth::dev_token::sign(SECRET, SPACE, "slow", Duration::from_mins(5))?;

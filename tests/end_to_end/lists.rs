@@ -49,7 +49,7 @@ async fn walk(api: &Api, filter: &Value, first: i32) -> anyhow::Result<Vec<Value
 }
 
 #[tokio::test]
-async fn records_are_listed_page_by_page_whatever_is_saved_meanwhile() -> anyhow::Result<()> {
+async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     for n in 0..23 {
@@ -116,7 +116,7 @@ async fn records_are_listed_page_by_page_whatever_is_saved_meanwhile() -> anyhow
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_page_is_named() -> anyhow::Result<()> {
+async fn invalid_page_arguments_are_named() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let field = |answer: &Answer| {
@@ -154,7 +154,7 @@ async fn what_cannot_be_a_page_is_named() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_history_tells_who_changed_which_field_when() -> anyhow::Result<()> {
+async fn the_history_shows_who_changed_which_field_when() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
     let gateway = gateway.unwrap_or_default();

@@ -82,7 +82,7 @@ async fn nothing_is_left(stack: &Stack, publisher: &Publisher) -> anyhow::Result
 }
 
 #[tokio::test]
-async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
+async fn a_locked_record_delays_only_its_own_commands() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let mut publisher = stack.publisher().await?;
@@ -132,7 +132,7 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn deletions_and_expectations_wait_in_their_order_too() -> anyhow::Result<()> {
+async fn deletions_and_conditional_saves_wait_in_order() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let mut publisher = stack.publisher().await?;
@@ -245,7 +245,7 @@ async fn a_new_command_for_a_locked_record_delays_no_others_in_safe_mode() -> an
 
 /// Nobody can see such a record, nor that it is locked.
 #[tokio::test]
-async fn a_record_that_somebody_is_inserting_delays_its_own_commands_alone() -> anyhow::Result<()> {
+async fn an_uncommitted_insert_delays_only_commands_of_that_record() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     let mut publisher = stack.publisher().await?;
     let insert = format!(
@@ -275,7 +275,7 @@ async fn a_record_that_somebody_is_inserting_delays_its_own_commands_alone() -> 
 }
 
 #[tokio::test]
-async fn a_locked_table_is_waited_for() -> anyhow::Result<()> {
+async fn commands_wait_for_a_locked_table() -> anyhow::Result<()> {
     for lock in ["access exclusive", "share"] {
         let mut stack = Stack::bare().await?;
         stack.start_worker().await?;

@@ -86,7 +86,7 @@ const OF_WORKER: &[(&str, f64)] = &[
 ];
 
 #[tokio::test]
-async fn metrics_tell_what_happened() -> anyhow::Result<()> {
+async fn metrics_count_each_outcome() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let mut publisher = stack.publisher().await?;
@@ -120,7 +120,7 @@ fn has(scrape: &str, expected: &[(&str, f64)]) -> bool {
 }
 
 #[tokio::test]
-async fn a_command_that_waits_for_the_database_grows_old() -> anyhow::Result<()> {
+async fn the_age_metric_grows_while_a_command_waits_for_the_database() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let publisher = stack.publisher().await?;
     let mut owner = stack.database.begin().await?;

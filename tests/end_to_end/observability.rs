@@ -31,7 +31,7 @@ fn names(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn every_metric_is_explained_drawn_and_real() -> anyhow::Result<()> {
+fn every_metric_is_documented_and_on_a_dashboard() -> anyhow::Result<()> {
     let code = [
         "services/runtime/src/metrics.rs",
         "services/runtime/src/queue_depth.rs",
@@ -57,7 +57,7 @@ fn every_metric_is_explained_drawn_and_real() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_alert_leads_to_what_to_do() -> anyhow::Result<()> {
+fn every_alert_links_to_its_runbook() -> anyhow::Result<()> {
     let (operating, alerts) = (
         file("docs/operating.md")?,
         file("deploy/prometheus/alerts.yml")?,
@@ -87,7 +87,7 @@ fn every_alert_leads_to_what_to_do() -> anyhow::Result<()> {
 
 #[tokio::test]
 #[ignore = "needs Prometheus: cargo dev test --all"]
-async fn prometheus_takes_the_rules_and_the_scrape() -> anyhow::Result<()> {
+async fn prometheus_accepts_the_rules_and_the_scrape() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     stack.api(SPACE)?.save(&sample()).await?.record()?;
     let gateway = stack.gateway.as_ref().context("no gateway")?;

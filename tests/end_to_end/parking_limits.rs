@@ -18,7 +18,7 @@ use tests::{
 use super::hostile_messages::metric;
 
 #[tokio::test]
-async fn what_cannot_even_be_parked_ends_where_nobody_reads_it() -> anyhow::Result<()> {
+async fn a_command_that_cannot_be_parked_goes_to_the_unreadable_queue() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let mut publisher = stack.publisher().await?;
     let failpoint = vec![("FAILPOINT", "break-everything:poison".to_owned())];
@@ -41,7 +41,7 @@ async fn what_cannot_even_be_parked_ends_where_nobody_reads_it() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn looking_at_what_is_kept_never_drops_it() -> anyhow::Result<()> {
+async fn inspecting_parked_commands_never_drops_them() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
     let kept = [topology::PARKED, topology::UNREADABLE];
@@ -77,7 +77,7 @@ async fn looking_at_what_is_kept_never_drops_it() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_panic_while_redacting_costs_the_body_and_nothing_else() -> anyhow::Result<()> {
+async fn a_panic_while_redacting_drops_only_the_body() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let mut publisher = stack.publisher().await?;
     let failpoint = vec![("FAILPOINT", "panic-redacting:bad".to_owned())];
@@ -143,7 +143,7 @@ async fn limit(stack: &Stack, queue: &str, definition: serde_json::Value) -> any
 }
 
 #[tokio::test]
-async fn a_full_queue_of_parked_commands_holds_nobody_up() -> anyhow::Result<()> {
+async fn a_full_parking_queue_delays_no_other_command() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;
     limit(&stack, topology::PARKED, json!({ "max-length": 5 })).await?;
@@ -176,7 +176,7 @@ async fn a_full_queue_of_parked_commands_holds_nobody_up() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn what_is_parked_beyond_the_bound_keeps_its_headers_alone() -> anyhow::Result<()> {
+async fn an_oversized_parked_command_keeps_only_its_headers() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let publisher = stack.publisher().await?;
     let bad = sample_with("envId", "").to_string();

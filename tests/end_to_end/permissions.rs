@@ -144,7 +144,7 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
+async fn each_role_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
     let mut narrower = Vec::new();
     for role in ["gateway", "worker", "publisher"] {
         let shipped = shipped(role)?;
@@ -191,7 +191,8 @@ async fn each_role_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
 const AGAIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_deleted_comes_back_with_the_least_permissions() -> anyhow::Result<()> {
+async fn deleted_queues_and_exchanges_are_declared_again_with_minimal_permissions()
+-> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let mut urls = BTreeMap::new();
     for role in ["gateway", "worker"] {

@@ -182,7 +182,7 @@ async fn a_command_that_is_older_than_its_records_last_change_stays_parked() -> 
 
 /// RabbitMQ 4 drops what was delivered more than twenty times, from a queue with no limit of its own.
 #[tokio::test]
-async fn looking_at_what_is_parked_changes_nothing() -> anyhow::Result<()> {
+async fn inspecting_parked_commands_changes_nothing() -> anyhow::Result<()> {
     const LOOKS: usize = 25;
     let mut stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;

@@ -37,7 +37,7 @@ async fn reply_queue(stack: &Stack) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn a_foreign_reply_answers_nobody() -> anyhow::Result<()> {
+async fn a_reply_for_another_command_is_ignored() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().context("no gateway")?;
     let publisher = stack.publisher().await?;

@@ -99,7 +99,7 @@ async fn only_pages_of_configured_origins_may_ask() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_console_lets_nothing_in_from_elsewhere() -> anyhow::Result<()> {
+async fn the_console_loads_nothing_from_other_origins() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.gate(&[("JWT_SPACES_CLAIM", "my-spaces")]).await?;
     let http = reqwest::Client::new();
@@ -144,7 +144,7 @@ async fn the_console_lets_nothing_in_from_elsewhere() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn developers_get_to_see_more() -> anyhow::Result<()> {
+async fn developer_mode_shows_more() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let files = stack.servers.logs.join(format!("{}-graphiql", stack.vhost));
     for file in [

@@ -22,7 +22,7 @@ fn memory_kib(process: &Process) -> anyhow::Result<u64> {
 }
 
 #[tokio::test]
-async fn a_socket_without_a_token_gets_little_memory_and_little_time() -> anyhow::Result<()> {
+async fn a_socket_without_a_token_is_limited_in_memory_and_time() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.gate(&[]).await?;
     let before = memory_kib(&gateway)?;

@@ -16,7 +16,7 @@ const DELETE: &str = "mutation delete($input: IPackInstanceOAuthConnectorDetails
 }";
 
 #[tokio::test]
-async fn a_subscription_tells_of_its_space_and_of_no_other() -> anyhow::Result<()> {
+async fn a_subscription_delivers_changes_of_its_own_space_only() -> anyhow::Result<()> {
     let mut stack = Stack::start().await?;
     // Whoever saves through another gateway is heard, too.
     let first = stack.api(SPACE)?;
@@ -112,7 +112,7 @@ async fn nothing_but_subscriptions_is_streamed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn subscriptions_are_as_many_as_there_may_be() -> anyhow::Result<()> {
+async fn the_number_of_subscriptions_is_limited() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack.gate(&[("MAX_SUBSCRIPTIONS", "1")]).await?;
@@ -136,7 +136,7 @@ async fn subscriptions_are_as_many_as_there_may_be() -> anyhow::Result<()> {
 
 #[tokio::test]
 #[ignore = "needs Node and its packages: cargo dev test --all"]
-async fn clients_that_others_wrote_subscribe() -> anyhow::Result<()> {
+async fn public_client_libraries_can_subscribe() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
     let program = dev::paths::repository().join("tests/clients/subscribe.mjs");

@@ -38,7 +38,7 @@ async fn dead_letters_are_parked_redacted_and_not_handled() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn the_topology_is_the_contract() -> anyhow::Result<()> {
+async fn the_declared_topology_matches_the_contract() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
 
     let queue = stack

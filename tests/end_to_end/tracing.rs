@@ -161,7 +161,7 @@ struct Span {
 
 #[tokio::test]
 #[ignore = "needs a collector, from PyPI: cargo dev test --all"]
-async fn one_trace_leads_from_the_request_to_the_statement_and_back() -> anyhow::Result<()> {
+async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let collector = Collector::start(&stack).await?;
     let export = [
@@ -234,7 +234,7 @@ async fn one_trace_leads_from_the_request_to_the_statement_and_back() -> anyhow:
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_holds_nothing_up() -> anyhow::Result<()> {
+async fn an_unreachable_trace_collector_delays_no_request() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let nobody = format!("http://127.0.0.1:{}", free_port(None)?);
     let export = ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody);

@@ -26,7 +26,7 @@ async fn a_second_worker_stands_by_and_takes_over() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_leaves_by_finishing_its_batch() -> anyhow::Result<()> {
+async fn a_stopping_worker_finishes_its_batch() -> anyhow::Result<()> {
     let mut stack = Stack::start().await?;
     stack.start_worker().await?;
     let mut publisher = stack.publisher().await?;
@@ -107,7 +107,7 @@ async fn replies_go_only_where_the_contract_allows() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn replies_share_a_message_with_those_who_ask_for_it() -> anyhow::Result<()> {
+async fn replies_are_batched_for_clients_that_accept_it() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let publisher = stack.publisher().await?;
     let own = "ipack.reply.test";
@@ -198,8 +198,7 @@ async fn parked_commands_are_replayed_with_one_effect() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_ledger_forgets_what_is_older_than_its_retention_and_nothing_else() -> anyhow::Result<()>
-{
+async fn the_ledger_deletes_only_rows_past_their_retention() -> anyhow::Result<()> {
     let mut stack = Stack::start().await?;
     let mut publisher = stack.publisher().await?;
     for id in ["old", "young"] {

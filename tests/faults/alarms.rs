@@ -30,7 +30,7 @@ const ALARMS: [(&str, [[&str; 2]; 2]); 2] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alarms_are_told_in_time() -> anyhow::Result<()> {
+async fn a_broker_alarm_is_reported_to_clients_in_time() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let api = stack.api()?;
     api.save(&sample()).await?.record()?;
@@ -145,8 +145,7 @@ fn peak(pid: u32) -> anyhow::Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn large_commands_under_an_alarm_take_no_more_memory_than_there_may_be() -> anyhow::Result<()>
-{
+async fn large_commands_under_an_alarm_stay_within_the_memory_limit() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     // Twice: the first makes the worker take more than one at a time, in a session of its own.
     stack.api()?.save(&sample()).await?.record()?;

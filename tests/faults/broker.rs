@@ -35,7 +35,7 @@ async fn killed() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_a_page_is_subscribed() -> anyhow::Result<()> {
+async fn a_subscription_survives_a_broker_restart() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let api = stack.api()?;
     let mut subscription = Subscription::start(&api).await?;
@@ -182,7 +182,7 @@ async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_queue_that_is_gone_or_forged_is_no_matter() -> anyhow::Result<()> {
+async fn an_invalid_reply_queue_does_not_affect_the_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     stack.api()?.save(&sample()).await?.record()?;
     let publisher = stack.publisher().await?;

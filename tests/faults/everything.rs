@@ -6,7 +6,7 @@ use tests::{eventually, fault_stack::FaultStack, publisher::Publisher};
 use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
+async fn killing_everything_and_replaying_twice_loses_nothing() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
     // Some that are invalid, and will be again.

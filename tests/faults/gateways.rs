@@ -11,7 +11,7 @@ use crate::{CLIENTS, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn killed_again_and_again() -> anyhow::Result<()> {
+async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(2, 1).await?;
     let mut load = stack.load(CLIENTS).await?;
 
@@ -66,7 +66,7 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restarted_without_a_client_seeing_an_error() -> anyhow::Result<()> {
+async fn gateway_restarts_cause_no_client_error() -> anyhow::Result<()> {
     let stack = FaultStack::start(2, 1).await?;
     let mut load = stack.load(CLIENTS).await?;
     load.balance();

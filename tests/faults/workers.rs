@@ -10,7 +10,7 @@ use tests::{eventually, fault_stack::FaultStack, proxy::Mode, publisher::Publish
 use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again() -> anyhow::Result<()> {
+async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
 
@@ -33,7 +33,7 @@ async fn killed_again_and_again() -> anyhow::Result<()> {
 /// Every change is announced, in the order of its record's revisions, whatever dies between its commit
 /// and its announcement.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_others_listen() -> anyhow::Result<()> {
+async fn every_event_is_published_in_order_while_workers_are_killed() -> anyhow::Result<()> {
     const QUEUE: &str = "test.events";
     let stack = FaultStack::start(1, 2).await?;
     let listener = stack.publisher().await?.listening(QUEUE).await?;
@@ -81,7 +81,7 @@ async fn killed_while_others_listen() -> anyhow::Result<()> {
 /// One after the other killed, told to leave, and frozen while another takes over.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn killed_stopped_and_frozen_in_turn() -> anyhow::Result<()> {
+async fn workers_killed_stopped_and_frozen_lose_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(2, 3).await?;
     // Twenty records, saved in sequence by a client each.
     let mut load = stack.load(20).await?;
@@ -106,7 +106,7 @@ async fn killed_stopped_and_frozen_in_turn() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn frozen_and_waking_up_after_another_took_over() -> anyhow::Result<()> {
+async fn a_worker_that_resumes_after_failover_applies_nothing_twice() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
 
@@ -128,7 +128,7 @@ async fn frozen_and_waking_up_after_another_took_over() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restarted_without_anyone_noticing() -> anyhow::Result<()> {
+async fn worker_restarts_cause_no_client_error() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
 
@@ -198,7 +198,7 @@ const SLOW: [&str; 2] = [
 /// Before the commit, between two commits of a batch, and while the abandoned statement still runs:
 /// the batch has a record twenty times, which takes twenty statements, of which the twelfth is slow.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
+async fn a_worker_killed_within_a_batch_applies_each_command_once() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let database = stack.database().await?;
     stack.api()?.save(&command("warm", "up")).await?.record()?;
@@ -238,7 +238,7 @@ async fn killed_in_the_middle_of_a_batch() -> anyhow::Result<()> {
 /// The worker's acknowledgements are lost, in three sessions one after the other: all that it has
 /// committed is delivered again, and the first command each time.
 #[tokio::test(flavor = "multi_thread")]
-async fn delivered_again_and_again() -> anyhow::Result<()> {
+async fn repeated_deliveries_have_one_effect() -> anyhow::Result<()> {
     let (stack, proxies) = FaultStack::proxied(1, 1).await?;
     let broker = proxies.get("worker and broker").context("no proxy")?;
     let database = stack.database().await?;
