@@ -9,7 +9,7 @@ use tests::{
     bystander::Attack,
     eventually,
     processes::Memory,
-    raw_http::{Crowd, Habit, post_head},
+    raw_http::{Behaviour, Crowd, post_head},
 };
 use tokio::time::sleep;
 
@@ -34,7 +34,7 @@ async fn gathered(crowd: &Crowd) -> anyhow::Result<()> {
 async fn slow_headers_time_out() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |_| Behaviour {
         beginning: "POST /graphql HTTP/1.1\r\nhost: localhost\r\nx-slow: ".to_owned(),
         bytes: b"x",
         again: false,
@@ -47,7 +47,7 @@ async fn slow_headers_time_out() -> anyhow::Result<()> {
     .await?;
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +55,7 @@ async fn slow_bodies_of_one_bearer_occupy_no_slot() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let beginning = post_head(&token("slow")?, 100_000) + "{";
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |_| Behaviour {
         beginning: beginning.clone(),
         bytes: b" ",
         again: true,
@@ -65,7 +65,7 @@ async fn slow_bodies_of_one_bearer_occupy_no_slot() -> anyhow::Result<()> {
     sleep(SIEGE).await;
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,7 @@ async fn slow_bodies_of_many_bearers_occupy_no_slot() -> anyhow::Result<()> {
     let tokens: Vec<_> = (0..CROWD)
         .map(|number| token(&format!("slow {number}")))
         .collect::<anyhow::Result<_>>()?;
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |number| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |number| Behaviour {
         beginning: post_head(&tokens[number], 100_000) + "{",
         bytes: b" ",
         again: true,
@@ -82,14 +82,14 @@ async fn slow_bodies_of_many_bearers_occupy_no_slot() -> anyhow::Result<()> {
     gathered(&crowd).await?;
 
     sleep(SIEGE).await;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_are_cheap_and_time_out() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |_| Behaviour {
         beginning: String::new(),
         bytes: b"",
         again: false,
@@ -102,7 +102,7 @@ async fn silent_connections_are_cheap_and_time_out() -> anyhow::Result<()> {
     .await?;
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// How many connections of the gateway the database has.
@@ -141,5 +141,5 @@ async fn readiness_requests_use_no_pool_connection() -> anyhow::Result<()> {
         .find(&tests::api::sample())
         .await?
         .record()?;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

@@ -80,7 +80,7 @@ async fn a_database_without_writes_loses_no_command() -> anyhow::Result<()> {
     let redelivered = counter(attack.worker()?, "connector_details_redeliveries_total").await?;
     let each = redelivered / f64::from(u32::try_from(COMMANDS)?);
     ensure!(each <= 2.0, "{each} redeliveries of a command on average");
-    attack.stopped_nobody_for_good().await
+    attack.others_recovered().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,8 +92,8 @@ async fn a_locked_record_delays_only_its_own_commands() -> anyhow::Result<()> {
         Ok((!saved(&attack, "locked").await?.is_empty()).then_some(()))
     })
     .await?;
-    let mut somebody = PgConnection::connect(&attack.stack.database_url).await?;
-    let mut open = somebody.begin().await?;
+    let mut other = PgConnection::connect(&attack.stack.database_url).await?;
+    let mut open = other.begin().await?;
     let lock = "select from connector_details where process_id = 'locked' for update";
     let locked = open.execute(lock).await?.rows_affected();
     ensure!(locked == 1, "nothing is locked");
@@ -129,10 +129,10 @@ async fn a_locked_record_delays_only_its_own_commands() -> anyhow::Result<()> {
             "a message in {queue}"
         );
     }
-    attack.delayed_nobody_beyond(Duration::from_secs(5)).await
+    attack.others_waited_at_most(Duration::from_secs(5)).await
 }
 
-/// A ledger of the login's own, whose trigger tells as whom it was run.
+/// A temporary table with the ledger's name, whose trigger records the current user.
 const SHADOW: [&str; 4] = [
     "create temporary table victim (name text)",
     "create temporary table connector_details_ledger
@@ -161,7 +161,7 @@ async fn a_temporary_table_gives_a_login_no_other_rights() -> anyhow::Result<()>
             // It may not even make temporary tables.
             let error = error.as_database_error().and_then(DatabaseError::code);
             ensure!(error.as_deref() == Some("42501"), "{error:?}: {statement}");
-            return attack.harmed_nobody().await;
+            return attack.others_were_unaffected().await;
         }
     }
     let row = "insert into pg_temp.connector_details_ledger (decided_at) values ('2000-01-01')";
@@ -177,7 +177,7 @@ async fn a_temporary_table_gives_a_login_no_other_rights() -> anyhow::Result<()>
     .await?;
     ensure!(!functions.is_empty(), "there is no function to attack");
     for call in functions {
-        // What it does with nulls is no matter, as long as nobody else's rights do it.
+        // The result for nulls does not matter, as long as it runs without another role's rights.
         let call = call
             .replace("null::integer", "1000")
             .replace("null::bigint", "1000");
@@ -189,5 +189,5 @@ async fn a_temporary_table_gives_a_login_no_other_rights() -> anyhow::Result<()>
         .await
         .context("the login's own table")?;
     ensure!(victims.iter().all(|name| *name == own), "{victims:?}");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

@@ -39,12 +39,12 @@ async fn a_parked_copy_contains_no_secret_even_if_it_is_invalid() -> anyhow::Res
         ensure!(reply["outcome"] == "refused", "{reply}");
 
         let parked = publisher.take(PARKED).await?;
-        let kept = String::from_utf8_lossy(&parked.raw);
-        let told = format!("{kept} {reply} {:?}", parked.properties);
-        ensure!(!told.contains("hunter2"), "{}: {told:.300}", kind(&secret));
-        ensure!(!told.contains("5550123456789"), "a number: {told:.300}");
+        let stored_text = String::from_utf8_lossy(&parked.raw);
+        let text = format!("{stored_text} {reply} {:?}", parked.properties);
+        ensure!(!text.contains("hunter2"), "{}: {text:.300}", kind(&secret));
+        ensure!(!text.contains("5550123456789"), "a number: {text:.300}");
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 fn kind(secret: &Value) -> &'static str {
@@ -87,7 +87,7 @@ async fn a_submitted_secret_is_masked_in_every_form() -> anyhow::Result<()> {
     }
     let stored = stored(&attack).await?;
     ensure!(!stored.contains("hunter"), "{stored}");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// Values of the details that hold a secret, `hunter2`, by their names or by their form.
@@ -130,10 +130,11 @@ async fn a_secret_is_masked_under_every_known_name() -> anyhow::Result<()> {
         let details = json!({ "authParams": { "inner": value } }).to_string();
         let input = sample_with("oauthConnectorDetails", details.as_str());
         let record = attacker.save(&input).await?.record()?;
-        let kept = record["oauthConnectorDetails"].to_string();
-        ensure!(!kept.contains("hunter2"), "{kept}");
+        let stored_text = record["oauthConnectorDetails"].to_string();
+        ensure!(!stored_text.contains("hunter2"), "{stored_text}");
     }
-    // What is no secret stays as it was typed: the platform's own masks, and no base URL at all.
+    // A value that is not a secret stays unchanged: the platform's own masks, and an empty base
+    // URL.
     for details in [
         r#"{"baseURL":"","authParams":{"password":"[Hidden]","secret":"[[HIDDEN]]"}}"#,
         r#"{"authParams":{"name":"Basic","value":"x","tokenType":"Bearer"}}"#,
@@ -145,7 +146,7 @@ async fn a_secret_is_masked_under_every_known_name() -> anyhow::Result<()> {
     }
     let stored = stored(&attack).await?;
     ensure!(!stored.contains("hunter2"), "{stored}");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// Whatever the ledger holds of the attacked Space.

@@ -307,8 +307,8 @@ async fn a_key_set_without_a_usable_key_does_not_replace_valid_keys() -> anyhow:
         assert_eq!(status(&api, &by_other).await?, 401);
         assert_eq!(status(&api, &by_good).await?, 200);
     }
-    let told = std::fs::read_to_string(&gateway.log)?;
-    assert!(told.contains("the keys can't be read"), "{told}");
+    let log = std::fs::read_to_string(&gateway.log)?;
+    assert!(log.contains("the keys can't be read"), "{log}");
     publish(&[other.jwk()?])?;
     assert_eq!(status(&api, &by_other).await?, 200);
     Ok(())

@@ -1,4 +1,4 @@
-//! A secret that was sent through every door is found nowhere.
+//! Sends a secret through every interface, and searches for it in every place where data is stored.
 
 use std::{
     io::Read as _,

@@ -1,4 +1,4 @@
-//! A service that can't start says which variable is at fault, and never what is in it.
+//! A service that can't start names the invalid variable, and never prints its value.
 
 use std::{path::Path, process::Stdio};
 
@@ -6,7 +6,7 @@ use tests::servers::programs;
 
 const CANARY: &str = "canary-of-the-configuration";
 
-/// What a program that does not start says.
+/// The error output of a program that does not start.
 async fn refusal(program: &str, variables: &[(&'static str, String)]) -> anyhow::Result<String> {
     let program = programs()?.join(Path::new(program));
     let child = dev::services::command(&program, variables)
@@ -57,7 +57,7 @@ async fn missing_and_malformed_settings_are_named_without_their_value() -> anyho
     Ok(())
 }
 
-/// What a program says that is asked to check its configuration, and whether it liked it.
+/// The output of a program's configuration check, and whether it succeeded.
 async fn checked(
     program: &str,
     variables: &[(&'static str, String)],

@@ -83,8 +83,8 @@ scenarios! {
     the_keyboard_is_enough_and_axe_finds_nothing plays "reads";
 }
 
-/// Gateway, worker, RabbitMQ and Postgres are killed in the middle of typing, and a save that is
-/// begun while they are away takes effect once they are back, once.
+/// Kills gateway, worker, RabbitMQ and Postgres while a person types. A save that begins during the
+/// outage takes effect once afterwards.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
 async fn a_full_restart_loses_no_typed_input() -> anyhow::Result<()> {
@@ -125,7 +125,7 @@ async fn a_full_restart_loses_no_typed_input() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is kept is started again as soon as it dies; the page is to find nobody for a while.
+/// The supervisor restarts the gateway at once. Killing it repeatedly keeps it down for a while.
 async fn stay_away(gateways: Vec<dev::supervisor::Supervised>) {
     loop {
         for gateway in &gateways {

@@ -28,7 +28,7 @@ struct Played {
 /// Publishes golden messages one after the other, and takes everything that comes of each.
 struct Player {
     publisher: Publisher,
-    /// The ids that were used: a repeat is answered, and no event tells of it again.
+    /// The ids that were used: a repeat gets the same answer and publishes no event.
     ids: HashSet<String>,
 }
 

@@ -57,7 +57,7 @@ async fn stored(stack: &Stack) -> anyhow::Result<i64> {
 async fn fragments_that_spread_fragments_are_refused_at_once_wherever_they_are_sent()
 -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
 
@@ -90,7 +90,7 @@ async fn saves_in_fragments_are_counted_as_saves() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
-        .gate(&[("SAVES_PER_SECOND", "1"), ("SAVES_BURST", "8")])
+        .ready_gateway(&[("SAVES_PER_SECOND", "1"), ("SAVES_BURST", "8")])
         .await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let input = json!({ "input": sample() });
@@ -117,7 +117,7 @@ async fn saves_in_fragments_are_counted_as_saves() -> anyhow::Result<()> {
 async fn brackets_are_counted_as_the_parser_sees_them() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     for hidden in [
@@ -160,7 +160,7 @@ async fn without_body(gateway: &Process, subject: &str) -> anyhow::Result<TcpStr
 async fn a_request_occupies_a_slot_only_after_its_body_arrived() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_IN_FLIGHT", "2")]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     let slow = join_all((0..20).map(|_| without_body(&gateway, "slow"))).await;
@@ -177,9 +177,9 @@ async fn one_bearer_cannot_occupy_all_slots() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let limits = [("MAX_IN_FLIGHT", "4"), ("MAX_IN_FLIGHT_PER_BEARER", "2")];
-    let gateway = stack.gate(&limits).await?;
-    let anna = Api::of(&gateway.url, SPACE, "anna")?;
-    let ben = Api::of(&gateway.url, SPACE, "ben")?;
+    let gateway = stack.ready_gateway(&limits).await?;
+    let anna = Api::for_subject(&gateway.url, SPACE, "anna")?;
+    let ben = Api::for_subject(&gateway.url, SPACE, "ben")?;
     anna.save(&sample()).await?.record()?;
     stack.workers[0].signal(Signal::SIGSTOP)?;
 
@@ -218,7 +218,7 @@ async fn one_bearer_cannot_occupy_all_slots() -> anyhow::Result<()> {
 async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let limits = [("REQUESTS_PER_SECOND", "1"), ("REQUESTS_BURST", "4")];
-    let gateway = stack.gate(&limits).await?;
+    let gateway = stack.ready_gateway(&limits).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     for body in ["{".to_owned(), "[]".to_owned(), "{}".to_owned()] {
@@ -226,10 +226,10 @@ async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()
     }
     let get = api.get(&[("query", "mutation { __typename }")]).await?;
     assert_eq!(get.status, 405);
-    // No body is looked at any more.
+    // From now on no body is read.
     let fifth = api.post("{").await?;
     let stream = api.stream(json!({ "query": CHANGED })).await?;
-    let other = Api::of(&gateway.url, SPACE, "another")?
+    let other = Api::for_subject(&gateway.url, SPACE, "another")?
         .find(&sample())
         .await?;
 
@@ -245,7 +245,7 @@ async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()
 async fn a_refused_request_is_charged_as_a_read() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let limits = [("READS_PER_SECOND", "1"), ("READS_BURST", "1")];
-    let gateway = stack.gate(&limits).await?;
+    let gateway = stack.ready_gateway(&limits).await?;
     let two = json!({ "query": saves(2), "variables": { "input": sample() } }).to_string();
     let get = [("query", "mutation { __typename }")];
 
@@ -256,7 +256,7 @@ async fn a_refused_request_is_charged_as_a_read() -> anyhow::Result<()> {
         "tokens",
         "no GraphQL",
     ] {
-        let api = Api::of(&gateway.url, SPACE, what)?;
+        let api = Api::for_subject(&gateway.url, SPACE, what)?;
         let refused = match what {
             "bad parameters" => api.post(r#"{"query": 7}"#).await?,
             "a GET mutation" => api.get(&get).await?,
@@ -282,7 +282,9 @@ async fn a_refused_request_is_charged_as_a_read() -> anyhow::Result<()> {
 async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_ANSWER_BYTES", "700000")]).await?;
+    let gateway = stack
+        .ready_gateway(&[("MAX_ANSWER_BYTES", "700000")])
+        .await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let details = json!({ "a": "x".repeat(60_000) }).to_string();
     for n in 0..20 {
@@ -310,7 +312,7 @@ async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Resu
 
     let large = api.execute(PAGE, json!({ "first": 20 })).await?;
     assert_eq!(
-        large.faults(),
+        large.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
     );
     let fewer = api.execute(PAGE, json!({ "first": 8 })).await?.record()?;
@@ -318,13 +320,13 @@ async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Resu
     // The fields of a request share its bytes, and so do copies of the same details.
     let twice = api.execute(&aliases(2), json!({ "first": 8 })).await?;
     assert_eq!(
-        twice.faults(),
+        twice.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
     );
     let copies = PAGE.replace("id integration", "b: oauthConnectorDetails id integration");
     let copies = api.execute(&copies, json!({ "first": 8 })).await?;
     assert_eq!(
-        copies.faults(),
+        copies.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
     );
     let find = "query($input: IPackInstanceOAuthConnectorDetailsInput!) {

@@ -13,7 +13,7 @@ use tests::{
 async fn health_requests_cost_the_database_almost_nothing() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "1")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_IN_FLIGHT", "1")]).await?;
     // No request is taken any more, and health answers all the same.
     stack.workers[0].signal(Signal::SIGSTOP)?;
     let api = Api::new(&gateway.url, SPACE)?;

@@ -25,7 +25,7 @@ async fn saved(stack: &Stack) -> anyhow::Result<i64> {
     Ok(count.fetch_one(&stack.database).await?)
 }
 
-/// A metric's value; 0 where it was never told.
+/// A metric's value; 0 if it does not exist.
 pub async fn metric(worker: &Process, name: &str) -> anyhow::Result<u64> {
     let all = worker.metrics().await?;
     let mut values = all.lines().filter_map(|line| line.strip_prefix(name));
@@ -33,7 +33,7 @@ pub async fn metric(worker: &Process, name: &str) -> anyhow::Result<u64> {
     Ok(value.map_or(Ok(0), |(_, value)| value.parse())?)
 }
 
-/// That no session broke, and nothing was delivered twice; or why.
+/// Checks that no session broke and no message was redelivered.
 async fn nothing_broke(worker: &Process) -> anyhow::Result<()> {
     let broken = metric(worker, "connector_details_broken_sessions_total").await?;
     let again = metric(worker, "connector_details_redeliveries_total").await?;
@@ -180,8 +180,8 @@ async fn a_hostile_event_or_reply_does_not_disconnect_the_gateway() -> anyhow::R
     .await?;
     let record = api.save(&sample()).await?.record()?;
 
-    let told = subscription.change().await?;
-    assert_eq!(told["record"]["id"], record["id"], "{told}");
+    let change = subscription.change().await?;
+    assert_eq!(change["record"]["id"], record["id"], "{change}");
     Ok(())
 }
 

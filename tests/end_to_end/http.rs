@@ -160,9 +160,9 @@ async fn a_container_can_ask_whether_its_service_is_ready() -> anyhow::Result<()
         let address = process
             .map(|it| it.url.replace("http://", ""))
             .unwrap_or_default();
-        let nobody = format!("127.0.0.1:{}", dev::paths::free_port(None)?);
+        let closed_address = format!("127.0.0.1:{}", dev::paths::free_port(None)?);
 
-        for (listen, is_ready) in [(address, true), (nobody, false)] {
+        for (listen, is_ready) in [(address, true), (closed_address, false)] {
             let path = tests::servers::programs()?.join(program);
             let status = dev::services::command(&path, &[("LISTEN", listen)])
                 .arg("healthcheck")

@@ -149,14 +149,17 @@ async fn an_invalid_command_is_parked_redacted() -> anyhow::Result<()> {
             }],
         })
     );
-    let mut kept = sample();
-    kept["clientSecret"] = MASK.into();
-    kept["oauthConnectorDetails"] = format!(r#"{{"authParams":{{"a":"{MASK}"}},"n":1}}"#).into();
-    kept.as_object_mut().map(|kept| kept.remove("envId"));
-    assert_eq!(parked.body, kept);
+    let mut expected = sample();
+    expected["clientSecret"] = MASK.into();
+    expected["oauthConnectorDetails"] =
+        format!(r#"{{"authParams":{{"a":"{MASK}"}},"n":1}}"#).into();
+    expected
+        .as_object_mut()
+        .map(|expected| expected.remove("envId"));
+    assert_eq!(parked.body, expected);
     let headers = parked.properties.headers().clone().unwrap_or_default();
     let mut names: Vec<_> = headers.inner().keys().map(ToString::to_string).collect();
-    // The broker's own, for whoever takes a message out of a quorum queue.
+    // RabbitMQ adds this header to messages of a quorum queue.
     names.retain(|name| name != "x-delivery-count");
     names.sort();
     assert_eq!(
@@ -243,15 +246,15 @@ async fn a_publisher_writes_to_its_own_spaces_only() -> anyhow::Result<()> {
     let worker = stack.worker_with(vec![("PUBLISHERS", publishers)])?;
     worker.becomes("ready").await?;
     let mut publisher = stack.publisher().await?;
-    // Whoever may not write to every Space is the author itself, whatever it says.
-    let mut somebody = FieldTable::default();
-    somebody.insert(
+    // A publisher that may not write to every Space is the author itself, whatever its header says.
+    let mut other_author = FieldTable::default();
+    other_author.insert(
         "x-subject".into(),
         AMQPValue::LongString("somebody else".into()),
     );
     let named = |id: &str| {
         let properties = Publisher::properties(id).with_user_id(user.as_str().into());
-        properties.with_headers(somebody.clone())
+        properties.with_headers(other_author.clone())
     };
     let elsewhere = sample_with("catalogGuid", "another Space").to_string();
 

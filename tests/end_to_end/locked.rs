@@ -1,4 +1,4 @@
-//! Records that somebody else's open transaction has locked: their commands wait, and no others do.
+//! Records that another transaction has locked: only their own commands wait.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const LOCKED: &str = "locked";
 /// 1 while the worker takes one command at a time.
 const SAFE_MODE: &str = "connector_details_safe_mode{service=\"worker\"}";
 
-/// A save of a record. The client id tells which.
+/// A save of a record. The client id identifies it.
 fn save(process_id: &str, client_id: &str) -> String {
     let mut body = sample_with("processId", process_id);
     body["clientId"] = client_id.into();
@@ -53,7 +53,7 @@ async fn others_are_answered(
     Ok(())
 }
 
-/// A transaction of somebody's that stays open.
+/// Another transaction that stays open.
 async fn open_transaction(stack: &Stack, statement: &str) -> anyhow::Result<PgConnection> {
     let mut owner = PgConnection::connect(&stack.database_url).await?;
     owner.execute("begin").await?;
@@ -167,8 +167,8 @@ async fn deletions_and_conditional_saves_wait_in_order() -> anyhow::Result<()> {
     nothing_is_left(&stack, &publisher).await
 }
 
-/// What waits is redelivered first, one by one, to a worker that has just started: to take others before
-/// it is answered could turn the order of the record's commands.
+/// Waiting commands are redelivered first, one by one, to a worker that has just started. Taking
+/// others before they are applied could change the order of a record's commands.
 #[tokio::test]
 async fn a_worker_that_starts_while_a_record_is_locked_waits_and_keeps_the_order()
 -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! End to end: the real programs against the real servers. Each name is a promise.
+//! End to end tests: the real programs with real servers. Each name states one behaviour.
 
 #![expect(clippy::print_stderr, reason = "what was measured is worth reading")]
 

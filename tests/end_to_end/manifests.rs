@@ -1,4 +1,4 @@
-//! What `deploy/` says, as the tools of others read it.
+//! Validates `deploy/` with external tools.
 
 use dev::paths;
 use tests::external_clients::{output, python};

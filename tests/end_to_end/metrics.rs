@@ -104,7 +104,7 @@ async fn metrics_count_each_outcome() -> anyhow::Result<()> {
     publisher.ask("{}", Publisher::properties("bad")).await?;
 
     let gateway = stack.gateway.as_ref().context("no gateway")?;
-    // The queues are looked at from time to time.
+    // The worker reads the queues' depth at an interval.
     eventually("the metrics", async || {
         let of_gateway = has(&gateway.metrics().await?, OF_GATEWAY);
         let of_worker = has(&stack.workers[0].metrics().await?, OF_WORKER);

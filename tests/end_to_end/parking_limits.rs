@@ -44,10 +44,10 @@ async fn a_command_that_cannot_be_parked_goes_to_the_unreadable_queue() -> anyho
 async fn inspecting_parked_commands_never_drops_them() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
-    let kept = [topology::PARKED, topology::UNREADABLE];
-    for queue in kept {
+    let queues = [topology::PARKED, topology::UNREADABLE];
+    for queue in queues {
         let options = BasicPublishOptions::default();
-        let properties = Publisher::properties("kept");
+        let properties = Publisher::properties("inspected");
         let publish =
             publisher
                 .channel
@@ -57,9 +57,9 @@ async fn inspecting_parked_commands_never_drops_them() -> anyhow::Result<()> {
 
     // More often than RabbitMQ 4 would deliver a message of a queue without a limit of its own.
     for _ in 0..25 {
-        let connection = broker::connect(&stack.uri()?, "a look").await?;
+        let connection = broker::connect(&stack.uri()?, "inspection").await?;
         let channel = connection.create_channel().await?;
-        for queue in kept {
+        for queue in queues {
             eventually("the message", async || {
                 Ok(channel
                     .basic_get(queue.into(), BasicGetOptions::default())
@@ -70,7 +70,7 @@ async fn inspecting_parked_commands_never_drops_them() -> anyhow::Result<()> {
         broker::close(&connection).await;
     }
 
-    for queue in kept {
+    for queue in queues {
         publisher.take(queue).await?;
     }
     Ok(())
@@ -187,7 +187,7 @@ async fn an_oversized_parked_command_keeps_only_its_headers() -> anyhow::Result<
             publisher.publish(&bad, properties)
         });
         try_join_all(all).await?;
-        // A queue's depth is looked at once in a second.
+        // The worker reads the queue's depth once per second.
         let name = r#"connector_details_parked_total{service="worker",reason="BAD_USER_INPUT"}"#;
         eventually("these to be parked", async || {
             let parked = metric(&stack.workers[0], name).await?;

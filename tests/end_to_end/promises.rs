@@ -284,7 +284,7 @@ async fn a_backlog_is_applied_in_the_order_of_each_record() -> anyhow::Result<()
     let mut stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
     let rounds = (1..=ROUNDS).flat_map(|round| (0..RECORDS).map(move |record| (record, round)));
-    // All are begun in this order; a channel keeps it.
+    // The messages are sent in this order, and a channel preserves it.
     try_join_all(rounds.map(|(record, round)| {
         let body = sample_with("processId", record.to_string()).to_string();
         let properties = Publisher::properties(&format!("{record}: {round}"));
@@ -377,7 +377,7 @@ async fn no_space_can_read_another() -> anyhow::Result<()> {
     for answer in [read, saved] {
         assert_eq!(answer.status, 200);
         assert_eq!(
-            answer.faults(),
+            answer.errors(),
             [("FORBIDDEN".to_owned(), "catalogGuid".to_owned())]
         );
     }

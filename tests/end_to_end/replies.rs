@@ -1,4 +1,4 @@
-//! What comes on the gateway's reply queue, whoever sent it.
+//! Messages on the gateway's reply queue, from any sender.
 
 use anyhow::Context as _;
 use lapin::{BasicProperties, options::BasicPublishOptions};
@@ -73,7 +73,7 @@ async fn a_reply_for_another_command_is_ignored() -> anyhow::Result<()> {
     }
     stack.workers[0].signal(Signal::SIGCONT)?;
 
-    // By the worker, and by nobody else.
+    // Only the worker's reply counts.
     let record = saving.await??.record()?;
     assert_eq!(record["revision"], 1);
     Ok(())

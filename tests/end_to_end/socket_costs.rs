@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{
     api::{Api, SPACE},
     eventually,
-    socket::{Said, Socket},
+    socket::{Received, Socket},
     sse::CHANGED,
     stack::{Process, Stack},
 };
@@ -24,7 +24,7 @@ fn memory_kib(process: &Process) -> anyhow::Result<u64> {
 #[tokio::test]
 async fn a_socket_without_a_token_is_limited_in_memory_and_time() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let before = memory_kib(&gateway)?;
 
     let (mut sockets, spaces) = (Vec::new(), vec![b' '; 64 * 1024]);
@@ -54,11 +54,14 @@ async fn a_socket_without_a_token_is_limited_in_memory_and_time() -> anyhow::Res
     refused.send(&json!({ "type": "connection_init" })).await?;
     let refused = refused.next().await?;
 
-    assert!(matches!(refused, Said::Closed(Some(1002))), "{refused:?}");
+    assert!(
+        matches!(refused, Received::Closed(Some(1002))),
+        "{refused:?}"
+    );
     let log = std::fs::read_to_string(&gateway.log)?;
     assert!(!log.contains("panicked"), "{log}");
     assert!(grown < 20 * 1024, "{grown} KiB more");
-    assert!(matches!(said, Said::Closed(Some(4408))), "{said:?}");
+    assert!(matches!(said, Received::Closed(Some(4408))), "{said:?}");
     assert!((9..15).contains(&took.as_secs()), "{took:?}");
     Ok(())
 }
@@ -67,7 +70,7 @@ async fn a_socket_without_a_token_is_limited_in_memory_and_time() -> anyhow::Res
 async fn idle_sockets_are_counted_and_small() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack
-        .gate(&[
+        .ready_gateway(&[
             ("MAX_SOCKETS", "500"),
             ("MAX_SUBSCRIPTIONS_PER_BEARER", "400"),
         ])
@@ -116,10 +119,10 @@ async fn idle_sockets_are_counted_and_small() -> anyhow::Result<()> {
 async fn operations_of_a_socket_are_refused_as_requests_are() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack
-        .gate(&[("READS_PER_SECOND", "1"), ("READS_BURST", "2")])
+        .ready_gateway(&[("READS_PER_SECOND", "1"), ("READS_BURST", "2")])
         .await?;
     let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
-    let api = Api::of(&gateway.url, SPACE, "another page")?;
+    let api = Api::for_subject(&gateway.url, SPACE, "another page")?;
 
     let unparsed = socket.execute("1", "subscription {").await?;
     let unknown = socket.execute("2", "subscription { secret }").await?;
@@ -160,7 +163,7 @@ async fn operations_of_a_socket_are_refused_as_requests_are() -> anyhow::Result<
 #[tokio::test]
 async fn a_socket_with_too_many_operations_is_closed() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
 
     for n in 0..150 {
@@ -173,7 +176,7 @@ async fn a_socket_with_too_many_operations_is_closed() -> anyhow::Result<()> {
     }
     let closed = async {
         loop {
-            if matches!(socket.next().await, Ok(Said::Closed(_)) | Err(_)) {
+            if matches!(socket.next().await, Ok(Received::Closed(_)) | Err(_)) {
                 return;
             }
         }

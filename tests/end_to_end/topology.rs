@@ -138,7 +138,7 @@ async fn the_dev_stack_replaces_empty_queues_of_an_older_version_and_no_others()
         "".into(),
         topology::DEAD.into(),
         lapin::options::BasicPublishOptions::default(),
-        b"kept",
+        b"message",
         lapin::BasicProperties::default(),
     );
     publish.await?.await?;
@@ -153,14 +153,14 @@ async fn the_dev_stack_replaces_empty_queues_of_an_older_version_and_no_others()
         topology::DEAD.into(),
         lapin::options::BasicGetOptions { no_ack: true },
     );
-    let kept = emptied.await?;
+    let message_left = emptied.await?;
     dev::broker::prepare(&stack.amqp_url).await?;
 
     let said = refused.err().map(|error| error.to_string());
     assert!(said.is_some_and(|said| said.contains("1 messages are in it")));
     assert_eq!(
-        kept.map(|message| message.data.clone()),
-        Some(b"kept".to_vec())
+        message_left.map(|message| message.data.clone()),
+        Some(b"message".to_vec())
     );
     // As this version declares them: it declares them again.
     dev::broker::prepare(&stack.amqp_url).await

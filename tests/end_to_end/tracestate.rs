@@ -1,4 +1,4 @@
-//! What a client's `tracestate` may do to the messages that it becomes part of.
+//! A client's `tracestate` in messages: its size is limited.
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;

@@ -46,12 +46,12 @@ async fn errors_log_lines_and_the_ledger_name_their_trace() -> anyhow::Result<()
         .into_iter()
         .filter(|line| line["message"] == "answered")
         .collect();
-    let told: Vec<_> = answered
+    let trace_ids: Vec<_> = answered
         .iter()
         .map(|line| [&line["code"], &line["kind"], &line["trace.id"]])
         .collect();
     assert_eq!(
-        told,
+        trace_ids,
         [
             ["OK", "save", TRACE],
             ["BAD_USER_INPUT", "save", TRACE],
@@ -70,7 +70,7 @@ async fn errors_log_lines_and_the_ledger_name_their_trace() -> anyhow::Result<()
         .context("no line for the batch")?;
     assert_eq!([&batch["commands"], &batch["saved"]], [1, 1]);
 
-    // Another service's command that nobody can apply: the worker names its trace, too.
+    // Another service's invalid command: the worker logs its trace too.
     let mut publisher = stack.publisher().await?;
     let mut headers = FieldTable::default();
     headers.insert(
@@ -171,7 +171,7 @@ async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> 
     let owned = export.map(|(name, value)| (name, value.to_owned()));
     let worker = stack.worker_with(owned.into())?;
     worker.becomes("ready").await?;
-    let gateway = stack.gate(&export).await?;
+    let gateway = stack.ready_gateway(&export).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     let mut input = sample_with("clientSecret", "a canary among secrets");
@@ -236,11 +236,11 @@ async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> 
 #[tokio::test]
 async fn an_unreachable_trace_collector_delays_no_request() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let nobody = format!("http://127.0.0.1:{}", free_port(None)?);
-    let export = ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody);
+    let closed_address = format!("http://127.0.0.1:{}", free_port(None)?);
+    let export = ("OTEL_EXPORTER_OTLP_ENDPOINT", closed_address);
     let worker = stack.worker_with(vec![export.clone()])?;
     worker.becomes("ready").await?;
-    let gateway = stack.gate(&[(export.0, &export.1)]).await?;
+    let gateway = stack.ready_gateway(&[(export.0, &export.1)]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     let saved = tokio::time::timeout(Duration::from_secs(4), api.save(&sample())).await??;

@@ -152,8 +152,8 @@ async fn replies_are_batched_for_clients_that_accept_it() -> anyhow::Result<()> 
 #[tokio::test]
 async fn parked_commands_are_replayed_with_one_effect() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
-    let nobody = stack.worker_with(vec![("PUBLISHERS", "{}".to_owned())])?;
-    nobody.becomes("ready").await?;
+    let strict_worker = stack.worker_with(vec![("PUBLISHERS", "{}".to_owned())])?;
+    strict_worker.becomes("ready").await?;
     let mut publisher = stack.publisher().await?;
     let refused = publisher
         .ask(sample().to_string(), Publisher::properties("one"))
@@ -161,7 +161,7 @@ async fn parked_commands_are_replayed_with_one_effect() -> anyhow::Result<()> {
     publisher
         .ask("not JSON", Publisher::properties("two"))
         .await?;
-    assert!(nobody.stop().await?);
+    assert!(strict_worker.stop().await?);
     stack.start_worker().await?;
     let replay = async |arguments: &[&str]| -> anyhow::Result<String> {
         let mut command = stack.program("worker", &[&["replay"], arguments].concat())?;
@@ -218,11 +218,11 @@ async fn the_ledger_deletes_only_rows_past_their_retention() -> anyhow::Result<(
     let worker = stack.worker_with(vec![retention])?;
     worker.becomes("ready").await?;
     eventually("the old decision to be forgotten", async || {
-        let kept: Vec<String> =
+        let left: Vec<String> =
             sqlx::query_scalar("select command_id from connector_details_ledger")
                 .fetch_all(&stack.database)
                 .await?;
-        Ok((kept == ["young"]).then_some(()))
+        Ok((left == ["young"]).then_some(()))
     })
     .await?;
     let ask = async |publisher: &mut Publisher, id: &str| {

@@ -11,7 +11,7 @@ use tests::{
 
 use crate::{command, seconds};
 
-/// The alarms, and how each is raised and cleared: the arguments of rabbitmqctl.
+/// The alarms, with the arguments of rabbitmqctl that raise and clear them.
 const ALARMS: [(&str, [[&str; 2]; 2]); 2] = [
     (
         "memory alarm",
@@ -38,17 +38,17 @@ async fn a_broker_alarm_is_reported_to_clients_in_time() -> anyhow::Result<()> {
     for (alarm, [raise, clear]) in ALARMS {
         stack.servers.rabbitmqctl(&raise).await?;
         let mut report = Report::default();
-        let mut told = Vec::new();
+        let mut answers = Vec::new();
         for _ in 0..4 {
             let started = Instant::now();
             let code = api.save(&sample()).await?.code();
             report.count(Some(&code), started.elapsed());
-            told.push((code, started.elapsed()));
+            answers.push((code, started.elapsed()));
         }
-        // The first that is written is what the broker blocks the connection for.
+        // The broker blocks the connection at the first publish, so the first answers may be late.
         assert!(report.slowest < DEADLINE);
-        assert_eq!(report.unknown + report.refused, 4, "{told:?}");
-        let (code, took) = &told[3];
+        assert_eq!(report.unknown + report.refused, 4, "{answers:?}");
+        let (code, took) = &answers[3];
         assert_eq!(code, "SERVICE_UNAVAILABLE");
         assert!(*took < Duration::from_secs(1), "{took:?}");
         stack.servers.rabbitmqctl(&clear).await?;
@@ -58,16 +58,16 @@ async fn a_broker_alarm_is_reported_to_clients_in_time() -> anyhow::Result<()> {
         })
         .await?;
         report.recovery = cleared.elapsed();
-        report.tell(alarm)?;
+        report.check(alarm)?;
     }
     stack.stop().await;
     Ok(())
 }
 
-/// More than the worker keeps replies for, so that some have to be dropped.
+/// More replies than the worker buffers, so that it drops some.
 const BACKLOG: usize = 6000;
 
-/// Publishes a backlog whose replies are wanted, and then lets the worker drain it.
+/// Publishes a backlog that asks for replies, and lets the worker drain it.
 async fn drained(
     stack: &FaultStack,
     publisher: &Publisher,
@@ -110,7 +110,7 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     stack.api()?.save(&sample()).await?.record()?;
     let publisher = stack.publisher().await?;
-    // Once to warm up: the first statements are prepared, the tables begin to grow.
+    // A first run to warm up: statements are prepared and the tables begin to grow.
     drained(&stack, &publisher, None).await?;
 
     let without = drained(&stack, &publisher, None).await?;
@@ -129,13 +129,13 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// More than the worker may take ahead, with 64 KiB each.
+/// More commands of 64 KiB than the worker prefetches.
 const LARGE: usize = 3000;
 
-/// What is enough for the worker, in MiB.
+/// The limit of the worker's memory in MiB.
 const ENOUGH: u64 = 256;
 
-/// The most memory that a process has had, in MiB.
+/// The peak memory of a process in MiB.
 fn peak(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -147,7 +147,7 @@ fn peak(pid: u32) -> anyhow::Result<u64> {
 #[ignore = "long"]
 async fn large_commands_under_an_alarm_stay_within_the_memory_limit() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
-    // Twice: the first makes the worker take more than one at a time, in a session of its own.
+    // After a first success the worker opens a session with a larger prefetch.
     stack.api()?.save(&sample()).await?.record()?;
     stack.api()?.save(&sample()).await?.record()?;
     let publisher = stack.publisher().await?.listening("test.events").await?;
@@ -184,10 +184,13 @@ async fn large_commands_under_an_alarm_stay_within_the_memory_limit() -> anyhow:
     let pid = stack.workers[0].pid.borrow().context("no worker")?;
     let with_alarm = peak(pid)?;
     stack.servers.rabbitmqctl(&clear).await?;
-    let mut told = 0;
-    while told < LARGE {
-        told += usize::from(publisher.get("test.events").await?.is_some());
-        assert!(started.elapsed() < Duration::from_mins(4), "{told} events");
+    let mut events = 0;
+    while events < LARGE {
+        events += usize::from(publisher.get("test.events").await?.is_some());
+        assert!(
+            started.elapsed() < Duration::from_mins(4),
+            "{events} events"
+        );
     }
 
     let after = peak(pid)?;

@@ -27,7 +27,7 @@ async fn killed() -> anyhow::Result<()> {
     let recovery = load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("broker killed")?;
+    report.check("broker killed")?;
     assert!(report.refused > 0, "{report:?}");
     assert!(recovery < Duration::from_secs(30));
     stack.stop().await;
@@ -39,14 +39,14 @@ async fn a_subscription_survives_a_broker_restart() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let api = stack.api()?;
     let mut subscription = Subscription::start(&api).await?;
-    // RabbitMQ 3.10 does not find a quorum queue again that it made less than a second before it was
-    // killed: its consumers time out. That is not what is tried here.
+    // RabbitMQ 3.10 loses a quorum queue that was declared less than a second before a kill. This
+    // test is not about that.
     seconds(3.0).await;
 
     stack.server("RabbitMQ")?.signal(Signal::SIGKILL).await?;
     stack.servers.wait().await?;
     loop {
-        // It is told that there may have been changes.
+        // The subscription reports that changes may have been missed.
         if subscription.change().await?["kind"] == "MISSED" {
             break;
         }
@@ -54,9 +54,9 @@ async fn a_subscription_survives_a_broker_restart() -> anyhow::Result<()> {
     stack.ready().await?;
     let saved = api.save(&sample()).await?.record()?;
     loop {
-        let told = subscription.change().await?;
-        if told["record"]["id"] == saved["id"] {
-            assert_eq!(told["kind"], "SAVED");
+        let change = subscription.change().await?;
+        if change["record"]["id"] == saved["id"] {
+            assert_eq!(change["kind"], "SAVED");
             break;
         }
     }
@@ -76,7 +76,7 @@ async fn frozen() -> anyhow::Result<()> {
     let recovery = load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("broker frozen for 40 s")?;
+    report.check("broker frozen for 40 s")?;
     assert!(report.refused > 0, "{report:?}");
     assert!(report.gap > Duration::from_secs(30), "{report:?}");
     assert!(recovery < Duration::from_secs(30));
@@ -84,18 +84,19 @@ async fn frozen() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// At least what a worker takes ahead.
+/// At least the worker's prefetch.
 const AHEAD: usize = 1200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let api = stack.api()?;
-    // Twice: the first makes the worker take more than one at a time, in a session of its own.
+    // After a first success the worker opens a session with a larger prefetch.
     api.save(&sample()).await?.record()?;
     api.save(&sample()).await?.record()?;
     stack.workers[0].freeze().await?;
-    // What the worker has taken ahead does not count; so it gets as much as it can take.
+    // Commands that the worker has prefetched do not count for the queue's limit. So it gets as
+    // many as it can prefetch.
     let publisher = stack.publisher().await?;
     let ahead = (0..AHEAD).map(|n| {
         let body = command(&format!("ahead {n}"), "x").to_string();
@@ -109,7 +110,8 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
         .rabbitmqctl(&["set_policy", "full", queue, policy, "--apply-to", "queues"])
         .await?;
 
-    // Not all at once: a queue tells the channels that it is full a moment after it is.
+    // The saves are spread over time, because a queue reports to its channels only after a moment
+    // that it is full.
     let saves = (0..600_u32).map(|n| {
         let api = api.clone();
         async move {
@@ -147,7 +149,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
         }
     }
     report.recovery = cleared.elapsed();
-    report.tell("queue full")?;
+    report.check("queue full")?;
     assert!(report.refused > 0 && report.pending > 0, "{report:?}");
     stack.stop().await;
     Ok(())
@@ -170,12 +172,12 @@ async fn a_deleted_queue_or_exchange_is_declared_again() -> anyhow::Result<()> {
     }
     let answered = load.finish(&stack.database().await?).await;
 
-    // What was in the queue is gone with it, and repeated by its clients; so nothing is lost.
+    // The messages of the deleted queue are lost. Clients repeat their saves, so no save is lost.
     let report = answered?;
-    report.tell("exchange deleted, queue deleted")?;
+    report.check("exchange deleted, queue deleted")?;
     assert!(
         report.refused + report.unknown + report.pending > 0,
-        "nobody noticed: {report:?}"
+        "no client noticed: {report:?}"
     );
     stack.stop().await;
     Ok(())
@@ -186,11 +188,11 @@ async fn an_invalid_reply_queue_does_not_affect_the_save() -> anyhow::Result<()>
     let stack = FaultStack::start(1, 1).await?;
     stack.api()?.save(&sample()).await?.record()?;
     let publisher = stack.publisher().await?;
-    let foreign = "somebody.elses";
+    let other_queue = "somebody.elses";
     publisher
         .channel
         .queue_declare(
-            foreign.into(),
+            other_queue.into(),
             QueueDeclareOptions::default(),
             FieldTable::default(),
         )
@@ -201,7 +203,7 @@ async fn an_invalid_reply_queue_does_not_affect_the_save() -> anyhow::Result<()>
     };
     for (number, reply_to) in [
         "ipack.reply.gone",
-        foreign,
+        other_queue,
         topology::QUEUE,
         topology::PARKED,
     ]
@@ -213,11 +215,11 @@ async fn an_invalid_reply_queue_does_not_affect_the_save() -> anyhow::Result<()>
             .publish(body, with(&format!("reply-{number}"), reply_to))
             .await?;
     }
-    // Behind them in the queue.
+    // This save is behind the others in the queue.
     let after = stack.api()?.save(&sample()).await?.record()?;
 
     assert_eq!(after["revision"], 2);
-    assert!(publisher.get(foreign).await?.is_none());
+    assert!(publisher.get(other_queue).await?.is_none());
     assert_eq!(stack.commands("messages").await?, 0);
     stack.stop().await;
     Ok(())

@@ -18,8 +18,8 @@ use tests::{
 
 use crate::{CLIENTS, command, seconds};
 
-/// What every fault of the database has in common: it was felt, it was waited for, nothing was
-/// parked for it, and saves were accepted all the time.
+/// Checks that the fault had an effect, that no command was parked, and that saves were accepted
+/// all the time.
 async fn finish(
     stack: &FaultStack,
     mut load: Load,
@@ -28,7 +28,7 @@ async fn finish(
 ) -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
-    report.tell(fault)?;
+    report.check(fault)?;
     anyhow::ensure!(held(stack)? > felt, "{fault}: it was not felt");
     nothing_was_lost(stack, fault, &report).await
 }
@@ -160,7 +160,7 @@ async fn crowded() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whoever saves `lock a` needs `lock b` too, in the same statement.
+/// A save of `lock a` also needs `lock b` in the same statement.
 const GREEDY: [&str; 2] = [
     "create function take_b() returns trigger language plpgsql as
         $$ begin
@@ -171,8 +171,9 @@ const GREEDY: [&str; 2] = [
         for each row when (new.process_id = 'lock a') execute function take_b()",
 ];
 
-/// Has the row that the worker wants next, and then wants the one that the worker has. The worker gives up
-/// first, before the server looks for a deadlock, and saves once the other is done.
+/// Locks the row that the worker needs next, and then waits for the row that the worker has locked.
+/// The worker gives up before the server detects the deadlock, and saves when the other transaction
+/// is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlocked() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
@@ -203,7 +204,7 @@ async fn deadlocked() -> anyhow::Result<()> {
 
     load.recovers().await?;
     let report = load.finish(&database).await?;
-    report.tell("deadlock with another client")?;
+    report.check("deadlock with another client")?;
     nothing_was_lost(&stack, "deadlock", &report).await?;
     assert!(waited > Duration::from_millis(50), "there was no deadlock");
     let saved: Vec<String> = sqlx::query_scalar(

@@ -64,7 +64,7 @@ async fn killing_everything_and_replaying_twice_loses_nothing() -> anyhow::Resul
     .await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("everything killed, then replayed twice")?;
+    report.check("everything killed, then replayed twice")?;
     assert_eq!(decided, ["dead-1"]);
     stack.stop().await;
     Ok(())

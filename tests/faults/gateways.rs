@@ -22,7 +22,7 @@ async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("gateways killed 8 times")?;
+    report.check("gateways killed 8 times")?;
     assert!(report.unknown > 0, "no request was ever cut off");
     stack.stop().await;
     Ok(())
@@ -41,7 +41,7 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
 
     stack.workers[0].freeze().await?;
     let save = tokio::spawn(async move { first.save(&sample()).await });
-    // Half of the time that it waits for an answer; what the broker has can't be seen so soon.
+    // Half of the reply timeout, so that the command is in the queue before the gateway is killed.
     seconds(2.5).await;
     stack.gateways[0].signal(Signal::SIGKILL).await?;
     let cut_off = save.await?;
@@ -85,7 +85,7 @@ async fn gateway_restarts_cause_no_client_error() -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("gateways restarted 3 times")?;
+    report.check("gateways restarted 3 times")?;
     assert!(stack.logged("told to stop")? >= 3);
     assert_eq!(report.refused + report.pending + report.unknown, 0);
     stack.stop().await;

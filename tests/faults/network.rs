@@ -1,5 +1,4 @@
-//! Networks that cut, delay, or swallow one direction: between each kind of service and each
-//! server.
+//! Network faults between each kind of service and each server: cut, slow or one-way connections.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use tests::{fault_stack::FaultStack, proxy::Mode};
 
 use crate::{CLIENTS, seconds};
 
-/// From the end of a fault until saves are as fast as before it.
+/// The time from the end of a fault until saves are as fast as before it.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
@@ -26,7 +25,7 @@ async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
     }
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell(faults)?;
+    report.check(faults)?;
     assert!(
         report.gap > Duration::from_secs(2),
         "nothing was felt: {report:?}"

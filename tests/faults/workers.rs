@@ -1,4 +1,4 @@
-//! Workers that are killed, frozen and restarted, and commands that come again.
+//! Workers that are killed, frozen or restarted, and redelivered commands.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,15 +23,15 @@ async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("workers killed 12 times")?;
+    report.check("workers killed 12 times")?;
     let redelivered = stack.logged("redelivered=1")?;
     assert!(redelivered > before, "no command was ever redelivered");
     stack.stop().await;
     Ok(())
 }
 
-/// Every change is announced, in the order of its record's revisions, whatever dies between its commit
-/// and its announcement.
+/// Every change publishes an event in the order of its record's revisions, even if the worker dies
+/// between commit and publish.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_published_in_order_while_workers_are_killed() -> anyhow::Result<()> {
     const QUEUE: &str = "test.events";
@@ -52,33 +52,33 @@ async fn every_event_is_published_in_order_while_workers_are_killed() -> anyhow:
     })
     .await?;
 
-    let mut told: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut events: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     let mut repeated = 0;
     while let Some(event) = listener.get(QUEUE).await? {
         let record = &event.body["record"];
         let id = record["id"].as_str().context("no id")?.to_owned();
         let revision = record["revision"].as_i64().context("no revision")?;
-        let revisions = told.entry(id).or_default();
+        let revisions = events.entry(id).or_default();
         if revisions.contains(&revision) {
             repeated += 1;
         } else {
             revisions.push(revision);
         }
     }
-    let kept: Vec<(String, Vec<i64>)> = sqlx::query_as(
+    let expected: Vec<(String, Vec<i64>)> = sqlx::query_as(
         "select record_id::text, array_agg(revision order by revision)
          from connector_details_ledger group by record_id order by record_id::text",
     )
     .fetch_all(&database)
     .await?;
-    assert_eq!(told.into_iter().collect::<Vec<_>>(), kept);
-    report.tell("workers killed 8 times, others listening")?;
-    eprintln!("{repeated} events were told again");
+    assert_eq!(events.into_iter().collect::<Vec<_>>(), expected);
+    report.check("workers killed 8 times, others listening")?;
+    eprintln!("{repeated} events were published again");
     stack.stop().await;
     Ok(())
 }
 
-/// One after the other killed, told to leave, and frozen while another takes over.
+/// The workers are killed, stopped and frozen in turn, while another one takes over.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn workers_killed_stopped_and_frozen_lose_no_save() -> anyhow::Result<()> {
@@ -98,7 +98,7 @@ async fn workers_killed_stopped_and_frozen_lose_no_save() -> anyhow::Result<()> 
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("workers killed, stopped, frozen in turn")?;
+    report.check("workers killed, stopped, frozen in turn")?;
     assert!(stack.logged("told to stop")? >= 1);
     stack.stop().await;
     Ok(())
@@ -110,18 +110,19 @@ async fn a_worker_that_resumes_after_failover_applies_nothing_twice() -> anyhow:
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
 
-    // Both in turn, since one of them stands by; each for longer than the broker waits for a
-    // heartbeat, so that it gives up on the active one and the other takes over.
+    // Freezes both in turn, because one of them is on standby. Each is frozen longer than the
+    // broker's heartbeat timeout, so that the broker closes the active one's connection and the
+    // other takes over.
     for worker in &stack.workers {
         stack.freeze(worker, Duration::from_secs(25)).await?;
     }
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("workers frozen for 25 s")?;
+    report.check("workers frozen for 25 s")?;
     assert!(
         report.gap > Duration::from_secs(5),
-        "nobody noticed: {report:?}"
+        "no client noticed: {report:?}"
     );
     stack.stop().await;
     Ok(())
@@ -139,14 +140,14 @@ async fn worker_restarts_cause_no_client_error() -> anyhow::Result<()> {
     load.recovers().await?;
     let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("workers restarted 6 times")?;
+    report.check("workers restarted 6 times")?;
     assert!(stack.logged("told to stop")? >= 6);
     assert_eq!(report.refused + report.pending + report.unknown, 0);
     stack.stop().await;
     Ok(())
 }
 
-/// What the ledger says about the commands that [`publish`] published.
+/// The ledger's entries for the commands that [`publish`] sends.
 async fn decisions(database: &PgPool) -> anyhow::Result<Vec<(String, String, i64)>> {
     Ok(sqlx::query_as(
         "select command_id, client_id, revision from connector_details_ledger
@@ -156,7 +157,8 @@ async fn decisions(database: &PgPool) -> anyhow::Result<Vec<(String, String, i64
     .await?)
 }
 
-/// Publishes 20 saves of one record and 20 of others, in turn. Their ids begin with `once-`.
+/// Publishes 20 saves of one record and 20 saves of other records in turn. Their ids begin with
+/// `once-`.
 async fn publish(publisher: &Publisher) -> anyhow::Result<()> {
     for number in 0..40 {
         let process = if number % 2 == 0 {
@@ -171,7 +173,7 @@ async fn publish(publisher: &Publisher) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every command once, and the one record's in their order.
+/// Checks that every command was applied once, and those of the one record in order.
 async fn each_took_effect_once(database: &PgPool) -> anyhow::Result<()> {
     let decided = eventually("all commands to be decided", async || {
         let decided = decisions(database).await?;
@@ -187,7 +189,7 @@ async fn each_took_effect_once(database: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the statement that saves a certain value take its time, as a slow disk would.
+/// Slows down the statement that saves a certain value, like a slow disk.
 const SLOW: [&str; 2] = [
     "create function slow() returns trigger language plpgsql as
         $$ begin perform pg_sleep(3); return new; end $$",
@@ -195,8 +197,8 @@ const SLOW: [&str; 2] = [
         for each row when (new.client_id = '22') execute function slow()",
 ];
 
-/// Before the commit, between two commits of a batch, and while the abandoned statement still runs:
-/// the batch has a record twenty times, which takes twenty statements, of which the twelfth is slow.
+/// Kills the worker between two commits of a batch. The batch has one record twenty times, which
+/// takes twenty statements, and the twelfth is slow.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_within_a_batch_applies_each_command_once() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
@@ -235,8 +237,8 @@ async fn a_worker_killed_within_a_batch_applies_each_command_once() -> anyhow::R
     Ok(())
 }
 
-/// The worker's acknowledgements are lost, in three sessions one after the other: all that it has
-/// committed is delivered again, and the first command each time.
+/// The proxy drops the worker's acknowledgements in three sessions. The broker redelivers all
+/// commands that the worker has committed, and the first command each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_deliveries_have_one_effect() -> anyhow::Result<()> {
     let (stack, proxies) = FaultStack::proxied(1, 1).await?;
@@ -254,7 +256,7 @@ async fn repeated_deliveries_have_one_effect() -> anyhow::Result<()> {
         broker.set(Mode::Cut);
         seconds(0.5).await;
         broker.set(Mode::LoseAcknowledgements);
-        // In safe mode, and so without an acknowledgement no other follows.
+        // With a prefetch of 1 the broker sends nothing more until this message is acknowledged.
         eventually("the first command to come again", async || {
             Ok((stack.logged("redelivered=1")? > delivered).then_some(()))
         })

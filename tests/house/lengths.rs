@@ -20,17 +20,12 @@ pub fn functions(source: &str) -> Vec<Function> {
     let mut functions = Vec::new();
     for (index, pair) in tokens.windows(2).enumerate() {
         let [keyword, name] = pair else { continue };
-        if keyword.text == "fn"
-            && name
-                .text
-                .starts_with(|c: char| c.is_alphabetic() || c == '_')
-        {
-            if let Some(lines) = body_lines(&tokens[index..]) {
-                functions.push(Function {
-                    name: name.text.clone(),
-                    lines,
-                });
-            }
+        let is_function = keyword.text == "fn" && name.text != "(";
+        if is_function && let Some(lines) = body_lines(&tokens[index..]) {
+            functions.push(Function {
+                name: name.text.clone(),
+                lines,
+            });
         }
     }
     functions
