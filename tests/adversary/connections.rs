@@ -9,7 +9,7 @@ use tests::{
     bystander::Attack,
     eventually,
     processes::Memory,
-    raw_http::{Crowd, Habit, post_head},
+    raw_http::{Behaviour, Crowd, post_head},
 };
 use tokio::time::sleep;
 
@@ -31,10 +31,10 @@ async fn gathered(crowd: &Crowd) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_come_byte_by_byte_are_not_waited_for() -> anyhow::Result<()> {
+async fn slow_headers_time_out() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |_| Behaviour {
         beginning: "POST /graphql HTTP/1.1\r\nhost: localhost\r\nx-slow: ".to_owned(),
         bytes: b"x",
         again: false,
@@ -47,15 +47,15 @@ async fn headers_that_come_byte_by_byte_are_not_waited_for() -> anyhow::Result<(
     .await?;
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_one_bearer_that_come_byte_by_byte_take_no_place() -> anyhow::Result<()> {
+async fn slow_bodies_of_one_bearer_occupy_no_slot() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let beginning = post_head(&token("slow")?, 100_000) + "{";
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |_| Behaviour {
         beginning: beginning.clone(),
         bytes: b" ",
         again: true,
@@ -65,16 +65,16 @@ async fn bodies_of_one_bearer_that_come_byte_by_byte_take_no_place() -> anyhow::
     sleep(SIEGE).await;
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_many_bearers_that_come_byte_by_byte_take_no_place() -> anyhow::Result<()> {
+async fn slow_bodies_of_many_bearers_occupy_no_slot() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let tokens: Vec<_> = (0..CROWD)
         .map(|number| token(&format!("slow {number}")))
         .collect::<anyhow::Result<_>>()?;
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |number| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |number| Behaviour {
         beginning: post_head(&tokens[number], 100_000) + "{",
         bytes: b" ",
         again: true,
@@ -82,14 +82,14 @@ async fn bodies_of_many_bearers_that_come_byte_by_byte_take_no_place() -> anyhow
     gathered(&crowd).await?;
 
     sleep(SIEGE).await;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_connections_are_cheap_and_are_ended() -> anyhow::Result<()> {
+async fn silent_connections_are_cheap_and_time_out() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
-    let crowd = Crowd::gather(&attack.gateway()?.url, CROWD, |_| Habit {
+    let crowd = Crowd::connect(&attack.gateway()?.url, CROWD, |_| Behaviour {
         beginning: String::new(),
         bytes: b"",
         again: false,
@@ -102,7 +102,7 @@ async fn silent_connections_are_cheap_and_are_ended() -> anyhow::Result<()> {
     .await?;
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// How many connections of the gateway the database has.
@@ -115,7 +115,7 @@ async fn database_connections(attack: &Attack) -> anyhow::Result<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_whether_the_gateway_is_ready_takes_no_connections() -> anyhow::Result<()> {
+async fn readiness_requests_use_no_pool_connection() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let url = format!("{}/health/ready", attack.gateway()?.url);
     let before = database_connections(&attack).await?;
@@ -141,5 +141,5 @@ async fn who_asks_whether_the_gateway_is_ready_takes_no_connections() -> anyhow:
         .find(&tests::api::sample())
         .await?
         .record()?;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

@@ -39,7 +39,7 @@ async fn publish(publisher: &Publisher, process_id: &str, number: i64) -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_takes_no_writes_costs_no_command() -> anyhow::Result<()> {
+async fn a_database_without_writes_loses_no_command() -> anyhow::Result<()> {
     // Commands go back to the broker after a second, and not after minutes, and have to stay there.
     let soon = vec![("FAILPOINT", "hold:1".to_owned())];
     let attack = Attack::on_worker_with(soon).await?;
@@ -80,11 +80,11 @@ async fn a_database_that_takes_no_writes_costs_no_command() -> anyhow::Result<()
     let redelivered = counter(attack.worker()?, "connector_details_redeliveries_total").await?;
     let each = redelivered / f64::from(u32::try_from(COMMANDS)?);
     ensure!(each <= 2.0, "{each} redeliveries of a command on average");
-    attack.stopped_nobody_for_good().await
+    attack.others_recovered().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
+async fn a_locked_record_delays_only_its_own_commands() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let publisher = attack.stack.publisher().await?;
     publish(&publisher, "locked", 0).await?;
@@ -92,8 +92,8 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
         Ok((!saved(&attack, "locked").await?.is_empty()).then_some(()))
     })
     .await?;
-    let mut somebody = PgConnection::connect(&attack.stack.database_url).await?;
-    let mut open = somebody.begin().await?;
+    let mut other = PgConnection::connect(&attack.stack.database_url).await?;
+    let mut open = other.begin().await?;
     let lock = "select from connector_details where process_id = 'locked' for update";
     let locked = open.execute(lock).await?.rows_affected();
     ensure!(locked == 1, "nothing is locked");
@@ -129,10 +129,10 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
             "a message in {queue}"
         );
     }
-    attack.delayed_nobody_beyond(Duration::from_secs(5)).await
+    attack.others_waited_at_most(Duration::from_secs(5)).await
 }
 
-/// A ledger of the login's own, whose trigger tells as whom it was run.
+/// A temporary table with the ledger's name, whose trigger records the current user.
 const SHADOW: [&str; 4] = [
     "create temporary table victim (name text)",
     "create temporary table connector_details_ledger
@@ -145,7 +145,7 @@ const SHADOW: [&str; 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_with_a_temporary_table_becomes_nobody_else() -> anyhow::Result<()> {
+async fn a_temporary_table_gives_a_login_no_other_rights() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut login = PgConnection::connect(&attack.stack.logins.worker).await?;
     let owner: String = sqlx::query_scalar("select current_user::text")
@@ -161,7 +161,7 @@ async fn a_login_with_a_temporary_table_becomes_nobody_else() -> anyhow::Result<
             // It may not even make temporary tables.
             let error = error.as_database_error().and_then(DatabaseError::code);
             ensure!(error.as_deref() == Some("42501"), "{error:?}: {statement}");
-            return attack.harmed_nobody().await;
+            return attack.others_were_unaffected().await;
         }
     }
     let row = "insert into pg_temp.connector_details_ledger (decided_at) values ('2000-01-01')";
@@ -177,7 +177,7 @@ async fn a_login_with_a_temporary_table_becomes_nobody_else() -> anyhow::Result<
     .await?;
     ensure!(!functions.is_empty(), "there is no function to attack");
     for call in functions {
-        // What it does with nulls is no matter, as long as nobody else's rights do it.
+        // The result for nulls does not matter, as long as it runs without another role's rights.
         let call = call
             .replace("null::integer", "1000")
             .replace("null::bigint", "1000");
@@ -189,5 +189,5 @@ async fn a_login_with_a_temporary_table_becomes_nobody_else() -> anyhow::Result<
         .await
         .context("the login's own table")?;
     ensure!(victims.iter().all(|name| *name == own), "{victims:?}");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

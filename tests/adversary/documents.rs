@@ -1,4 +1,4 @@
-//! DocumentCache that want more than they look like.
+//! Documents that cost more than their size suggests.
 
 use std::{
     fmt::Write as _,
@@ -82,11 +82,11 @@ async fn a_fragment_bomb_is_refused_at_once() -> anyhow::Result<()> {
         })
         .await?;
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fragment_bomb_is_refused_by_both_endpoints_of_subscriptions() -> anyhow::Result<()> {
+async fn a_fragment_bomb_is_refused_by_both_subscription_endpoints() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     let leaf = "connectorDetailsChanged { kind }";
@@ -101,7 +101,7 @@ async fn a_fragment_bomb_is_refused_by_both_endpoints_of_subscriptions() -> anyh
         })
         .await?;
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// The first answer to a document over WebSocket.
@@ -171,7 +171,7 @@ async fn nesting_is_counted_as_the_parser_sees_it() -> anyhow::Result<()> {
         let streamed = streamed.text().await?;
         ensure!(streamed.contains("\"errors\""), "{streamed}: {start}");
     }
-    // What only looks deep is no fault.
+    // Brackets in strings and comments don't count.
     let api: Api = attacker;
     for brackets in [
         "[{(".repeat(80),
@@ -186,5 +186,5 @@ async fn nesting_is_counted_as_the_parser_sees_it() -> anyhow::Result<()> {
         let answer = api.execute(&document, json!({})).await?;
         answer.record().with_context(|| document)?;
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

@@ -1,4 +1,4 @@
-//! Ids, replies and keys of somebody else.
+//! Attacks with ids, replies and keys that belong to others.
 
 use std::{fs, time::Duration};
 
@@ -19,7 +19,7 @@ use uuid::{Builder, Uuid};
 /// Of a command's id: made of Space, subject and key, where it is not random.
 const HEAD_BYTES: usize = 10;
 const FORGING: Duration = Duration::from_secs(6);
-/// Replies to somebody who waits for another command.
+/// Forged replies to a client that waits for another command.
 const IGNORED: &str =
     r#"connector_details_replies_ignored_total{service="gateway",reason="another command"}"#;
 
@@ -45,10 +45,10 @@ fn hash(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_can_compute_the_command_id_of_another_member() -> anyhow::Result<()> {
+async fn a_member_cannot_compute_the_command_id_of_another() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
-    let victim = Api::of(&attack.gateway()?.url, SPACE, "victim")?;
+    let victim = Api::for_subject(&attack.gateway()?.url, SPACE, "victim")?;
     let named = victim.with("idempotency-key", "order 7");
     let computed = computed_id(SPACE, "victim", "order 7");
 
@@ -62,19 +62,19 @@ async fn nobody_can_compute_the_command_id_of_another_member() -> anyhow::Result
     other["clientId"] = "changed".into();
     let again = named.save(&sample()).await?;
 
-    ensure!(saved.is_ok(), "the victim is told of a conflict: {saved:?}");
+    ensure!(saved.is_ok(), "the victim gets a conflict: {saved:?}");
     ensure!(
         state["status"] == "UNDECIDED",
-        "the attacker is told: {state}"
+        "the attacker learns: {state}"
     );
     assert_eq!(again.record()?["revision"], 1, "its own repeats still are");
-    // Nor where the attacker comes later.
+    // The same if the attacker comes second.
     let computed = computed_id(SPACE, "victim", "order 8");
     let first = victim.with("idempotency-key", "order 8");
     first.save(&sample()).await?.record()?;
     let late = attacker.with("idempotency-key", computed.as_str());
     late.save(&other).await?.record()?;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// The queues that gateways get their answers from.
@@ -91,7 +91,7 @@ async fn reply_queues(attack: &Attack) -> anyhow::Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_reply_answers_nobody() -> anyhow::Result<()> {
+async fn a_forged_reply_is_ignored() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let publisher = attack.stack.publisher().await?;
     let queues = reply_queues(&attack).await?;
@@ -100,7 +100,7 @@ async fn a_forged_reply_answers_nobody() -> anyhow::Result<()> {
     let forged = forged.to_string();
     let until = Instant::now() + FORGING;
 
-    // Whoever waits is known by a small number.
+    // Each pending reply has a small number as its correlation id.
     while Instant::now() < until {
         for id in 0..100 {
             let properties = BasicProperties::default()
@@ -123,8 +123,8 @@ async fn a_forged_reply_answers_nobody() -> anyhow::Result<()> {
     }
     // Otherwise none of them met a save that waited, and nothing was proved.
     let ignored = attack.gateway()?.metric(IGNORED).await?;
-    ensure!(ignored > 0.0, "no forged reply came while somebody waited");
-    attack.harmed_nobody().await
+    ensure!(ignored > 0.0, "no forged reply came while a client waited");
+    attack.others_were_unaffected().await
 }
 
 async fn status(api: &Api, issuer: &Issuer, subject: &str) -> anyhow::Result<u16> {
@@ -137,7 +137,7 @@ async fn status(api: &Api, issuer: &Issuer, subject: &str) -> anyhow::Result<u16
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn good_keys_are_replaced_by_good_ones_only() -> anyhow::Result<()> {
+async fn valid_keys_are_replaced_only_by_valid_keys() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let issuer = |kid| Issuer::new(Algorithm::ES256, kid);
     let (good, later, encrypts) = (issuer("good")?, issuer("later")?, issuer("encrypts")?);
@@ -156,7 +156,7 @@ async fn good_keys_are_replaced_by_good_ones_only() -> anyhow::Result<()> {
     let api = Api::new(&gateway.url, SPACE)?;
     assert_eq!(status(&api, &good, "anna").await?, 200);
 
-    // A key that nobody knows makes the gateway read them again, once a second.
+    // An unknown key id makes the gateway read the keys again, at most once per second.
     publish(&[])?;
     for number in 0..4 {
         assert_ne!(status(&api, &later, "eve").await?, 200);
@@ -176,5 +176,5 @@ async fn good_keys_are_replaced_by_good_ones_only() -> anyhow::Result<()> {
         401,
         "it signs nothing"
     );
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

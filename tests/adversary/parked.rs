@@ -1,4 +1,4 @@
-//! What is parked: that it can neither vanish, nor undo, nor fill the worker.
+//! Parked commands can't vanish, can't undo later saves, and can't fill the worker.
 
 use anyhow::{Context as _, ensure};
 use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
@@ -26,7 +26,7 @@ fn id(found: &Found) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_looks_at_what_is_parked_leaves_all_of_it() -> anyhow::Result<()> {
+async fn inspecting_the_parking_queue_leaves_it_complete() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut publisher = attack.stack.publisher().await?;
     let invalid = sample_with("envId", "").to_string();
@@ -37,8 +37,8 @@ async fn who_looks_at_what_is_parked_leaves_all_of_it() -> anyhow::Result<()> {
 
     // RabbitMQ 4 drops what came back more than 20 times, where the queue says nothing else.
     for _ in 0..25 {
-        let told = replay(&attack.stack, &["--dry-run"]).await?;
-        ensure!(told.lines().count() == 2, "{told}");
+        let report = replay(&attack.stack, &["--dry-run"]).await?;
+        ensure!(report.lines().count() == 2, "{report}");
     }
 
     let queue = format!("queues/{}/{PARKED}", attack.stack.vhost);
@@ -54,7 +54,7 @@ async fn who_looks_at_what_is_parked_leaves_all_of_it() -> anyhow::Result<()> {
     }
     ids.sort();
     assert_eq!(ids, ["not", "readable"]);
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 fn digits(text: &str) -> String {
@@ -63,20 +63,20 @@ fn digits(text: &str) -> String {
 
 /// A command that was parked since its publisher might not write, an hour ago by its own clock.
 async fn parked_long_ago(stack: &Stack) -> anyhow::Result<()> {
-    let nobody = stack.worker_with(vec![("PUBLISHERS", "{}".to_owned())])?;
-    nobody.becomes("ready").await?;
+    let strict_worker = stack.worker_with(vec![("PUBLISHERS", "{}".to_owned())])?;
+    strict_worker.becomes("ready").await?;
     let mut publisher = stack.publisher().await?;
     let an_hour_ago = proto::amqp::envelope::since_epoch().as_secs() - 60 * 60;
     let properties = Publisher::properties("old").with_timestamp(an_hour_ago);
     let old = sample_with("clientId", "the old one").to_string();
     let reply = publisher.ask(old, properties).await?;
     ensure!(reply["errors"][0]["code"] == "FORBIDDEN", "{reply}");
-    ensure!(nobody.stop().await?, "the worker did not stop");
+    ensure!(strict_worker.stop().await?, "the worker did not stop");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Result<()> {
+async fn replay_does_not_undo_a_later_save_without_force() -> anyhow::Result<()> {
     let (attack, ()) = Attack::after(parked_long_ago).await?;
     let (stack, api) = (&attack.stack, attack.attacker()?);
     let newer = sample_with("clientId", "the new one");
@@ -88,8 +88,8 @@ async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Resul
         dry.contains("old") && !dry.contains("would be sent"),
         "{dry}"
     );
-    let told = replay(stack, &[]).await?;
-    ensure!(!told.starts_with("sent"), "{told}");
+    let report = replay(stack, &[]).await?;
+    ensure!(!report.starts_with("sent"), "{report}");
     // Saves go through the same queue, behind whatever was sent.
     api.save(&sample_with("connectionId", "another"))
         .await?
@@ -100,7 +100,7 @@ async fn a_parked_command_undoes_no_later_save_unless_told_to() -> anyhow::Resul
         Ok((client().await? == "the old one").then_some(()))
     })
     .await?;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// A command that is refused, as large as one may be.
@@ -111,9 +111,9 @@ fn large_and_invalid() -> String {
     body.to_string()
 }
 
-/// A flood delays whoever is behind it in the queue; it must not stop anything.
+/// A flood of commands delays later commands in the queue, and must not stop any of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::Result<()> {
+async fn a_flood_of_invalid_commands_does_not_fill_the_worker() -> anyhow::Result<()> {
     const FLOOD: u64 = 300;
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.worker()?)?;
@@ -131,11 +131,11 @@ async fn a_flood_of_what_has_to_be_parked_does_not_fill_the_worker() -> anyhow::
 
     let grew = memory.grew_mib()?;
     ensure!(grew < 128, "{grew} MiB more");
-    attack.stopped_nobody_for_good().await
+    attack.others_recovered().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_to_be_parked_delays_nobody() -> anyhow::Result<()> {
+async fn parking_commands_delays_no_other_command() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut publisher = attack.stack.publisher().await?;
     let body = large_and_invalid();
@@ -150,7 +150,7 @@ async fn what_has_to_be_parked_delays_nobody() -> anyhow::Result<()> {
         let reply = publisher.ask(&body, last).await?;
         ensure!(reply["outcome"] == "refused", "{reply}");
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,14 +171,14 @@ async fn a_priority_is_refused_and_overtakes_nothing() -> anyhow::Result<()> {
     let properties = Publisher::properties("none").with_priority(0);
     let reply = publisher.ask(sample().to_string(), properties).await?;
     assert_eq!(reply["record"]["revision"], 1, "the first that was applied");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 fn id_and_reason(found: &Found) -> [Option<String>; 2] {
     [id(found), found.header("x-reason")]
 }
 
-/// A command that expires while no worker is there, and whoever waits for its answer.
+/// A command expires while no worker runs, and its client waits for the answer.
 async fn expired(stack: &Stack) -> anyhow::Result<Publisher> {
     let publisher = stack.publisher().await?;
     let properties: BasicProperties = Publisher::properties("expired");
@@ -211,5 +211,5 @@ async fn an_expired_command_is_parked_as_such_and_answered() -> anyhow::Result<(
     let reply: Value = publisher.reply("expired").await.context("no answer")?;
     assert_eq!(reply["outcome"], "refused");
     assert_eq!(reply["errors"][0]["code"], "EXPIRED");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

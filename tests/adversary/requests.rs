@@ -29,7 +29,7 @@ async fn large_records(attack: &Attack) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn variables_are_not_copied_for_an_operation_that_is_not_there() -> anyhow::Result<()> {
+async fn variables_are_not_copied_for_an_unknown_operation() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     let memory = Memory::of(attack.gateway()?)?;
@@ -51,7 +51,7 @@ async fn variables_are_not_copied_for_an_operation_that_is_not_there() -> anyhow
 
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn an_answer_is_bounded_before_it_is_read() -> anyhow::Result<()> {
     let grew = memory.grew_mib()?;
     // An answer of 8 MiB is in memory several times, and the allocator keeps what was freed.
     ensure!(grew < 128, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// Repeats a request, four at a time, until one is refused for being too often.
@@ -121,7 +121,7 @@ async fn every_request_is_charged_before_it_is_parsed() -> anyhow::Result<()> {
     ])
     .await?;
     let url = &attack.gateway()?.url;
-    let of = |subject: &str| Api::of(url, SPACE, subject);
+    let of = |subject: &str| Api::for_subject(url, SPACE, subject);
     let many = "id ".repeat(80_000);
     let two = "mutation two($input: SaveIPackInstanceOauthConnectorDetailsInput!) {
         a: saveIPackInstanceOauthConnectorDetails(input: $input) { id }
@@ -150,7 +150,7 @@ async fn every_request_is_charged_before_it_is_parsed() -> anyhow::Result<()> {
         named.execute(two, input.clone()).await
     })
     .await?;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// The gateway's connections to the broker, each by its ports.
@@ -172,7 +172,7 @@ async fn connections(attack: &Attack) -> anyhow::Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_tracestate_is_no_matter_to_the_broker() -> anyhow::Result<()> {
+async fn a_large_tracestate_does_not_close_the_broker_connection() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let before = connections(&attack).await?;
     let traced = attack.attacker()?.with(
@@ -201,5 +201,5 @@ async fn a_large_tracestate_is_no_matter_to_the_broker() -> anyhow::Result<()> {
         saved.record()?;
     }
     assert_eq!(connections(&attack).await?, before, "one was lost");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

@@ -54,7 +54,7 @@ async fn saves_in_nested_fragments_are_counted_as_they_are_executed() -> anyhow:
         .record()?;
     attacker.execute(&hidden_saves(5), input).await?.record()?;
     assert_eq!(decided(&attack.stack).await?, 6, "one, and then five");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,5 +75,5 @@ async fn hidden_saves_are_charged_one_by_one() -> anyhow::Result<()> {
         let allowed = 100.0 + 10.0 * started.elapsed().as_secs_f64();
         ensure!(accepted <= allowed, "{accepted} saves at once");
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

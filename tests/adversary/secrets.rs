@@ -25,7 +25,7 @@ fn invalid_secrets() -> Vec<(Value, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_copy_holds_no_secret_though_the_secret_is_invalid() -> anyhow::Result<()> {
+async fn a_parked_copy_contains_no_secret_even_if_it_is_invalid() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let mut publisher = attack.stack.publisher().await?;
     for (number, (secret, inside)) in invalid_secrets().into_iter().enumerate() {
@@ -39,12 +39,12 @@ async fn a_parked_copy_holds_no_secret_though_the_secret_is_invalid() -> anyhow:
         ensure!(reply["outcome"] == "refused", "{reply}");
 
         let parked = publisher.take(PARKED).await?;
-        let kept = String::from_utf8_lossy(&parked.raw);
-        let told = format!("{kept} {reply} {:?}", parked.properties);
-        ensure!(!told.contains("hunter2"), "{}: {told:.300}", kind(&secret));
-        ensure!(!told.contains("5550123456789"), "a number: {told:.300}");
+        let stored_text = String::from_utf8_lossy(&parked.raw);
+        let text = format!("{stored_text} {reply} {:?}", parked.properties);
+        ensure!(!text.contains("hunter2"), "{}: {text:.300}", kind(&secret));
+        ensure!(!text.contains("5550123456789"), "a number: {text:.300}");
     }
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 fn kind(secret: &Value) -> &'static str {
@@ -73,7 +73,7 @@ const FORMS: [(&str, &str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_submitted_secret_is_found_in_every_form() -> anyhow::Result<()> {
+async fn a_submitted_secret_is_masked_in_every_form() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     for (secret, written, left) in FORMS {
@@ -87,7 +87,7 @@ async fn a_submitted_secret_is_found_in_every_form() -> anyhow::Result<()> {
     }
     let stored = stored(&attack).await?;
     ensure!(!stored.contains("hunter"), "{stored}");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// Values of the details that hold a secret, `hunter2`, by their names or by their form.
@@ -123,17 +123,18 @@ fn named() -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_is_found_by_every_name() -> anyhow::Result<()> {
+async fn a_secret_is_masked_under_every_known_name() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let attacker = attack.attacker()?;
     for value in named() {
         let details = json!({ "authParams": { "inner": value } }).to_string();
         let input = sample_with("oauthConnectorDetails", details.as_str());
         let record = attacker.save(&input).await?.record()?;
-        let kept = record["oauthConnectorDetails"].to_string();
-        ensure!(!kept.contains("hunter2"), "{kept}");
+        let stored_text = record["oauthConnectorDetails"].to_string();
+        ensure!(!stored_text.contains("hunter2"), "{stored_text}");
     }
-    // What is no secret stays as it was typed: the platform's own masks, and no base URL at all.
+    // A value that is not a secret stays unchanged: the platform's own masks, and an empty base
+    // URL.
     for details in [
         r#"{"baseURL":"","authParams":{"password":"[Hidden]","secret":"[[HIDDEN]]"}}"#,
         r#"{"authParams":{"name":"Basic","value":"x","tokenType":"Bearer"}}"#,
@@ -145,7 +146,7 @@ async fn a_secret_is_found_by_every_name() -> anyhow::Result<()> {
     }
     let stored = stored(&attack).await?;
     ensure!(!stored.contains("hunter2"), "{stored}");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 /// Whatever the ledger holds of the attacked Space.

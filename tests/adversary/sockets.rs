@@ -8,7 +8,7 @@ use tests::{
     bystander::Attack,
     eventually,
     processes::Memory,
-    websocket::{Heard, Socket, text_head},
+    websocket::{Received, Socket, text_head},
 };
 use tokio::time::timeout;
 
@@ -47,11 +47,11 @@ async fn a_large_frame_is_refused_before_it_is_buffered() -> anyhow::Result<()> 
     );
     let grew = memory.grew_mib()?;
     ensure!(grew < 64, "{grew} MiB more");
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_never_introduces_itself_is_sent_away() -> anyhow::Result<()> {
+async fn a_socket_without_connection_init_is_closed() -> anyhow::Result<()> {
     let attack = Attack::begin().await?;
     let memory = Memory::of(attack.gateway()?)?;
     let url = &attack.gateway()?.url;
@@ -65,19 +65,19 @@ async fn who_never_introduces_itself_is_sent_away() -> anyhow::Result<()> {
     let ends = join_all(open.into_iter().map(async |mut socket| socket.hear().await)).await;
 
     for end in ends {
-        ensure!(matches!(end?, Heard::Closed(_)), "something was said");
+        ensure!(matches!(end?, Received::Closed(_)), "something was said");
     }
     ensure!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_are_as_many_as_there_may_be() -> anyhow::Result<()> {
+async fn the_number_of_sockets_is_limited() -> anyhow::Result<()> {
     let attack = Attack::with(&[("MAX_SOCKETS", "10")]).await?;
     let url = &attack.gateway()?.url;
 
     let introduced = (0..30).map(async |number: usize| {
-        // Each is somebody else: no limit of one subject is meant.
+        // Each socket has another subject, because this is not about the limit of one subject.
         Socket::introduced(url, &format!("subject {number}")).await
     });
     let open: Vec<Socket> = join_all(introduced).await.into_iter().flatten().collect();
@@ -88,5 +88,5 @@ async fn sockets_are_as_many_as_there_may_be() -> anyhow::Result<()> {
         Ok(Socket::introduced(url, "late").await.ok())
     })
     .await?;
-    attack.harmed_nobody().await
+    attack.others_were_unaffected().await
 }

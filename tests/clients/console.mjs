@@ -120,7 +120,7 @@ async function addParameter(page, table, row, name, value) {
 }
 
 /** Everything that the browser keeps, as text. */
-async function kept(page) {
+async function storedText(page) {
   return page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
 }
 
@@ -191,7 +191,7 @@ const scenarios = {
     await page.reload();
     await title(page).filter({ hasText: "made here" }).waitFor();
     assert.equal(await field(page, "Company id").inputValue(), "7");
-    assert.ok(!(await kept(page)).includes(SECRET));
+    assert.ok(!(await storedText(page)).includes(SECRET));
     await page.getByRole("button", { name: "Delete…" }).click();
     await page.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByText("Choose a connector").waitFor();
@@ -230,7 +230,7 @@ const scenarios = {
     await field(page, "Client secret").fill(SECRET);
     await addParameter(page, "Access token parameters", 1, "password", SECRET);
     await addParameter(page, "Access token parameters", 2, "note", `with ${SECRET} inside`);
-    assert.ok(!(await kept(page)).includes(SECRET), await kept(page));
+    assert.ok(!(await storedText(page)).includes(SECRET), await storedText(page));
     await page.reload();
     await page.getByText(/^Revision 1/).first().waitFor();
     assert.equal(await field(page, "Company id").inputValue(), "typed");
@@ -345,7 +345,7 @@ const scenarios = {
     await field(page, "Client secret").fill(SECRET);
     await page.getByRole("button", { name: "Save", exact: true }).click();
     await state(page).filter({ hasText: "Repeating is safe; trying again" }).waitFor();
-    assert.ok(!(await kept(page)).includes(SECRET));
+    assert.ok(!(await storedText(page)).includes(SECRET));
     await asked("start");
     await saved(page, 2);
     await page.getByText("Live", { exact: true }).waitFor();
@@ -361,7 +361,7 @@ const scenarios = {
     await page.reload();
     await saved(page, 3);
     assert.equal(JSON.parse((await stored()).oauthConnectorDetails).companyId, "typed again");
-    assert.ok(!(await kept(page)).includes(SECRET));
+    assert.ok(!(await storedText(page)).includes(SECRET));
   },
 
   /** A token ends: typing goes on, and so does the save with the next one. */

@@ -9,19 +9,19 @@ import formats from 'ajv-formats'
 
 const [proto, messages] = process.argv.slice(2)
 const read = path => JSON.parse(readFileSync(path, 'utf8'))
-const faults = []
+const errors = []
 
 const { document, diagnostics } = await fromFile(new Parser(), join(proto, 'asyncapi.yaml')).parse()
 for (const { code, message, severity, path } of diagnostics) {
   // 0 and 1: errors and warnings. What is left are hints.
-  if (severity < 2) faults.push(`asyncapi.yaml ${path.join('.')}: ${code}: ${message}`)
+  if (severity < 2) errors.push(`asyncapi.yaml ${path.join('.')}: ${code}: ${message}`)
 }
 const named = document?.allMessages().all().map(message => message.name()) ?? []
 for (const name of [
   'SaveConnectorDetails.v1', 'DeleteConnectorDetails.v1', 'SaveConnectorDetailsReply.v1',
   'DeleteConnectorDetailsReply.v1', 'SaveConnectorDetailsReplies.v1', 'Parked'
 ]) {
-  if (!named.includes(name)) faults.push(`asyncapi.yaml has no message ${name}`)
+  if (!named.includes(name)) errors.push(`asyncapi.yaml has no message ${name}`)
 }
 
 const ajv = formats(new Ajv({ strict: true, strictTypes: false, allErrors: true }))
@@ -36,7 +36,7 @@ const events = {
   'connector-details.deleted.v1': validator('ConnectorDetailsDeleted.v1')
 }
 const check = (validate, value, what) => {
-  if (!validate(value)) faults.push(`${what}: ${ajv.errorsText(validate.errors)}`)
+  if (!validate(value)) errors.push(`${what}: ${ajv.errorsText(validate.errors)}`)
 }
 
 const { messages: played, packs } = read(messages)
@@ -45,7 +45,7 @@ for (const { name, golden, answer, event } of played) {
   const type = golden.properties.type
   const command = commands[type] ?? commands[`${SAVE}.v1`]
   if (expected !== undefined && command(golden.body) !== expected) {
-    faults.push(`${name}: the schema ${expected ? 'refuses' : 'accepts'} it.`)
+    errors.push(`${name}: the schema ${expected ? 'refuses' : 'accepts'} it.`)
   }
   check(type === `${DELETE}.v1` ? deleteReply : reply, answer, `the answer to ${name}`)
   // Whoever read deletions by the schema of saves may go on doing so.
@@ -55,9 +55,9 @@ for (const { name, golden, answer, event } of played) {
   if (golden.event) check(events[golden.event.routingKey], golden.event.body, `the golden event of ${name}`)
 }
 for (const pack of packs) check(replies, pack, 'a pack')
-if (reply({ commandId: null, outcome: 'saved' })) faults.push('The schema takes a saved without its record.')
+if (reply({ commandId: null, outcome: 'saved' })) errors.push('The schema takes a saved without its record.')
 const saved = played.find(({ answer }) => answer.outcome === 'saved')
-if (deleteReply(saved.answer)) faults.push('The schema of replies to deletions takes a saved.')
+if (deleteReply(saved.answer)) errors.push('The schema of replies to deletions takes a saved.')
 
-console.log(faults.length ? faults.join('\n') : 'the contract is valid')
-process.exit(faults.length ? 1 : 0)
+console.log(errors.length ? errors.join('\n') : 'the contract is valid')
+process.exit(errors.length ? 1 : 0)

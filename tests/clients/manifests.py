@@ -8,7 +8,7 @@ import yaml
 
 # The oldest that is still supported, and the newest that the package knows.
 VERSIONS = ["1.34", kubernetes_validate.latest_version()]
-faults = []
+errors = []
 manifests = list(yaml.safe_load_all(open(sys.argv[1], encoding="utf-8")))
 
 
@@ -24,13 +24,13 @@ for manifest in manifests:
     if manifest["apiVersion"].startswith("rabbitmq.com/"):
         # The operator's own schema is in no package; its parts that are Kubernetes' are a pod's.
         if manifest["spec"]["replicas"] != 3:
-            faults.append(f"{name}: the broker has three nodes")
+            errors.append(f"{name}: the broker has three nodes")
         manifest = pod_of_broker(manifest["spec"])
     for version in VERSIONS:
         try:
             kubernetes_validate.validate(manifest, version, strict=True)
         except kubernetes_validate.ValidationError as error:
-            faults.append(f"{name}, {version}: {error.message}")
+            errors.append(f"{name}, {version}: {error.message}")
 
 
 def pods(manifest):
@@ -45,27 +45,27 @@ deployments = named("Deployment")
 secrets = {m["metadata"]["name"]: m for m in manifests if m["kind"] == "Secret"}
 for name in ["gateway", "worker"]:
     if deployments[name]["spec"]["replicas"] != 2:
-        faults.append(f"{name}: two of each")
+        errors.append(f"{name}: two of each")
     if name not in named("PodDisruptionBudget"):
-        faults.append(f"{name}: no disruption budget")
+        errors.append(f"{name}: no disruption budget")
 for manifest in [*deployments.values(), *named("Job").values()]:
     pod = pods(manifest)
     name = manifest["metadata"]["name"]
     secret = secrets[pod["volumes"][0]["secret"]["secretName"]]
     for container in pod["containers"]:
         if not container["securityContext"]["readOnlyRootFilesystem"] or not pod["securityContext"]["runAsNonRoot"]:
-            faults.append(f"{name}: it writes nothing, and is not root")
+            errors.append(f"{name}: it writes nothing, and is not root")
         if "memory" not in container["resources"]["limits"]:
-            faults.append(f"{name}: no limit of memory")
+            errors.append(f"{name}: no limit of memory")
         for variable in container["env"]:
             if variable["name"].endswith("_FILE"):
                 key = variable["value"].removeprefix("/secrets/")
                 if key not in secret["data"]:
-                    faults.append(f"{name}: {variable['name']} names a file that no secret has")
+                    errors.append(f"{name}: {variable['name']} names a file that no secret has")
         if manifest["kind"] == "Deployment":
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
                 if probe not in container:
-                    faults.append(f"{name}: no {probe}")
+                    errors.append(f"{name}: no {probe}")
 
-print("\n".join(faults) or "the manifests are valid")
-sys.exit(1 if faults else 0)
+print("\n".join(errors) or "the manifests are valid")
+sys.exit(1 if errors else 0)

@@ -44,7 +44,7 @@ async fn status(api: &Api, token: &str) -> anyhow::Result<u16> {
 }
 
 #[tokio::test]
-async fn a_token_has_to_prove_what_it_says() -> anyhow::Result<()> {
+async fn a_token_with_invalid_claims_or_signature_is_refused() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let (_gateway, api) = gate(&stack, vec![("JWT_SECRET", SECRET.to_owned())]).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -149,7 +149,7 @@ async fn the_headers_are_required_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn keys_come_from_a_jwks_file() -> anyhow::Result<()> {
+async fn keys_can_be_read_from_a_jwks_file() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let issuers = [
         Issuer::new(Algorithm::RS256, "rsa")?,
@@ -213,7 +213,7 @@ async fn keys_come_from_a_jwks_file() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn keys_come_from_a_jwks_url_that_may_be_late() -> anyhow::Result<()> {
+async fn the_gateway_waits_for_a_slow_jwks_url() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let issuer = Issuer::new(Algorithm::ES256, "ec")?;
     let body = json!({ "keys": [issuer.jwk()?] }).to_string();
@@ -240,7 +240,7 @@ async fn keys_come_from_a_jwks_url_that_may_be_late() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn keys_are_rotated_and_outlive_an_outage_but_not_forever() -> anyhow::Result<()> {
+async fn keys_rotate_and_survive_a_limited_outage() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let (old, new) = (
         Issuer::new(Algorithm::ES256, "old")?,
@@ -283,7 +283,7 @@ async fn keys_are_rotated_and_outlive_an_outage_but_not_forever() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn a_set_without_a_usable_key_does_not_replace_good_ones() -> anyhow::Result<()> {
+async fn a_key_set_without_a_usable_key_does_not_replace_valid_keys() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let (good, other) = (
         Issuer::new(Algorithm::ES256, "good")?,
@@ -307,15 +307,15 @@ async fn a_set_without_a_usable_key_does_not_replace_good_ones() -> anyhow::Resu
         assert_eq!(status(&api, &by_other).await?, 401);
         assert_eq!(status(&api, &by_good).await?, 200);
     }
-    let told = std::fs::read_to_string(&gateway.log)?;
-    assert!(told.contains("the keys can't be read"), "{told}");
+    let log = std::fs::read_to_string(&gateway.log)?;
+    assert!(log.contains("the keys can't be read"), "{log}");
     publish(&[other.jwk()?])?;
     assert_eq!(status(&api, &by_other).await?, 200);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_asked_for_once_a_while_by_one_request() -> anyhow::Result<()> {
+async fn an_unknown_key_id_causes_few_key_requests() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let (issuer, stranger) = (
         Issuer::new(Algorithm::EdDSA, "a")?,
@@ -340,7 +340,7 @@ async fn an_unknown_key_is_asked_for_once_a_while_by_one_request() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn a_token_that_is_too_long_is_not_looked_at() -> anyhow::Result<()> {
+async fn an_oversized_token_is_refused_without_parsing() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let (_gateway, api) = gate(&stack, vec![("JWT_SECRET", SECRET.to_owned())]).await?;
     let with_padding = |length: usize| {

@@ -1,4 +1,4 @@
-//! A secret that was sent through every door is found nowhere.
+//! Sends a secret through every interface, and searches for it in every place where data is stored.
 
 use std::{
     io::Read as _,
@@ -97,7 +97,7 @@ async fn through_every_door(api: &Api, canary: &str) -> anyhow::Result<Vec<Answe
 }
 
 #[tokio::test]
-async fn a_secret_is_found_nowhere() -> anyhow::Result<()> {
+async fn a_submitted_secret_appears_nowhere() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let random = || format!("canary{}", Uuid::new_v4().simple());

@@ -1,4 +1,4 @@
-//! A service that can't start says which variable is at fault, and never what is in it.
+//! A service that can't start names the invalid variable, and never prints its value.
 
 use std::{path::Path, process::Stdio};
 
@@ -6,7 +6,7 @@ use tests::servers::programs;
 
 const CANARY: &str = "canary-of-the-configuration";
 
-/// What a program that does not start says.
+/// The error output of a program that does not start.
 async fn refusal(program: &str, variables: &[(&'static str, String)]) -> anyhow::Result<String> {
     let program = programs()?.join(Path::new(program));
     let child = dev::services::command(&program, variables)
@@ -21,7 +21,7 @@ async fn refusal(program: &str, variables: &[(&'static str, String)]) -> anyhow:
 }
 
 #[tokio::test]
-async fn what_is_missing_or_malformed_is_named_and_not_shown() -> anyhow::Result<()> {
+async fn missing_and_malformed_settings_are_named_without_their_value() -> anyhow::Result<()> {
     let complete = [
         ("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d".to_owned()),
         ("AMQP_URL", "amqp://u:p@127.0.0.1:1/%2f".to_owned()),
@@ -57,7 +57,7 @@ async fn what_is_missing_or_malformed_is_named_and_not_shown() -> anyhow::Result
     Ok(())
 }
 
-/// What a program says that is asked to check its configuration, and whether it liked it.
+/// The output of a program's configuration check, and whether it succeeded.
 async fn checked(
     program: &str,
     variables: &[(&'static str, String)],
@@ -145,7 +145,7 @@ async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow:
 }
 
 #[tokio::test]
-async fn help_tells_every_consequence_and_no_secret() -> anyhow::Result<()> {
+async fn help_explains_every_setting_and_shows_no_secret() -> anyhow::Result<()> {
     for program in ["gateway", "worker"] {
         let path = programs()?.join(program);
         let variables = [

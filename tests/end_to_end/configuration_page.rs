@@ -143,7 +143,7 @@ fn settings_of_page(page: &str) -> anyhow::Result<BTreeSet<String>> {
     Ok(settings)
 }
 
-/// What stands in backticks at the beginning of a cell.
+/// The text in backticks at the beginning of a cell.
 fn code(cell: &str) -> Option<&str> {
     between(cell, "`", "`").filter(|_| cell.starts_with('`'))
 }

@@ -1,4 +1,4 @@
-//! Connections: how many there may be, how long they may take, and that nobody is locked out.
+//! Limits on connections: their number, their time, and no effect on other clients.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How soon somebody who is not to blame has to be served.
+/// The time within which a client that is not over a limit must get an answer.
 const SOON: Duration = Duration::from_secs(2);
 
 fn address(gateway: &Process) -> anyhow::Result<SocketAddr> {
@@ -38,7 +38,7 @@ async fn connect_from(gateway: &Process, source: &str) -> anyhow::Result<TcpStre
     Ok(socket.connect(address(gateway)?).await?)
 }
 
-/// A request on a connection that is kept.
+/// A request on a keep-alive connection.
 async fn ask(stream: &mut TcpStream) -> anyhow::Result<()> {
     stream
         .write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -77,7 +77,7 @@ async fn open(gateway: &Process) -> anyhow::Result<f64> {
         .await
 }
 
-/// Sends a request byte by byte, and begins anew whenever it is cut off.
+/// Sends a request byte by byte, and starts again whenever the connection is closed.
 async fn dribble(address: SocketAddr, head: String) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(address).await {
@@ -93,11 +93,11 @@ async fn dribble(address: SocketAddr, head: String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_connections_lock_nobody_out() -> anyhow::Result<()> {
+async fn slow_connections_do_not_block_other_clients() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let limit = 1_024;
-    let gateway = stack.gate(&[("MAX_CONNECTIONS", "1024")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_CONNECTIONS", "1024")]).await?;
     let address = address(&gateway)?;
     let stop = CancellationToken::new();
     for _ in 0..1_100 {
@@ -141,7 +141,7 @@ async fn late_headers_and_idle_connections_are_closed_and_requests_in_work_are_n
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
-        .gate(&[("HEADER_TIMEOUT", "3s"), ("IDLE_TIMEOUT", "6s")])
+        .ready_gateway(&[("HEADER_TIMEOUT", "3s"), ("IDLE_TIMEOUT", "6s")])
         .await?;
     stack.workers[0].signal(Signal::SIGSTOP)?;
     let api = Api::new(&gateway.url, SPACE)?;
@@ -181,11 +181,11 @@ async fn late_headers_and_idle_connections_are_closed_and_requests_in_work_are_n
 }
 
 #[tokio::test]
-async fn at_the_limit_the_longest_without_a_request_makes_room() -> anyhow::Result<()> {
+async fn at_the_limit_the_longest_idle_connection_is_closed() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
-        .gate(&[("MAX_CONNECTIONS", "4"), ("MAX_SUBSCRIPTIONS", "1")])
+        .ready_gateway(&[("MAX_CONNECTIONS", "4"), ("MAX_SUBSCRIPTIONS", "1")])
         .await?;
     stack.workers[0].signal(Signal::SIGSTOP)?;
     let api = Api::new(&gateway.url, SPACE)?;
@@ -214,9 +214,11 @@ async fn at_the_limit_the_longest_without_a_request_makes_room() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn an_address_takes_no_more_than_its_share() -> anyhow::Result<()> {
+async fn an_address_cannot_exceed_its_connection_limit() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")]).await?;
+    let gateway = stack
+        .ready_gateway(&[("MAX_CONNECTIONS_PER_ADDRESS", "2")])
+        .await?;
     let mut others = connect_from(&gateway, "127.0.0.2:0").await?;
     ask(&mut others).await?;
 
@@ -236,10 +238,11 @@ async fn an_address_takes_no_more_than_its_share() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_gateway_that_stops_answers_what_is_in_work_and_closes_the_rest() -> anyhow::Result<()> {
+async fn a_stopping_gateway_finishes_requests_in_progress_and_closes_idle_connections()
+-> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let mut idle = used(&gateway).await?;
     let silent = connect(&gateway).await?;
     stack.workers[0].signal(Signal::SIGSTOP)?;
@@ -278,23 +281,23 @@ fn frame(text: &str) -> anyhow::Result<Vec<u8>> {
     Ok([&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat())
 }
 
-/// Reads until a text was told.
+/// Reads until a text arrives.
 async fn until_told(stream: &mut TcpStream, text: &str) -> anyhow::Result<()> {
-    let mut told = Vec::new();
-    while !String::from_utf8_lossy(&told).contains(text) {
+    let mut received = Vec::new();
+    while !String::from_utf8_lossy(&received).contains(text) {
         let mut part = [0; 512];
         let length = timeout(PATIENCE, stream.read(&mut part)).await??;
         ensure!(length > 0, "closed before {text}");
-        told.extend_from_slice(&part[..length]);
+        received.extend_from_slice(&part[..length]);
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_websocket_is_no_idle_connection_and_makes_room_for_nobody() -> anyhow::Result<()> {
+async fn an_open_websocket_is_not_closed_as_idle() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack
-        .gate(&[
+        .ready_gateway(&[
             ("MAX_CONNECTIONS", "2"),
             ("MAX_SUBSCRIPTIONS", "1"),
             ("IDLE_TIMEOUT", "1s"),
@@ -332,9 +335,9 @@ async fn a_websocket_is_no_idle_connection_and_makes_room_for_nobody() -> anyhow
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_its_answers_is_closed() -> anyhow::Result<()> {
+async fn a_client_that_does_not_read_responses_is_disconnected() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[("IDLE_TIMEOUT", "1s")]).await?;
+    let gateway = stack.ready_gateway(&[("IDLE_TIMEOUT", "1s")]).await?;
     let mut stream = connect(&gateway).await?;
     // More than the buffers of both sides hold.
     let request = b"GET /console/editor.js HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -356,7 +359,7 @@ async fn a_client_that_takes_nothing_of_its_answers_is_closed() -> anyhow::Resul
 #[tokio::test]
 async fn headers_are_bounded_in_bytes_and_in_number() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let long = |bytes: usize| format!("x-long: {}\r\n", "x".repeat(bytes));
     let many = |count: usize| "x: y\r\n".repeat(count);
 

@@ -83,13 +83,13 @@ scenarios! {
     the_keyboard_is_enough_and_axe_finds_nothing plays "reads";
 }
 
-/// Gateway, worker, RabbitMQ and Postgres are killed in the middle of typing, and a save that is
-/// begun while they are away takes effect once they are back, once.
+/// Kills gateway, worker, RabbitMQ and Postgres while a person types. A save that begins during the
+/// outage takes effect once afterwards.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium, Node and its packages: cargo dev test --all"]
-async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let mut command = person("survives", &rig.gateway_urls[0]).await?;
+async fn a_full_restart_loses_no_typed_input() -> anyhow::Result<()> {
+    let stack = FaultStack::start(1, 1).await?;
+    let mut command = person("survives", &stack.gateway_urls[0]).await?;
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -102,14 +102,14 @@ async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Resul
         while let Some(line) = asks.next_line().await? {
             match line.as_str() {
                 "kill" => {
-                    rig.kill_all().await;
-                    away = Some(tokio::spawn(stay_away(rig.gateways.clone())));
+                    stack.kill_all().await;
+                    away = Some(tokio::spawn(stay_away(stack.gateways.clone())));
                 }
                 "start" => {
                     if let Some(away) = away.take() {
                         away.abort();
                     }
-                    rig.ready().await?;
+                    stack.ready().await?;
                 }
                 "done" => return Ok(true),
                 other => anyhow::bail!("{other}"),
@@ -121,11 +121,11 @@ async fn a_restart_of_everything_loses_nothing_that_was_typed() -> anyhow::Resul
     let is_done = timeout(PATIENCE, play).await??;
 
     assert!(is_done && child.wait().await?.success());
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
-/// What is kept is started again as soon as it dies; the page is to find nobody for a while.
+/// The supervisor restarts the gateway at once. Killing it repeatedly keeps it down for a while.
 async fn stay_away(gateways: Vec<dev::supervisor::Supervised>) {
     loop {
         for gateway in &gateways {

@@ -71,7 +71,7 @@ impl Compose {
                     .iter()
                     .map(|(name, port)| (*name, port.to_string())),
             )
-            // Older ones have to be told.
+            // Older versions need a flag.
             .envs([("DOCKER_BUILDKIT", "1"), ("COMPOSE_DOCKER_CLI_BUILD", "1")]);
         command
     }
@@ -84,7 +84,7 @@ impl Compose {
         Ok(found[0].take())
     }
 
-    /// What `--wait` waits for, which not every version has.
+    /// Waits like `--wait`, which not every version has.
     async fn healthy(&self) -> anyhow::Result<()> {
         for service in SERVICES {
             let mut health = Value::Null;

@@ -28,7 +28,7 @@ struct Played {
 /// Publishes golden messages one after the other, and takes everything that comes of each.
 struct Player {
     publisher: Publisher,
-    /// The ids that were used: a repeat is answered, and no event tells of it again.
+    /// The ids that were used: a repeat gets the same answer and publishes no event.
     ids: HashSet<String>,
 }
 
@@ -228,7 +228,7 @@ async fn packed(stack: &Stack, golden: &Value) -> anyhow::Result<Vec<Found>> {
 }
 
 #[tokio::test]
-async fn packed_replies_are_what_the_golden_message_shows() -> anyhow::Result<()> {
+async fn batched_replies_match_the_golden_message() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let worker = stack.worker_with(Vec::new())?;
     worker.becomes("ready").await?;
@@ -249,7 +249,7 @@ async fn packed_replies_are_what_the_golden_message_shows() -> anyhow::Result<()
 
 #[tokio::test]
 #[ignore = "needs Node and its packages: cargo dev test --all"]
-async fn validators_that_others_wrote_accept_the_contract() -> anyhow::Result<()> {
+async fn public_validators_accept_the_contract() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let worker = stack.worker_with(Vec::new())?;
     worker.becomes("ready").await?;

@@ -1,14 +1,14 @@
-//! What a request may cost the gateway, whoever sends it: each is refused before it costs more.
+//! The limits on what one request may cost the gateway.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{
     api::{Api, SECRET, SPACE, key, sample, sample_with},
     eventually,
-    socket::{Said, Socket},
+    socket::Socket,
     sse::{CHANGED, Subscription},
     stack::{Process, Stack},
 };
@@ -22,7 +22,7 @@ const PAGE: &str = "query page($first: Int) { connectorDetails(first: $first) {
     pageInfo { hasNextPage endCursor }
 } }";
 
-fn token(subject: &str) -> anyhow::Result<String> {
+pub fn token(subject: &str) -> anyhow::Result<String> {
     gateway::auth::dev_token::sign(SECRET, SPACE, subject, Duration::from_mins(5))
 }
 
@@ -57,7 +57,7 @@ async fn stored(stack: &Stack) -> anyhow::Result<i64> {
 async fn fragments_that_spread_fragments_are_refused_at_once_wherever_they_are_sent()
 -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
 
@@ -90,7 +90,7 @@ async fn saves_in_fragments_are_counted_as_saves() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
-        .gate(&[("SAVES_PER_SECOND", "1"), ("SAVES_BURST", "8")])
+        .ready_gateway(&[("SAVES_PER_SECOND", "1"), ("SAVES_BURST", "8")])
         .await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let input = json!({ "input": sample() });
@@ -117,7 +117,7 @@ async fn saves_in_fragments_are_counted_as_saves() -> anyhow::Result<()> {
 async fn brackets_are_counted_as_the_parser_sees_them() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     for hidden in [
@@ -157,10 +157,10 @@ async fn without_body(gateway: &Process, subject: &str) -> anyhow::Result<TcpStr
 }
 
 #[tokio::test]
-async fn a_request_takes_a_place_only_when_its_body_is_there() -> anyhow::Result<()> {
+async fn a_request_occupies_a_slot_only_after_its_body_arrived() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_IN_FLIGHT", "2")]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     let slow = join_all((0..20).map(|_| without_body(&gateway, "slow"))).await;
@@ -173,13 +173,13 @@ async fn a_request_takes_a_place_only_when_its_body_is_there() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn one_bearer_cannot_hold_all_places() -> anyhow::Result<()> {
+async fn one_bearer_cannot_occupy_all_slots() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let limits = [("MAX_IN_FLIGHT", "4"), ("MAX_IN_FLIGHT_PER_BEARER", "2")];
-    let gateway = stack.gate(&limits).await?;
-    let anna = Api::of(&gateway.url, SPACE, "anna")?;
-    let ben = Api::of(&gateway.url, SPACE, "ben")?;
+    let gateway = stack.ready_gateway(&limits).await?;
+    let anna = Api::for_subject(&gateway.url, SPACE, "anna")?;
+    let ben = Api::for_subject(&gateway.url, SPACE, "ben")?;
     anna.save(&sample()).await?.record()?;
     stack.workers[0].signal(Signal::SIGSTOP)?;
 
@@ -218,7 +218,7 @@ async fn one_bearer_cannot_hold_all_places() -> anyhow::Result<()> {
 async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let limits = [("REQUESTS_PER_SECOND", "1"), ("REQUESTS_BURST", "4")];
-    let gateway = stack.gate(&limits).await?;
+    let gateway = stack.ready_gateway(&limits).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     for body in ["{".to_owned(), "[]".to_owned(), "{}".to_owned()] {
@@ -226,10 +226,10 @@ async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()
     }
     let get = api.get(&[("query", "mutation { __typename }")]).await?;
     assert_eq!(get.status, 405);
-    // No body is looked at any more.
+    // From now on no body is read.
     let fifth = api.post("{").await?;
     let stream = api.stream(json!({ "query": CHANGED })).await?;
-    let other = Api::of(&gateway.url, SPACE, "another")?
+    let other = Api::for_subject(&gateway.url, SPACE, "another")?
         .find(&sample())
         .await?;
 
@@ -242,10 +242,10 @@ async fn every_request_is_charged_before_its_body_is_read() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn what_is_refused_costs_a_read() -> anyhow::Result<()> {
+async fn a_refused_request_is_charged_as_a_read() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let limits = [("READS_PER_SECOND", "1"), ("READS_BURST", "1")];
-    let gateway = stack.gate(&limits).await?;
+    let gateway = stack.ready_gateway(&limits).await?;
     let two = json!({ "query": saves(2), "variables": { "input": sample() } }).to_string();
     let get = [("query", "mutation { __typename }")];
 
@@ -256,7 +256,7 @@ async fn what_is_refused_costs_a_read() -> anyhow::Result<()> {
         "tokens",
         "no GraphQL",
     ] {
-        let api = Api::of(&gateway.url, SPACE, what)?;
+        let api = Api::for_subject(&gateway.url, SPACE, what)?;
         let refused = match what {
             "bad parameters" => api.post(r#"{"query": 7}"#).await?,
             "a GET mutation" => api.get(&get).await?,
@@ -279,10 +279,12 @@ async fn what_is_refused_costs_a_read() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_page_costs_its_records_and_an_answer_has_so_many_bytes() -> anyhow::Result<()> {
+async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_ANSWER_BYTES", "700000")]).await?;
+    let gateway = stack
+        .ready_gateway(&[("MAX_ANSWER_BYTES", "700000")])
+        .await?;
     let api = Api::new(&gateway.url, SPACE)?;
     let details = json!({ "a": "x".repeat(60_000) }).to_string();
     for n in 0..20 {
@@ -310,7 +312,7 @@ async fn a_page_costs_its_records_and_an_answer_has_so_many_bytes() -> anyhow::R
 
     let large = api.execute(PAGE, json!({ "first": 20 })).await?;
     assert_eq!(
-        large.faults(),
+        large.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
     );
     let fewer = api.execute(PAGE, json!({ "first": 8 })).await?.record()?;
@@ -318,13 +320,13 @@ async fn a_page_costs_its_records_and_an_answer_has_so_many_bytes() -> anyhow::R
     // The fields of a request share its bytes, and so do copies of the same details.
     let twice = api.execute(&aliases(2), json!({ "first": 8 })).await?;
     assert_eq!(
-        twice.faults(),
+        twice.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
     );
     let copies = PAGE.replace("id integration", "b: oauthConnectorDetails id integration");
     let copies = api.execute(&copies, json!({ "first": 8 })).await?;
     assert_eq!(
-        copies.faults(),
+        copies.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]
     );
     let find = "query($input: IPackInstanceOAuthConnectorDetailsInput!) {
@@ -337,182 +339,5 @@ async fn a_page_costs_its_records_and_an_answer_has_so_many_bytes() -> anyhow::R
         .execute(&find.replace("DETAILS", &copies.join(" ")), input)
         .await?;
     assert_eq!(found.code(), "GRAPHQL_VALIDATION_FAILED");
-    Ok(())
-}
-
-/// The memory of a process in KiB.
-fn memory_kib(process: &Process) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.unwrap_or_default().parse()?)
-}
-
-#[tokio::test]
-async fn a_socket_without_a_token_gets_little_memory_and_little_time() -> anyhow::Result<()> {
-    let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
-    let before = memory_kib(&gateway)?;
-
-    let (mut sockets, spaces) = (Vec::new(), vec![b' '; 64 * 1024]);
-    for _ in 0..20 {
-        let socket = Socket::connect(&gateway.url).await?;
-        let mut socket = socket.map_err(|status| anyhow::anyhow!("{status}"))?;
-        socket.announce(15 * 1024 * 1024).await?;
-        // The gateway closes it without reading this; writing may fail then.
-        for _ in 0..15 * 16 {
-            if socket.write(&spaces).await.is_err() {
-                break;
-            }
-        }
-        sockets.push(socket);
-    }
-    let grown = memory_kib(&gateway)?.saturating_sub(before);
-    drop(sockets);
-
-    let started = Instant::now();
-    let silent = Socket::connect(&gateway.url).await?;
-    let mut silent = silent.map_err(|status| anyhow::anyhow!("{status}"))?;
-    let said = silent.next().await?;
-    let took = started.elapsed();
-
-    let refused = Socket::connect(&gateway.url).await?;
-    let mut refused = refused.map_err(|status| anyhow::anyhow!("{status}"))?;
-    refused.send(&json!({ "type": "connection_init" })).await?;
-    let refused = refused.next().await?;
-
-    assert!(matches!(refused, Said::Closed(Some(1002))), "{refused:?}");
-    let log = std::fs::read_to_string(&gateway.log)?;
-    assert!(!log.contains("panicked"), "{log}");
-    assert!(grown < 20 * 1024, "{grown} KiB more");
-    assert!(matches!(said, Said::Closed(Some(4408))), "{said:?}");
-    assert!((9..15).contains(&took.as_secs()), "{took:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn idle_sockets_are_counted_and_small() -> anyhow::Result<()> {
-    let stack = Stack::bare().await?;
-    let gateway = stack
-        .gate(&[
-            ("MAX_SOCKETS", "500"),
-            ("MAX_SUBSCRIPTIONS_PER_BEARER", "400"),
-        ])
-        .await?;
-    let mut known = Vec::new();
-    let mut memory = Vec::new();
-    // The first hundred also pay for what the gateway keeps only once.
-    for sockets in [100, 300] {
-        for _ in 0..sockets {
-            known.push(Socket::known(&gateway.url, &token("anna")?, SPACE).await?);
-        }
-        memory.push(memory_kib(&gateway)?);
-    }
-    let annas = Socket::known(&gateway.url, &token("anna")?, SPACE).await;
-    let bens = Socket::known(&gateway.url, &token("ben")?, SPACE).await;
-    let each = memory[1].saturating_sub(memory[0]) / 300;
-    assert!(annas.is_err(), "one bearer has four hundred");
-    assert!(bens.is_ok());
-    assert!(each < 40, "{each} KiB for a socket");
-    eprintln!("{each} KiB for a socket");
-
-    let mut strangers = Vec::new();
-    let refused = loop {
-        match Socket::connect(&gateway.url).await? {
-            Ok(socket) => strangers.push(socket),
-            Err(status) => break status,
-        }
-        anyhow::ensure!(strangers.len() <= 128, "there is no end of them");
-    };
-    assert_eq!(refused, 503);
-    let answer = tests::websocket::Socket::open(&gateway.url).await.err();
-    let answer = answer.map(|answer| answer.to_string()).unwrap_or_default();
-    assert!(answer.contains("\r\nx-request-id: "), "{answer}");
-    // Those who have shown a token are not among them.
-    let answer = known[0].execute("1", "{ __typename }").await?;
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_REQUEST");
-    drop(strangers);
-    eventually("the places of strangers to be free again", async || {
-        Ok(Socket::connect(&gateway.url).await?.ok())
-    })
-    .await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn operations_of_a_socket_are_refused_as_requests_are() -> anyhow::Result<()> {
-    let stack = Stack::bare().await?;
-    let gateway = stack
-        .gate(&[("READS_PER_SECOND", "1"), ("READS_BURST", "2")])
-        .await?;
-    let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
-    let api = Api::of(&gateway.url, SPACE, "another page")?;
-
-    let unparsed = socket.execute("1", "subscription {").await?;
-    let unknown = socket.execute("2", "subscription { secret }").await?;
-    let started = Instant::now();
-    let limited = socket.execute("3", CHANGED).await?;
-    let took = started.elapsed();
-    let same = [
-        api.execute("subscription {", json!({})).await?.body,
-        api.execute("query { secret }", json!({})).await?.body,
-        api.execute("{ __typename }", json!({})).await?.body,
-    ];
-
-    let mut ids = Vec::new();
-    for (answer, same) in [&unparsed, &unknown, &limited].into_iter().zip(&same) {
-        let (error, same) = (&answer["errors"][0], &same["errors"][0]);
-        let said = |error: &Value| {
-            error["message"]
-                .to_string()
-                .replace("Subscriptions", "Query")
-        };
-        assert_eq!(said(error), said(same));
-        let names = |error: &Value| -> Vec<String> {
-            let extensions = error["extensions"].as_object();
-            extensions
-                .map(|it| it.keys().cloned().collect())
-                .unwrap_or_default()
-        };
-        assert_eq!(names(error), names(same));
-        ids.push(error["extensions"]["requestId"].to_string());
-    }
-    ids.dedup();
-    assert_eq!(ids.len(), 3, "each operation has an id of its own");
-    assert_eq!(limited["errors"][0]["extensions"]["code"], "RATE_LIMITED");
-    assert!(took >= Duration::from_millis(250), "{took:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_socket_with_too_many_operations_is_closed() -> anyhow::Result<()> {
-    let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
-    let mut socket = Socket::known(&gateway.url, &token("a page")?, SPACE).await?;
-
-    for n in 0..150 {
-        let subscribe = json!({
-            "type": "subscribe", "id": n.to_string(), "payload": { "query": CHANGED },
-        });
-        if socket.send(&subscribe).await.is_err() {
-            break;
-        }
-    }
-    let closed = async {
-        loop {
-            if matches!(socket.next().await, Ok(Said::Closed(_)) | Err(_)) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), closed).await?;
-    eventually("its subscriptions to end", async || {
-        let metrics = gateway.metrics().await?;
-        let open = metrics
-            .lines()
-            .find(|line| line.starts_with("connector_details_subscriptions{"));
-        Ok(open.filter(|line| line.ends_with(" 0")).map(drop))
-    })
-    .await?;
     Ok(())
 }

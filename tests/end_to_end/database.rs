@@ -64,7 +64,7 @@ async fn the_worker_can_neither_alter_the_schema_nor_the_ledger() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn migrations_may_start_several_at_once() -> anyhow::Result<()> {
+async fn concurrent_migrations_are_safe() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     sqlx::query("drop schema public cascade")
         .execute(&stack.database)
@@ -127,8 +127,7 @@ async fn the_worker_cannot_act_as_the_owner_by_a_temporary_view() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn every_function_with_its_owners_rights_looks_for_temporary_tables_last()
--> anyhow::Result<()> {
+async fn security_definer_functions_search_temporary_tables_last() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
 
     let functions: Vec<(String, Option<Vec<String>>)> = sqlx::query_as(

@@ -1,5 +1,4 @@
-//! What is done with records after they were saved: deleted, guarded against each other's changes, and
-//! asked about.
+//! Deletions, conditional saves, and the status of commands.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -42,7 +41,7 @@ fn field(answer: &Answer) -> &Value {
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_answered_once_more_and_gone() -> anyhow::Result<()> {
+async fn a_delete_returns_the_record_and_removes_it() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let first = api.save(&sample()).await?.record()?;
@@ -62,10 +61,10 @@ async fn a_deleted_record_is_answered_once_more_and_gone() -> anyhow::Result<()>
     assert_eq!(field(&found), &Value::Null);
     assert_ne!(new["id"], first["id"]);
     assert_eq!(new["revision"], 1);
-    let kept: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
+    let history: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
         .fetch_one(&stack.database)
         .await?;
-    assert_eq!(kept, 5, "the history stays");
+    assert_eq!(history, 5, "the history stays");
     Ok(())
 }
 
@@ -98,7 +97,7 @@ async fn a_redelivered_save_from_before_a_deletion_changes_nothing() -> anyhow::
 }
 
 #[tokio::test]
-async fn a_save_that_expects_another_revision_is_a_conflict_and_stays_one() -> anyhow::Result<()> {
+async fn a_save_with_a_stale_expected_revision_stays_a_conflict() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let fresh = save_expecting(&api, &sample(), 0).await?;
@@ -109,7 +108,7 @@ async fn a_save_that_expects_another_revision_is_a_conflict_and_stays_one() -> a
     api.save(&sample()).await?.record()?;
     let repeated = save_expecting(&named, &sample(), 1).await?;
     let exists = save_expecting(&api, &sample(), 0).await?;
-    let kept = delete(&api, &sample(), Some(1)).await?;
+    let conflict = delete(&api, &sample(), Some(1)).await?;
     let negative = save_expecting(&api, &sample(), -1).await?;
     let deleted = delete(&api, &sample(), Some(3)).await?;
 
@@ -126,7 +125,7 @@ async fn a_save_that_expects_another_revision_is_a_conflict_and_stays_one() -> a
     assert_eq!(extensions["retryable"], false);
     let again = &repeated.body["errors"][0]["extensions"];
     assert_eq!(again["currentRevision"], 2, "as it was decided");
-    for (answer, revision) in [(&exists, 3), (&kept, 3)] {
+    for (answer, revision) in [(&exists, 3), (&conflict, 3)] {
         let extensions = &answer.body["errors"][0]["extensions"];
         assert_eq!(extensions["currentRevision"], revision);
     }
@@ -139,7 +138,7 @@ async fn a_save_that_expects_another_revision_is_a_conflict_and_stays_one() -> a
 }
 
 #[tokio::test]
-async fn a_client_can_ask_what_became_of_its_command() -> anyhow::Result<()> {
+async fn a_client_can_query_the_status_of_its_command() -> anyhow::Result<()> {
     let mut stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     api.save(&sample()).await?.record()?;

@@ -1,4 +1,4 @@
-//! What is wrong is said, all of it, by the name of its field, and nothing is saved.
+//! Errors name every invalid field, and an invalid request saves nothing.
 
 use serde_json::{Value, json};
 use tests::{
@@ -15,7 +15,7 @@ const KEYS: [&str; 5] = [
     "accessTokenParams",
 ];
 
-fn faults(code: &str, fields: &[&str]) -> Vec<(String, String)> {
+fn field_errors(code: &str, fields: &[&str]) -> Vec<(String, String)> {
     fields
         .iter()
         .map(|field| (code.to_owned(), (*field).to_owned()))
@@ -30,7 +30,7 @@ async fn nothing_is_saved(stack: &Stack) -> anyhow::Result<bool> {
 }
 
 #[tokio::test]
-async fn faults_of_values_are_reported_all_at_once() -> anyhow::Result<()> {
+async fn all_invalid_values_are_reported_at_once() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let strings = [
         "integrationPackInstanceId",
@@ -50,7 +50,7 @@ async fn faults_of_values_are_reported_all_at_once() -> anyhow::Result<()> {
         }
         let answer = stack.api(SPACE)?.save(&input).await?;
 
-        assert_eq!(answer.faults(), faults("BAD_USER_INPUT", &strings));
+        assert_eq!(answer.errors(), field_errors("BAD_USER_INPUT", &strings));
         let data = &answer.body["data"];
         assert_eq!(
             *data,
@@ -125,15 +125,15 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
     for (field, value) in refused {
         let answer = api.save(&sample_with(field, value.as_str())).await?;
         assert_eq!(
-            answer.faults(),
-            faults("BAD_USER_INPUT", &[field]),
+            answer.errors(),
+            field_errors("BAD_USER_INPUT", &[field]),
             "{field} {value:.40}"
         );
         let key = KEYS
             .iter()
             .find(|key| value.starts_with(&format!("{{\"{key}\"")));
-        let told = &answer.body["errors"][0]["extensions"]["key"];
-        assert_eq!(told.as_str(), key.copied(), "{value:.40}");
+        let key_name = &answer.body["errors"][0]["extensions"]["key"];
+        assert_eq!(key_name.as_str(), key.copied(), "{value:.40}");
     }
     assert!(nothing_is_saved(&stack).await?);
     for (field, value) in accepted {
@@ -194,8 +194,8 @@ async fn a_missing_field_or_a_wrong_type_is_refused_by_the_schema() -> anyhow::R
         ] {
             let answer = api.save(&input).await?;
             assert_eq!(
-                answer.faults(),
-                faults("GRAPHQL_VALIDATION_FAILED", &[field]),
+                answer.errors(),
+                field_errors("GRAPHQL_VALIDATION_FAILED", &[field]),
                 "{input}"
             );
             assert!(answer.body.get("data").is_none());
@@ -240,8 +240,8 @@ async fn inputs_are_checked_before_the_first_of_two_saves() -> anyhow::Result<()
     ] {
         let answer = api.execute(&two(second), variables).await?;
         assert_eq!(
-            answer.faults(),
-            faults("GRAPHQL_VALIDATION_FAILED", &[field]),
+            answer.errors(),
+            field_errors("GRAPHQL_VALIDATION_FAILED", &[field]),
             "{second}"
         );
     }
@@ -250,7 +250,7 @@ async fn inputs_are_checked_before_the_first_of_two_saves() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn one_refused_save_leaves_the_other_its_answer() -> anyhow::Result<()> {
+async fn a_refused_save_does_not_affect_the_other_save_of_the_request() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let query = "mutation($a: SaveIPackInstanceOauthConnectorDetailsInput!,
                           $b: SaveIPackInstanceOauthConnectorDetailsInput!) {
@@ -265,25 +265,25 @@ async fn one_refused_save_leaves_the_other_its_answer() -> anyhow::Result<()> {
         answer.body["data"],
         json!({ "a": null, "b": { "revision": 1 } })
     );
-    assert_eq!(answer.faults(), faults("BAD_USER_INPUT", &["envId"]));
+    assert_eq!(answer.errors(), field_errors("BAD_USER_INPUT", &["envId"]));
     assert_eq!(answer.body["errors"][0]["path"], json!(["a"]));
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_invalid_is_that_before_it_is_forbidden() -> anyhow::Result<()> {
+async fn validation_errors_are_reported_before_permission_errors() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let mut input = sample_with("envId", "");
     input["catalogGuid"] = "another Space".into();
 
     let answer = stack.api(SPACE)?.save(&input).await?;
 
-    assert_eq!(answer.faults(), faults("BAD_USER_INPUT", &["envId"]));
+    assert_eq!(answer.errors(), field_errors("BAD_USER_INPUT", &["envId"]));
     Ok(())
 }
 
 #[tokio::test]
-async fn an_idempotency_key_goes_with_one_save() -> anyhow::Result<()> {
+async fn an_idempotency_key_is_accepted_with_one_save_only() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let twice = SAVE.replace(
@@ -321,7 +321,7 @@ async fn an_idempotency_key_goes_with_one_save() -> anyhow::Result<()> {
 
 /// A document that was found valid is not validated again with each request; its variables are.
 #[tokio::test]
-async fn variables_are_checked_however_often_the_document_was_seen() -> anyhow::Result<()> {
+async fn variables_are_checked_for_a_cached_document() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let inputs = [

@@ -1,4 +1,4 @@
-//! What other services are told about records.
+//! The events that other services receive about records.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -30,11 +30,11 @@ fn id(event: &Found) -> Option<String> {
 }
 
 #[tokio::test]
-async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Result<()> {
+async fn every_change_publishes_an_event_in_order_without_secrets() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let listener = stack.publisher().await?.listening(QUEUE).await?;
     let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
-    let ann = Api::of(&gateway.unwrap_or_default(), SPACE, "ann")?;
+    let ann = Api::for_subject(&gateway.unwrap_or_default(), SPACE, "ann")?;
     let mut input = sample_with("clientSecret", "hunter2-hunter2");
     input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"}}"#.into();
 
@@ -51,11 +51,11 @@ async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Re
     ann.execute(stale, json!({ "input": sample() })).await?;
     let third = ann.save(&sample()).await?.record()?;
 
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..4 {
-        told.push(listener.take(QUEUE).await?);
+        received.push(listener.take(QUEUE).await?);
     }
-    let kinds: Vec<_> = told.iter().filter_map(kind).collect();
+    let kinds: Vec<_> = received.iter().filter_map(kind).collect();
     let (saved, deleted) = ("ConnectorDetailsSaved.v1", "ConnectorDetailsDeleted.v1");
     assert_eq!(kinds, [saved, saved, deleted, saved]);
     let of = |record: &Value, revision: i64| {
@@ -64,18 +64,18 @@ async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Re
             record["id"].as_str().unwrap_or_default()
         ))
     };
-    let ids: Vec<_> = told.iter().map(id).collect();
+    let ids: Vec<_> = received.iter().map(id).collect();
     assert_eq!(
         ids,
         [of(&first, 1), of(&first, 2), of(&first, 3), of(&third, 1)]
     );
-    assert_eq!(told[0].body["record"], first);
-    assert_eq!(told[1].body["record"], second);
-    assert_eq!(told[2].body["record"], second);
-    assert_eq!(told[2].body["deletedBy"], "ann");
-    assert!(told[2].body["deletedAt"].is_string());
-    assert!(told[0].header("traceparent").is_some());
-    for event in &told {
+    assert_eq!(received[0].body["record"], first);
+    assert_eq!(received[1].body["record"], second);
+    assert_eq!(received[2].body["record"], second);
+    assert_eq!(received[2].body["deletedBy"], "ann");
+    assert!(received[2].body["deletedAt"].is_string());
+    assert!(received[0].header("traceparent").is_some());
+    for event in &received {
         assert!(!String::from_utf8_lossy(&event.raw).contains("hunter2"));
     }
     eventually("an empty outbox", async || {
@@ -90,10 +90,10 @@ async fn every_change_is_announced_in_order_and_without_a_secret() -> anyhow::Re
     Ok(())
 }
 
-/// Saves are told of as they are committed, deletions and what expects a revision are read from the
-/// outbox; both in batches that hold all of them. No record's own order may come of it as another.
+/// Concurrent saves, deletions and conditional saves, in batches that hold all of them. The events
+/// of each record must be in the order of its revisions.
 #[tokio::test]
-async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Result<()> {
+async fn events_of_concurrent_saves_and_deletions_are_in_order() -> anyhow::Result<()> {
     const COMMANDS: usize = 1200;
     let mut stack = Stack::bare().await?;
     let listener = stack.publisher().await?.listening(QUEUE).await?;
@@ -137,7 +137,7 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
     })
     .await?;
 
-    let mut told: BTreeMap<String, Vec<(Value, i64, bool)>> = BTreeMap::new();
+    let mut received: BTreeMap<String, Vec<(Value, i64, bool)>> = BTreeMap::new();
     let mut seen = HashSet::new();
     while let Some(event) = listener.get(QUEUE).await? {
         if !seen.insert(id(&event)) {
@@ -147,11 +147,11 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
         let is_deleted = kind(&event).is_some_and(|kind| kind.contains("Deleted"));
         let revision = record["revision"].as_i64().context("no revision")?;
         let revision = revision + i64::from(is_deleted);
-        let of_record = told.entry(record["processId"].to_string()).or_default();
+        let of_record = received.entry(record["processId"].to_string()).or_default();
         of_record.push((record["id"].clone(), revision, is_deleted));
     }
-    assert_eq!(told.len(), 7);
-    for events in told.values() {
+    assert_eq!(received.len(), 7);
+    for events in received.values() {
         assert_eq!(events[0].1, 1);
         for pair in events.windows(2) {
             let [(before, last, was_deleted), (record, revision, _)] = pair else {
@@ -173,10 +173,9 @@ async fn a_crowd_of_saves_and_deletions_is_announced_in_order() -> anyhow::Resul
     Ok(())
 }
 
-/// While no queue is bound, events are not sent. Whoever binds one hears of all that is saved after that,
-/// in the midst of what nobody heard.
+/// A queue that is bound while saves go on receives the events of all later saves.
 #[tokio::test]
-async fn who_binds_a_queue_while_others_save_misses_nothing_from_then_on() -> anyhow::Result<()> {
+async fn a_queue_bound_during_saves_receives_every_later_event() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let (others, ann) = (stack.api(SPACE)?, stack.api(SPACE)?);
     let saving = async {
@@ -188,7 +187,7 @@ async fn who_binds_a_queue_while_others_save_misses_nothing_from_then_on() -> an
         }
     };
     let listening = async {
-        eventually("saves that nobody hears of", async || {
+        eventually("saves without a listener", async || {
             let announced: bool = sqlx::query_scalar(
                 "select count(*) > 50 from connector_details_ledger c
                  where not exists (

@@ -10,10 +10,10 @@ use tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_may_be_asked_for_by_anyone_and_costs_the_database_nothing() -> anyhow::Result<()> {
+async fn health_requests_cost_the_database_almost_nothing() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "1")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_IN_FLIGHT", "1")]).await?;
     // No request is taken any more, and health answers all the same.
     stack.workers[0].signal(Signal::SIGSTOP)?;
     let api = Api::new(&gateway.url, SPACE)?;

@@ -75,7 +75,7 @@ async fn a_mutation_is_not_executed_by_get() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn without_a_broker_saves_are_refused_at_once() -> anyhow::Result<()> {
+async fn saves_without_a_broker_are_refused_at_once() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let nowhere = format!("amqp://u:p@127.0.0.1:{}/%2f", dev::paths::free_port(None)?);
     let gateway = stack.gateway_with(vec![
@@ -103,7 +103,7 @@ async fn without_a_broker_saves_are_refused_at_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn without_a_database_saves_are_still_taken() -> anyhow::Result<()> {
+async fn saves_are_accepted_without_a_database() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let nowhere = format!(
@@ -128,7 +128,7 @@ async fn without_a_database_saves_are_still_taken() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_gateway_says_that_it_stops_before_it_does() -> anyhow::Result<()> {
+async fn a_gateway_reports_not_ready_before_it_stops() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let variables = vec![
@@ -160,9 +160,9 @@ async fn a_container_can_ask_whether_its_service_is_ready() -> anyhow::Result<()
         let address = process
             .map(|it| it.url.replace("http://", ""))
             .unwrap_or_default();
-        let nobody = format!("127.0.0.1:{}", dev::paths::free_port(None)?);
+        let closed_address = format!("127.0.0.1:{}", dev::paths::free_port(None)?);
 
-        for (listen, is_ready) in [(address, true), (nobody, false)] {
+        for (listen, is_ready) in [(address, true), (closed_address, false)] {
             let path = tests::servers::programs()?.join(program);
             let status = dev::services::command(&path, &[("LISTEN", listen)])
                 .arg("healthcheck")
@@ -175,7 +175,7 @@ async fn a_container_can_ask_whether_its_service_is_ready() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn a_queue_of_another_shape_stops_the_services() -> anyhow::Result<()> {
+async fn services_stop_if_a_queue_has_other_arguments() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let connection = runtime::broker::connect(&stack.uri()?, "test").await?;
     connection

@@ -26,11 +26,11 @@ fn saves(count: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_document_is_as_large_as_it_may_be_and_no_larger() -> anyhow::Result<()> {
+async fn documents_are_accepted_up_to_each_limit() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
-        .gate(&[
+        .ready_gateway(&[
             ("MAX_BODY_BYTES", "4000"),
             ("MAX_DEPTH", "3"),
             ("MAX_COMPLEXITY", "12"),
@@ -108,20 +108,20 @@ fn complex(fields: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Result<()> {
+async fn a_rate_limited_bearer_gets_a_retry_after_header() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let gateway = stack
-        .gate(&[
+        .ready_gateway(&[
             ("SAVES_PER_SECOND", "1"),
             ("SAVES_BURST", "5"),
             ("READS_PER_SECOND", "1"),
             ("READS_BURST", "2"),
         ])
         .await?;
-    let anna = Api::of(&gateway.url, SPACE, "anna")?;
-    let other_person = Api::of(&gateway.url, SPACE, "ben")?;
-    let other_space = Api::of(&gateway.url, "another", "anna")?;
+    let anna = Api::for_subject(&gateway.url, SPACE, "anna")?;
+    let other_person = Api::for_subject(&gateway.url, SPACE, "ben")?;
+    let other_space = Api::for_subject(&gateway.url, "another", "anna")?;
     let input = json!({ "input": sample() });
 
     // A document is charged before it is executed; so the sixth finds nothing left.
@@ -173,10 +173,10 @@ async fn a_bearer_who_asks_too_often_is_told_when_to_ask_again() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
+async fn requests_over_the_global_limit_are_refused_at_once() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_IN_FLIGHT", "2")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_IN_FLIGHT", "2")]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
     api.save(&sample()).await?.record()?;
     stack.workers[0].signal(Signal::SIGSTOP)?;
@@ -206,9 +206,9 @@ async fn what_is_too_much_for_all_is_refused_at_once() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_not_waited_for() -> anyhow::Result<()> {
+async fn a_request_body_that_never_ends_times_out() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[]).await?;
+    let gateway = stack.ready_gateway(&[]).await?;
     let token = gateway::auth::dev_token::sign(SECRET, SPACE, "slow", Duration::from_mins(5))?;
     let head = format!(
         "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\

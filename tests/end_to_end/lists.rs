@@ -49,7 +49,7 @@ async fn walk(api: &Api, filter: &Value, first: i32) -> anyhow::Result<Vec<Value
 }
 
 #[tokio::test]
-async fn records_are_listed_page_by_page_whatever_is_saved_meanwhile() -> anyhow::Result<()> {
+async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     for n in 0..23 {
@@ -93,7 +93,7 @@ async fn records_are_listed_page_by_page_whatever_is_saved_meanwhile() -> anyhow
         }
     }
 
-    // Between two pages, others save before and behind, and take away what was seen.
+    // Between two pages, others save before and behind, and take away what was listed.
     let first = page(&api, Value::Null, 10, &Value::Null).await?;
     for (process, connection) in [("process 0", "connection ."), ("process 9", "new")] {
         let mut input = sample_with("processId", process);
@@ -101,10 +101,11 @@ async fn records_are_listed_page_by_page_whatever_is_saved_meanwhile() -> anyhow
         input["envId"] = "env 0".into();
         api.save(&input).await?.record()?;
     }
-    let mut seen = sample_with("processId", first["edges"][9]["node"]["processId"].clone());
-    seen["envId"] = first["edges"][9]["node"]["envId"].clone();
-    seen["connectionId"] = first["edges"][9]["node"]["connectionId"].clone();
-    api.execute(DELETE, json!({ "input": key(&seen) })).await?;
+    let mut listed = sample_with("processId", first["edges"][9]["node"]["processId"].clone());
+    listed["envId"] = first["edges"][9]["node"]["envId"].clone();
+    listed["connectionId"] = first["edges"][9]["node"]["connectionId"].clone();
+    api.execute(DELETE, json!({ "input": key(&listed) }))
+        .await?;
     let rest = page(&api, Value::Null, 100, &first["pageInfo"]["endCursor"]).await?;
     let rest: Vec<_> = rest["edges"].as_array().into_iter().flatten().collect();
     assert_eq!(
@@ -116,7 +117,7 @@ async fn records_are_listed_page_by_page_whatever_is_saved_meanwhile() -> anyhow
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_page_is_named() -> anyhow::Result<()> {
+async fn invalid_page_arguments_are_named() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
     let field = |answer: &Answer| {
@@ -154,13 +155,13 @@ async fn what_cannot_be_a_page_is_named() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_history_tells_who_changed_which_field_when() -> anyhow::Result<()> {
+async fn the_history_shows_who_changed_which_field_when() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
     let gateway = gateway.unwrap_or_default();
     let (ann, bob) = (
-        Api::of(&gateway, SPACE, "ann")?,
-        Api::of(&gateway, SPACE, "bob")?,
+        Api::for_subject(&gateway, SPACE, "ann")?,
+        Api::for_subject(&gateway, SPACE, "bob")?,
     );
     let record = ann.save(&sample()).await?.record()?;
     bob.save(&sample_with("clientId", "another"))
@@ -186,7 +187,7 @@ async fn a_history_tells_who_changed_which_field_when() -> anyhow::Result<()> {
     };
     let newest = ask(&bob, 2, Value::Null).await?;
     let older = ask(&bob, 10, newest["pageInfo"]["endCursor"].clone()).await?;
-    let told: Vec<_> = [&newest, &older]
+    let entries: Vec<_> = [&newest, &older]
         .iter()
         .flat_map(|page| page["edges"].as_array().cloned().unwrap_or_default())
         .map(|edge| {
@@ -203,7 +204,7 @@ async fn a_history_tells_who_changed_which_field_when() -> anyhow::Result<()> {
     let elsewhere = ask(&stack.api("another Space")?, 10, Value::Null).await?;
 
     assert_eq!(
-        told,
+        entries,
         [
             json!([5, "DELETED", "ann", []]),
             json!([4, "SAVED", "bob", []]),

@@ -1,4 +1,4 @@
-//! Records that somebody else's open transaction has locked: their commands wait, and no others do.
+//! Records that another transaction has locked: only their own commands wait.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const LOCKED: &str = "locked";
 /// 1 while the worker takes one command at a time.
 const SAFE_MODE: &str = "connector_details_safe_mode{service=\"worker\"}";
 
-/// A save of a record. The client id tells which.
+/// A save of a record. The client id identifies it.
 fn save(process_id: &str, client_id: &str) -> String {
     let mut body = sample_with("processId", process_id);
     body["clientId"] = client_id.into();
@@ -53,7 +53,7 @@ async fn others_are_answered(
     Ok(())
 }
 
-/// A transaction of somebody's that stays open.
+/// Another transaction that stays open.
 async fn open_transaction(stack: &Stack, statement: &str) -> anyhow::Result<PgConnection> {
     let mut owner = PgConnection::connect(&stack.database_url).await?;
     owner.execute("begin").await?;
@@ -82,7 +82,7 @@ async fn nothing_is_left(stack: &Stack, publisher: &Publisher) -> anyhow::Result
 }
 
 #[tokio::test]
-async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
+async fn a_locked_record_delays_only_its_own_commands() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let mut publisher = stack.publisher().await?;
@@ -132,7 +132,7 @@ async fn a_locked_record_delays_its_own_commands_alone() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn deletions_and_expectations_wait_in_their_order_too() -> anyhow::Result<()> {
+async fn deletions_and_conditional_saves_wait_in_order() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let mut publisher = stack.publisher().await?;
@@ -167,8 +167,8 @@ async fn deletions_and_expectations_wait_in_their_order_too() -> anyhow::Result<
     nothing_is_left(&stack, &publisher).await
 }
 
-/// What waits is redelivered first, one by one, to a worker that has just started: to take others before
-/// it is answered could turn the order of the record's commands.
+/// Waiting commands are redelivered first, one by one, to a worker that has just started. Taking
+/// others before they are applied could change the order of a record's commands.
 #[tokio::test]
 async fn a_worker_that_starts_while_a_record_is_locked_waits_and_keeps_the_order()
 -> anyhow::Result<()> {
@@ -245,7 +245,7 @@ async fn a_new_command_for_a_locked_record_delays_no_others_in_safe_mode() -> an
 
 /// Nobody can see such a record, nor that it is locked.
 #[tokio::test]
-async fn a_record_that_somebody_is_inserting_delays_its_own_commands_alone() -> anyhow::Result<()> {
+async fn an_uncommitted_insert_delays_only_commands_of_that_record() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     let mut publisher = stack.publisher().await?;
     let insert = format!(
@@ -275,7 +275,7 @@ async fn a_record_that_somebody_is_inserting_delays_its_own_commands_alone() -> 
 }
 
 #[tokio::test]
-async fn a_locked_table_is_waited_for() -> anyhow::Result<()> {
+async fn commands_wait_for_a_locked_table() -> anyhow::Result<()> {
     for lock in ["access exclusive", "share"] {
         let mut stack = Stack::bare().await?;
         stack.start_worker().await?;

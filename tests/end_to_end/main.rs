@@ -1,4 +1,4 @@
-//! End to end: the real programs against the real servers. Each name is a promise.
+//! End to end tests: the real programs with real servers. Each name states one behaviour.
 
 #![expect(clippy::print_stderr, reason = "what was measured is worth reading")]
 
@@ -19,20 +19,27 @@ mod events;
 mod health;
 mod hostile_messages;
 mod http;
+mod invalid_commands;
 mod limits;
 mod lists;
 mod locked;
 mod manifests;
+mod metrics;
 mod model;
 mod observability;
 mod outages;
+mod parking_limits;
 mod performance;
 mod permissions;
+mod poison;
 mod promises;
 mod publishers;
 mod replay;
 mod replies;
 mod request_headers;
+mod socket_costs;
 mod subscriptions;
+mod topology;
 mod tracestate;
+mod tracing;
 mod worker;

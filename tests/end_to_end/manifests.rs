@@ -1,4 +1,4 @@
-//! What `deploy/` says, as the tools of others read it.
+//! Validates `deploy/` with external tools.
 
 use dev::paths;
 use tests::external_clients::{output, python};
@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 #[tokio::test]
 #[ignore = "needs kubectl and a package of PyPI: cargo dev test --all"]
-async fn the_manifests_are_what_kubernetes_takes() -> anyhow::Result<()> {
+async fn kubernetes_accepts_the_manifests() -> anyhow::Result<()> {
     let mut kubectl = Command::new("kubectl");
     kubectl
         .args(["kustomize", "deploy/kubernetes/example"])

@@ -24,8 +24,7 @@ use worker::{
     store::Store,
 };
 
-/// What a command asks for: a value to save, or a deletion where there is none; and the revision that
-/// it expects, if any.
+/// A command: a value to save, or `None` for a deletion, and the revision that it expects.
 type Wish = (Option<u8>, Option<i64>);
 
 /// A command: its id, its record, what it asks for.
@@ -34,7 +33,7 @@ type Command = (u8, u8, Wish);
 /// A batch, and how long each worker lives that tries it before the one that finishes it.
 type Batch = (Vec<Command>, Vec<Duration>);
 
-/// What a command is answered, with the revision that it speaks of.
+/// The outcome of a command, with its revision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Answer {
     Saved(i64),
@@ -61,16 +60,16 @@ impl Model {
                 Answer::Clash
             };
         }
-        let seen = self.rows.get(&record).map(|(_, revision)| *revision);
-        let answer = if expected.is_some_and(|expected| expected != seen.unwrap_or(0)) {
-            Answer::Stale(seen.unwrap_or(0))
+        let current = self.rows.get(&record).map(|(_, revision)| *revision);
+        let answer = if expected.is_some_and(|expected| expected != current.unwrap_or(0)) {
+            Answer::Stale(current.unwrap_or(0))
         } else if let Some(value) = value {
-            let revision = seen.unwrap_or(0) + 1;
+            let revision = current.unwrap_or(0) + 1;
             self.rows.insert(record, (value, revision));
             Answer::Saved(revision)
         } else {
             self.rows.remove(&record);
-            Answer::Deleted(seen)
+            Answer::Deleted(current)
         };
         self.ledger.insert(id, (command, answer));
         answer
@@ -106,7 +105,7 @@ fn change(space: &str, (id, record, wish): Command) -> anyhow::Result<Change> {
         .map_err(|faults| anyhow::anyhow!("{faults:?}"))
 }
 
-/// What the real one decides, through crashes.
+/// The outcomes of the real statements, with simulated crashes.
 async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec<Answer>> {
     let (commands, lives) = batch;
     let changes: Vec<Change> = commands
@@ -116,7 +115,7 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
     let changes: Vec<&Change> = changes.iter().collect();
     let mut writers = store.writers();
     for life in lives {
-        // Dropped wherever it stands. Its statement may go on, and commit after all.
+        // The future is dropped at any point. Its statement may still run and commit.
         let _ = timeout(*life, process::apply(&mut writers, &changes)).await;
     }
     for _ in 0..50 {
@@ -152,7 +151,7 @@ fn answer(progress: Progress) -> anyhow::Result<Answer> {
     })
 }
 
-/// What is stored, in the model's terms: the rows, and each id's kind and revision.
+/// The stored rows, and the kind and revision of each command id.
 type Stored = (BTreeMap<u8, (u8, i64)>, BTreeMap<u8, (&'static str, i64)>);
 
 fn as_stored(model: Model) -> Stored {

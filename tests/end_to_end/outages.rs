@@ -156,8 +156,7 @@ async fn outage(begin: &[&str], end: &[&str], is_noticed: bool) -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn a_database_that_is_read_only_for_long_costs_a_command_few_deliveries() -> anyhow::Result<()>
-{
+async fn a_long_read_only_database_causes_few_redeliveries() -> anyhow::Result<()> {
     outage(
         &["alter database DATABASE set default_transaction_read_only = on"],
         &[
@@ -173,8 +172,7 @@ async fn a_database_that_is_read_only_for_long_costs_a_command_few_deliveries() 
 
 /// As where the disk of one table is full: a heartbeat can be written, and no decision.
 #[tokio::test]
-async fn a_ledger_that_takes_no_rows_for_long_costs_a_command_few_deliveries() -> anyhow::Result<()>
-{
+async fn a_long_ledger_outage_causes_few_redeliveries() -> anyhow::Result<()> {
     outage(
         &["revoke insert on connector_details_ledger from connector_details_worker"],
         &["grant insert on connector_details_ledger to connector_details_worker"],

@@ -1,5 +1,5 @@
-//! What is measured and needs the machine for itself, so that no other test runs beside it:
-//! `cargo dev test --test end_to_end -- --ignored measured`.
+//! Performance tests. They need a machine without other load: `cargo dev test --test end_to_end --
+//! --ignored performance::`.
 
 use std::time::{Duration, Instant};
 
@@ -47,26 +47,27 @@ impl Drop for Flood {
     }
 }
 
-/// A ratio within one run: somebody calm, with and without somebody greedy beside, in turn.
+/// The ratio between a calm client's latency with and without a greedy client, measured in turn in
+/// one run.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures, and wants the machine for itself"]
 async fn one_bearer_at_full_speed_does_not_slow_another() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let usual = [("SAVES_PER_SECOND", "20"), ("SAVES_BURST", "100")];
-    let gateway = stack.gate(&usual).await?;
+    let gateway = stack.ready_gateway(&usual).await?;
     // One after the other, or the second run would be refused for the first.
-    let calm_ones = (0..).map(|n| Api::of(&gateway.url, SPACE, &format!("calm {n}")));
+    let calm_ones = (0..).map(|n| Api::for_subject(&gateway.url, SPACE, &format!("calm {n}")));
     let mut calm_ones = calm_ones.take(13);
     let mut next = || calm_ones.next().context("nobody is left")?;
-    let greedy = Api::of(&gateway.url, SPACE, "greedy")?;
+    let greedy = Api::for_subject(&gateway.url, SPACE, "greedy")?;
     calm(&next()?, &mut Vec::new()).await?;
 
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..6 {
         calm(&next()?, &mut alone).await?;
         let _flood = Flood::start(&greedy);
-        // What is allowed to come at once is not what is measured.
+        // Uses up the burst, which is not measured.
         tokio::time::sleep(Duration::from_secs(1)).await;
         calm(&next()?, &mut beside).await?;
     }

@@ -24,7 +24,7 @@ const KINDS: [&str; 3] = ["configure", "write", "read"];
 /// With all permissions it takes a second or two; on a busy machine more.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a role may do: for each kind, the alternatives of its pattern.
+/// The permissions of a role: for each kind, the alternatives of its pattern.
 type Permissions = BTreeMap<&'static str, Vec<String>>;
 
 fn shipped(role: &str) -> anyhow::Result<Permissions> {
@@ -144,7 +144,7 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
+async fn each_role_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
     let mut narrower = Vec::new();
     for role in ["gateway", "worker", "publisher"] {
         let shipped = shipped(role)?;
@@ -191,7 +191,8 @@ async fn each_role_may_do_what_it_has_to_and_no_more() -> anyhow::Result<()> {
 const AGAIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_deleted_comes_back_with_the_least_permissions() -> anyhow::Result<()> {
+async fn deleted_queues_and_exchanges_are_declared_again_with_minimal_permissions()
+-> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let mut urls = BTreeMap::new();
     for role in ["gateway", "worker"] {
@@ -225,11 +226,11 @@ async fn whatever_is_deleted_comes_back_with_the_least_permissions() -> anyhow::
         })
         .await?;
         assert!(started.elapsed() < AGAIN, "{path}: {:?}", started.elapsed());
-        // And it is told, or that something may have been missed.
+        // The subscription reports the save, or that changes may have been missed.
         timeout(AGAIN, async {
             loop {
-                let told = subscription.change().await?;
-                if told["kind"] == "MISSED" || told["record"]["revision"] == saved["revision"] {
+                let change = subscription.change().await?;
+                if change["kind"] == "MISSED" || change["record"]["revision"] == saved["revision"] {
                     return anyhow::Ok(());
                 }
                 api.save(&sample()).await?;
@@ -238,7 +239,7 @@ async fn whatever_is_deleted_comes_back_with_the_least_permissions() -> anyhow::
         .await??;
     }
 
-    // What is refused, and what the broker gave up on, still finds its place.
+    // Rejected and dead-lettered commands are still parked.
     let operator = stack.publisher().await?;
     let bad = sample_with("envId", "").to_string();
     operator.publish(bad, Publisher::properties("bad")).await?;

@@ -42,7 +42,7 @@ async fn the_published_sample_is_saved_and_read_back() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_was_never_saved_is_null() -> anyhow::Result<()> {
+async fn an_unknown_record_is_null() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
 
     let answer = stack.api(SPACE)?.find(&sample()).await?;
@@ -73,7 +73,7 @@ async fn a_restart_of_everything_loses_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_secret_is_never_kept() -> anyhow::Result<()> {
+async fn the_client_secret_is_never_stored() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     stack
         .api(SPACE)?
@@ -99,7 +99,7 @@ async fn the_secret_is_never_kept() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn nor_is_it_hidden_inside_the_details() -> anyhow::Result<()> {
+async fn a_secret_inside_the_details_is_masked() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let details = r#"{ "baseURL" : "https://user:hunter2-hunter2@host/?api_key=hunter2-hunter2&x=1",
         "client\u005fsecret": "hunter2-hunter2", "clientId": "hunter2-hunter2", "n": 1.50,
@@ -147,7 +147,7 @@ async fn saving_what_was_read_changes_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn an_answered_save_is_a_stored_save() -> anyhow::Result<()> {
+async fn a_confirmed_save_is_stored() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api(SPACE)?;
 
@@ -284,7 +284,7 @@ async fn a_backlog_is_applied_in_the_order_of_each_record() -> anyhow::Result<()
     let mut stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
     let rounds = (1..=ROUNDS).flat_map(|round| (0..RECORDS).map(move |record| (record, round)));
-    // All are begun in this order; a channel keeps it.
+    // The messages are sent in this order, and a channel preserves it.
     try_join_all(rounds.map(|(record, round)| {
         let body = sample_with("processId", record.to_string()).to_string();
         let properties = Publisher::properties(&format!("{record}: {round}"));
@@ -362,7 +362,7 @@ async fn every_request_gets_an_answer() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn no_space_sees_another() -> anyhow::Result<()> {
+async fn no_space_can_read_another() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     stack.api(SPACE)?.save(&sample()).await?.record()?;
     let other = stack.api("another Space")?;
@@ -377,7 +377,7 @@ async fn no_space_sees_another() -> anyhow::Result<()> {
     for answer in [read, saved] {
         assert_eq!(answer.status, 200);
         assert_eq!(
-            answer.faults(),
+            answer.errors(),
             [("FORBIDDEN".to_owned(), "catalogGuid".to_owned())]
         );
     }

@@ -182,8 +182,8 @@ async fn a_command_that_is_older_than_its_records_last_change_stays_parked() -> 
 
 /// RabbitMQ 4 drops what was delivered more than twenty times, from a queue with no limit of its own.
 #[tokio::test]
-async fn looking_at_what_is_parked_changes_nothing() -> anyhow::Result<()> {
-    const LOOKS: usize = 25;
+async fn inspecting_parked_commands_changes_nothing() -> anyhow::Result<()> {
+    const RUNS: usize = 25;
     let mut stack = Stack::bare().await?;
     let publisher = stack.publisher().await?;
     for id in ["one", "two", "three"] {
@@ -196,9 +196,9 @@ async fn looking_at_what_is_parked_changes_nothing() -> anyhow::Result<()> {
         ("would be sent", "two"),
         ("would be sent", "three"),
     ]);
-    for look in 0..LOOKS {
-        let seen = replay(&stack, &["--dry-run"]).await?;
-        assert_eq!(seen, expected, "look {look}");
+    for run in 0..RUNS {
+        let listed = replay(&stack, &["--dry-run"]).await?;
+        assert_eq!(listed, expected, "run {run}");
     }
     replay(&stack, &[]).await?;
 

@@ -1,4 +1,4 @@
-//! What comes on the gateway's reply queue, whoever sent it.
+//! Messages on the gateway's reply queue, from any sender.
 
 use anyhow::Context as _;
 use lapin::{BasicProperties, options::BasicPublishOptions};
@@ -37,7 +37,7 @@ async fn reply_queue(stack: &Stack) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn a_foreign_reply_answers_nobody() -> anyhow::Result<()> {
+async fn a_reply_for_another_command_is_ignored() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().context("no gateway")?;
     let publisher = stack.publisher().await?;
@@ -73,7 +73,7 @@ async fn a_foreign_reply_answers_nobody() -> anyhow::Result<()> {
     }
     stack.workers[0].signal(Signal::SIGCONT)?;
 
-    // By the worker, and by nobody else.
+    // Only the worker's reply counts.
     let record = saving.await??.record()?;
     assert_eq!(record["revision"], 1);
     Ok(())

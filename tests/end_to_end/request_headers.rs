@@ -1,5 +1,4 @@
-//! What stands around the API: names of requests, pages of other origins, and what only developers
-//! get to see.
+//! Request ids, cross-origin requests, and developer mode.
 
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
@@ -49,7 +48,7 @@ async fn every_request_has_a_name() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a browser asks before a page's script may.
+/// The preflight request of a browser.
 async fn preflight(gateway: &Process, origin: &str) -> anyhow::Result<HeaderMap> {
     let request = reqwest::Client::new()
         .request(Method::OPTIONS, format!("{}/graphql", gateway.url))
@@ -66,8 +65,8 @@ async fn preflight(gateway: &Process, origin: &str) -> anyhow::Result<HeaderMap>
 async fn only_pages_of_configured_origins_may_ask() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let ours = "https://app.example.com";
-    let closed = stack.gate(&[]).await?;
-    let open = stack.gate(&[("ALLOWED_ORIGINS", ours)]).await?;
+    let closed = stack.ready_gateway(&[]).await?;
+    let open = stack.ready_gateway(&[("ALLOWED_ORIGINS", ours)]).await?;
     let allowed = |headers: &HeaderMap| {
         let origin = headers.get("access-control-allow-origin");
         origin.map(|origin| origin.to_str().unwrap_or_default().to_owned())
@@ -99,9 +98,11 @@ async fn only_pages_of_configured_origins_may_ask() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_console_lets_nothing_in_from_elsewhere() -> anyhow::Result<()> {
+async fn the_console_loads_nothing_from_other_origins() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
-    let gateway = stack.gate(&[("JWT_SPACES_CLAIM", "my-spaces")]).await?;
+    let gateway = stack
+        .ready_gateway(&[("JWT_SPACES_CLAIM", "my-spaces")])
+        .await?;
     let http = reqwest::Client::new();
     let get = |path: &str| http.get(format!("{}{path}", gateway.url));
 
@@ -144,7 +145,7 @@ async fn the_console_lets_nothing_in_from_elsewhere() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn developers_get_to_see_more() -> anyhow::Result<()> {
+async fn developer_mode_shows_more() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let files = stack.servers.logs.join(format!("{}-graphiql", stack.vhost));
     for file in [
@@ -159,9 +160,9 @@ async fn developers_get_to_see_more() -> anyhow::Result<()> {
     }
     let folder = files.display().to_string();
     let dev = stack
-        .gate(&[("GATEWAY_DEV", "true"), ("GRAPHIQL_DIR", &folder)])
+        .ready_gateway(&[("GATEWAY_DEV", "true"), ("GRAPHIQL_DIR", &folder)])
         .await?;
-    let production = stack.gate(&[("GRAPHIQL_DIR", &folder)]).await?;
+    let production = stack.ready_gateway(&[("GRAPHIQL_DIR", &folder)]).await?;
     let schema = "{ __schema { queryType { name } } }";
     let get = async |gateway: &Process, path: &str| -> anyhow::Result<(u16, String)> {
         let answer = reqwest::get(format!("{}{path}", gateway.url)).await?;
@@ -203,16 +204,16 @@ async fn developers_get_to_see_more() -> anyhow::Result<()> {
         answer.body
     );
     let typo = json!({ "query": "{ IPackInstanceOAuthConnectorDetail }" }).to_string();
-    let mut told = Vec::new();
+    let mut suggestions = Vec::new();
     for gateway in [&dev, &production] {
         let answer = Api::new(&gateway.url, SPACE)?.post(typo.clone()).await?;
-        told.push(
+        suggestions.push(
             answer
                 .body
                 .to_string()
                 .contains("IPackInstanceOAuthConnectorDetails?"),
         );
     }
-    assert_eq!(told, [true, false], "suggestions are for developers");
+    assert_eq!(suggestions, [true, false], "suggestions are for developers");
     Ok(())
 }

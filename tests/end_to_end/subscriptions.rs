@@ -1,4 +1,4 @@
-//! What happens in a Space, as it happens.
+//! Subscriptions to the changes of a Space.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const DELETE: &str = "mutation delete($input: IPackInstanceOAuthConnectorDetails
 }";
 
 #[tokio::test]
-async fn a_subscription_tells_of_its_space_and_of_no_other() -> anyhow::Result<()> {
+async fn a_subscription_delivers_changes_of_its_own_space_only() -> anyhow::Result<()> {
     let mut stack = Stack::start().await?;
-    // Whoever saves through another gateway is heard, too.
+    // A save through another gateway arrives too.
     let first = stack.api(SPACE)?;
     stack.start_gateway().await?;
     let second = stack.api(SPACE)?;
@@ -37,15 +37,15 @@ async fn a_subscription_tells_of_its_space_and_of_no_other() -> anyhow::Result<(
         .execute(DELETE, json!({ "input": key(&sample()) }))
         .await?;
 
-    let mut told = Vec::new();
+    let mut result = Vec::new();
     for _ in 0..3 {
         let change = subscription.change().await?;
         assert_eq!(change["record"]["id"], saved["id"]);
         assert!(!change.to_string().contains("hunter2"));
-        told.push(json!([change["kind"], change["record"]["revision"]]));
+        result.push(json!([change["kind"], change["record"]["revision"]]));
     }
     assert_eq!(
-        told,
+        result,
         [
             json!(["SAVED", 1]),
             json!(["SAVED", 2]),
@@ -65,10 +65,10 @@ async fn a_subscription_ends_with_its_token() -> anyhow::Result<()> {
 
     let mut subscription = Subscription::of(&short, CHANGED).await?;
     let (name, last) = loop {
-        let told = subscription.next().await?;
-        // The gateway may have begun to listen after us.
-        if told.1["data"]["connectorDetailsChanged"]["kind"] != "MISSED" {
-            break told;
+        let result = subscription.next().await?;
+        // The gateway's queue may have been bound after the subscription began.
+        if result.1["data"]["connectorDetailsChanged"]["kind"] != "MISSED" {
+            break result;
         }
     };
 
@@ -95,8 +95,8 @@ async fn nothing_but_subscriptions_is_streamed() -> anyhow::Result<()> {
     }
     let mut unparsed = Subscription::of(&api, "subscription {").await?;
     assert_eq!(code(&unparsed.next().await?.1), "GRAPHQL_PARSE_FAILED");
-    let nobody = api.without("authorization");
-    let refused = nobody.stream(json!({ "query": CHANGED })).await?;
+    let anonymous = api.without("authorization");
+    let refused = anonymous.stream(json!({ "query": CHANGED })).await?;
     assert_eq!(refused.status(), 401);
     let by_get = api.execute(CHANGED, json!({})).await?;
     assert!(
@@ -112,10 +112,10 @@ async fn nothing_but_subscriptions_is_streamed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn subscriptions_are_as_many_as_there_may_be() -> anyhow::Result<()> {
+async fn the_number_of_subscriptions_is_limited() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack.gate(&[("MAX_SUBSCRIPTIONS", "1")]).await?;
+    let gateway = stack.ready_gateway(&[("MAX_SUBSCRIPTIONS", "1")]).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     let first = Subscription::start(&api).await?;
@@ -136,7 +136,7 @@ async fn subscriptions_are_as_many_as_there_may_be() -> anyhow::Result<()> {
 
 #[tokio::test]
 #[ignore = "needs Node and its packages: cargo dev test --all"]
-async fn clients_that_others_wrote_subscribe() -> anyhow::Result<()> {
+async fn public_client_libraries_can_subscribe() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let gateway = stack.gateway.as_ref().map(|gateway| gateway.url.clone());
     let program = dev::paths::repository().join("tests/clients/subscribe.mjs");
@@ -157,13 +157,13 @@ async fn clients_that_others_wrote_subscribe() -> anyhow::Result<()> {
 
     let printed = output(node).await?;
 
-    let told: Value = serde_json::from_str(&printed)?;
-    assert_eq!(told["ws"], json!(["SAVED", "SAVED"]), "{told}");
-    assert_eq!(told["sse"], told["ws"]);
+    let result: Value = serde_json::from_str(&printed)?;
+    assert_eq!(result["ws"], json!(["SAVED", "SAVED"]), "{result}");
+    assert_eq!(result["sse"], result["ws"]);
     assert_eq!(
-        told["stranger"], 1,
-        "a socket without a token is closed: {told}"
+        result["stranger"], 1,
+        "a socket without a token is closed: {result}"
     );
-    assert_eq!(told["mutation"], "BAD_REQUEST");
+    assert_eq!(result["mutation"], "BAD_REQUEST");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a client's `tracestate` may do to the messages that it becomes part of.
+//! A client's `tracestate` in messages: its size is limited.
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
@@ -16,8 +16,7 @@ use tests::{
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test]
-async fn a_tracestate_of_512_bytes_is_passed_on_and_a_longer_one_harms_nobody() -> anyhow::Result<()>
-{
+async fn a_tracestate_over_512_bytes_is_dropped() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let publisher = stack.publisher().await?;
     let (queue, exclusive) = ("seen", QueueDeclareOptions::default());

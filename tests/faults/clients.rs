@@ -6,9 +6,9 @@ use tests::{api::sample_with, eventually, fault_stack::FaultStack};
 use tokio::time::timeout;
 
 /// A thousand clients that save and read, and hang up before they are answered.
-async fn hang_up(rig: &FaultStack) -> anyhow::Result<()> {
-    let api = rig.api()?;
-    rig.server("Postgres")?.freeze().await?;
+async fn hang_up(stack: &FaultStack) -> anyhow::Result<()> {
+    let api = stack.api()?;
+    stack.server("Postgres")?.freeze().await?;
     let clients = (0..1000).map(|n| {
         let api = api.clone();
         async move {
@@ -18,8 +18,8 @@ async fn hang_up(rig: &FaultStack) -> anyhow::Result<()> {
         }
     });
     futures_util::future::join_all(clients).await;
-    rig.server("Postgres")?.thaw().await?;
-    rig.ready().await?;
+    stack.server("Postgres")?.thaw().await?;
+    stack.ready().await?;
     eventually("saves to be answered", async || {
         Ok(api
             .save(&sample_with("processId", "after"))
@@ -29,14 +29,14 @@ async fn hang_up(rig: &FaultStack) -> anyhow::Result<()> {
     })
     .await?;
     eventually("the queue to be empty", async || {
-        Ok((rig.commands("messages").await? == 0).then_some(()))
+        Ok((stack.commands("messages").await? == 0).then_some(()))
     })
     .await
 }
 
 /// Resident memory of the gateway, in KiB, and its open files.
-fn size(rig: &FaultStack) -> anyhow::Result<(u64, usize)> {
-    let pid = rig.gateways[0].pid.borrow().unwrap_or_default();
+fn size(stack: &FaultStack) -> anyhow::Result<(u64, usize)> {
+    let pid = stack.gateways[0].pid.borrow().unwrap_or_default();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let words = line.unwrap_or_default().split_whitespace().next();
@@ -47,15 +47,15 @@ fn size(rig: &FaultStack) -> anyhow::Result<(u64, usize)> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn a_thousand_that_hang_up_leave_nothing_behind() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
+    let stack = FaultStack::start(1, 1).await?;
     // Twice to warm up: memory that an allocator keeps for the next thousand is no leak.
-    hang_up(&rig).await?;
-    hang_up(&rig).await?;
+    hang_up(&stack).await?;
+    hang_up(&stack).await?;
 
-    let (memory, files) = size(&rig)?;
-    hang_up(&rig).await?;
-    hang_up(&rig).await?;
-    let (memory_after, files_after) = size(&rig)?;
+    let (memory, files) = size(&stack)?;
+    hang_up(&stack).await?;
+    hang_up(&stack).await?;
+    let (memory_after, files_after) = size(&stack)?;
 
     eprintln!("{memory} KiB and {files} files; {memory_after} KiB and {files_after} files");
     assert!(memory_after < memory + memory / 5);
@@ -63,9 +63,9 @@ async fn a_thousand_that_hang_up_leave_nothing_behind() -> anyhow::Result<()> {
     let stuck: i64 = sqlx::query_scalar(
         "select count(*) from pg_stat_activity where state like 'idle in transaction%'",
     )
-    .fetch_one(&rig.database().await?)
+    .fetch_one(&stack.database().await?)
     .await?;
     assert_eq!(stuck, 0);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }

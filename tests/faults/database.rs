@@ -18,26 +18,31 @@ use tests::{
 
 use crate::{CLIENTS, command, seconds};
 
-/// What every fault of the database has in common: it was felt, it was waited for, nothing was
-/// parked for it, and saves were accepted all the time.
-async fn finish(rig: &FaultStack, mut load: Load, fault: &str, felt: usize) -> anyhow::Result<()> {
+/// Checks that the fault had an effect, that no command was parked, and that saves were accepted
+/// all the time.
+async fn finish(
+    stack: &FaultStack,
+    mut load: Load,
+    fault: &str,
+    felt: usize,
+) -> anyhow::Result<()> {
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
-    report.tell(fault)?;
-    anyhow::ensure!(held(rig)? > felt, "{fault}: it was not felt");
-    nothing_was_lost(rig, fault, &report).await
+    let report = load.finish(&stack.database().await?).await?;
+    report.check(fault)?;
+    anyhow::ensure!(held(stack)? > felt, "{fault}: it was not felt");
+    nothing_was_lost(stack, fault, &report).await
 }
 
-async fn nothing_was_lost(rig: &FaultStack, fault: &str, report: &Report) -> anyhow::Result<()> {
+async fn nothing_was_lost(stack: &FaultStack, fault: &str, report: &Report) -> anyhow::Result<()> {
     anyhow::ensure!(report.refused + report.unknown == 0, "{report:?}");
-    let parked = rig.publisher().await?.get(topology::PARKED).await?;
+    let parked = stack.publisher().await?.get(topology::PARKED).await?;
     anyhow::ensure!(parked.is_none(), "{fault}: a good command was parked");
     Ok(())
 }
 
 /// How often the worker held commands back so far.
-fn held(rig: &FaultStack) -> anyhow::Result<usize> {
-    rig.logged("can't decide now")
+fn held(stack: &FaultStack) -> anyhow::Result<usize> {
+    stack.logged("can't decide now")
 }
 
 async fn execute(database: &PgPool, statements: &[&str]) -> anyhow::Result<()> {
@@ -76,37 +81,38 @@ async fn worker_waits(database: &PgPool) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let load = stack.load(CLIENTS).await?;
 
-    rig.server("Postgres")?.signal(Signal::SIGKILL).await?;
+    stack.server("Postgres")?.signal(Signal::SIGKILL).await?;
     seconds(1.0).await;
-    rig.ready().await?;
-    finish(&rig, load, "database killed", 0).await?;
-    rig.stop().await;
+    stack.ready().await?;
+    finish(&stack, load, "database killed", 0).await?;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn frozen() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let load = rig.load(CLIENTS).await?;
+    let stack = FaultStack::start(1, 2).await?;
+    let load = stack.load(CLIENTS).await?;
 
-    rig.freeze(rig.server("Postgres")?, Duration::from_secs(40))
+    stack
+        .freeze(stack.server("Postgres")?, Duration::from_secs(40))
         .await?;
-    rig.ready().await?;
-    finish(&rig, load, "database frozen for 40 s", 0).await?;
-    rig.stop().await;
+    stack.ready().await?;
+    finish(&stack, load, "database frozen for 40 s", 0).await?;
+    stack.stop().await;
     Ok(())
 }
 
 /// As a standby answers that was taken for the primary.
 #[tokio::test(flavor = "multi_thread")]
 async fn read_only() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let load = rig.load(CLIENTS).await?;
-    let database = rig.database().await?;
+    let stack = FaultStack::start(1, 1).await?;
+    let load = stack.load(CLIENTS).await?;
+    let database = stack.database().await?;
 
     execute(
         &database,
@@ -126,35 +132,35 @@ async fn read_only() -> anyhow::Result<()> {
         ],
     )
     .await?;
-    finish(&rig, load, "database read-only for 3 s", 0).await?;
-    rig.stop().await;
+    finish(&stack, load, "database read-only for 3 s", 0).await?;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
 async fn crowded() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let load = rig.load(CLIENTS).await?;
-    let database = rig.database().await?;
+    let stack = FaultStack::start(1, 1).await?;
+    let load = stack.load(CLIENTS).await?;
+    let database = stack.database().await?;
 
     // Others use up all connections, and the services lose theirs.
     let mut others = Vec::new();
-    while let Ok(connection) = PgConnection::connect(&rig.servers.database_url).await {
+    while let Ok(connection) = PgConnection::connect(&stack.servers.database_url).await {
         others.push(connection);
     }
     disconnect(&database).await?;
-    while let Ok(connection) = PgConnection::connect(&rig.servers.database_url).await {
+    while let Ok(connection) = PgConnection::connect(&stack.servers.database_url).await {
         others.push(connection);
     }
     seconds(3.0).await;
     drop(others);
-    finish(&rig, load, "all connections used by others for 3 s", 0).await?;
-    rig.stop().await;
+    finish(&stack, load, "all connections used by others for 3 s", 0).await?;
+    stack.stop().await;
     Ok(())
 }
 
-/// Whoever saves `lock a` needs `lock b` too, in the same statement.
+/// A save of `lock a` also needs `lock b` in the same statement.
 const GREEDY: [&str; 2] = [
     "create function take_b() returns trigger language plpgsql as
         $$ begin
@@ -165,19 +171,20 @@ const GREEDY: [&str; 2] = [
         for each row when (new.process_id = 'lock a') execute function take_b()",
 ];
 
-/// Has the row that the worker wants next, and then wants the one that the worker has. The worker gives up
-/// first, before the server looks for a deadlock, and saves once the other is done.
+/// Locks the row that the worker needs next, and then waits for the row that the worker has locked.
+/// The worker gives up before the server detects the deadlock, and saves when the other transaction
+/// is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlocked() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let database = rig.database().await?;
+    let stack = FaultStack::start(1, 1).await?;
+    let database = stack.database().await?;
     for process in ["lock a", "lock b"] {
-        rig.api()?.save(&command(process, "x")).await?.record()?;
+        stack.api()?.save(&command(process, "x")).await?.record()?;
     }
     execute(&database, &GREEDY).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
-    let mut other = PgConnection::connect(&rig.servers.database_url).await?;
+    let mut other = PgConnection::connect(&stack.servers.database_url).await?;
     let mut transaction = other.begin().await?;
     let lock = |process: &'static str| {
         sqlx::query("update connector_details set client_id = 'other' where process_id = $1")
@@ -185,7 +192,7 @@ async fn deadlocked() -> anyhow::Result<()> {
     };
     lock("lock b").execute(&mut *transaction).await?;
     let body = command("lock a", "y").to_string();
-    let publisher = rig.publisher().await?;
+    let publisher = stack.publisher().await?;
     publisher
         .publish(body, Publisher::properties("greedy"))
         .await?;
@@ -197,8 +204,8 @@ async fn deadlocked() -> anyhow::Result<()> {
 
     load.recovers().await?;
     let report = load.finish(&database).await?;
-    report.tell("deadlock with another client")?;
-    nothing_was_lost(&rig, "deadlock", &report).await?;
+    report.check("deadlock with another client")?;
+    nothing_was_lost(&stack, "deadlock", &report).await?;
     assert!(waited > Duration::from_millis(50), "there was no deadlock");
     let saved: Vec<String> = sqlx::query_scalar(
         "select client_id from connector_details where process_id like 'lock %'
@@ -207,15 +214,15 @@ async fn deadlocked() -> anyhow::Result<()> {
     .fetch_all(&database)
     .await?;
     assert_eq!(saved, ["y", "other"]);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unserializable() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let load = rig.load(CLIENTS).await?;
-    let database = rig.database().await?;
+    let stack = FaultStack::start(1, 1).await?;
+    let load = stack.load(CLIENTS).await?;
+    let database = stack.database().await?;
     execute(
         &database,
         &["alter role connector_details_worker_login
@@ -224,7 +231,7 @@ async fn unserializable() -> anyhow::Result<()> {
     .await?;
     disconnect(&database).await?;
     eventually("the worker to be back", async || {
-        Ok(rig
+        Ok(stack
             .api()?
             .save(&command("shared", "x"))
             .await?
@@ -232,24 +239,24 @@ async fn unserializable() -> anyhow::Result<()> {
             .ok())
     })
     .await?;
-    let felt = held(&rig)?;
+    let felt = held(&stack)?;
 
     // A row changes between the worker's snapshot and its update of it.
-    let mut other = PgConnection::connect(&rig.servers.database_url).await?;
+    let mut other = PgConnection::connect(&stack.servers.database_url).await?;
     let mut transaction = other.begin().await?;
     sqlx::query("update connector_details set client_id = 'other' where process_id = 'shared'")
         .execute(&mut *transaction)
         .await?;
-    let api = rig.api()?;
+    let api = stack.api()?;
     let save = tokio::spawn(async move { api.save(&command("shared", "y")).await });
     worker_waits(&database).await?;
     transaction.commit().await?;
     let saved = save.await??.record()?;
 
     assert_eq!(saved["clientId"], "y");
-    assert!(rig.logged("could not serialize access")? > 0);
-    finish(&rig, load, "serialization failure", felt).await?;
-    rig.stop().await;
+    assert!(stack.logged("could not serialize access")? > 0);
+    finish(&stack, load, "serialization failure", felt).await?;
+    stack.stop().await;
     Ok(())
 }
 
@@ -302,28 +309,28 @@ fn as_root(command: &[&str], path: &Path) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the right to mount a file system"]
 async fn full() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 1).await?;
-    let database = rig.database().await?;
-    let disk = Disk::mount(rig.folder().join("disk"), 200)?;
+    let stack = FaultStack::start(1, 1).await?;
+    let database = stack.database().await?;
+    let disk = Disk::mount(stack.folder().join("disk"), 200)?;
     let place = disk.0.join("table");
     std::fs::create_dir(&place)?;
-    let data = rig.servers.data.as_deref().unwrap_or(Path::new("/"));
+    let data = stack.servers.data.as_deref().unwrap_or(Path::new("/"));
     let owner = std::fs::metadata(data.join("postgres"))?;
     chown(&place, Some(owner.uid()), Some(owner.gid()))?;
     let tablespace = format!("create tablespace small location '{}'", place.display());
     let movement = "alter table connector_details_ledger set tablespace small";
     execute(&database, &[&tablespace, movement]).await?;
-    let load = rig.load(CLIENTS).await?;
+    let load = stack.load(CLIENTS).await?;
 
     disk.fill()?;
     eventually("the disk to be felt", async || {
-        Ok((rig.logged("No space left on device")? > 0).then_some(()))
+        Ok((stack.logged("No space left on device")? > 0).then_some(()))
     })
     .await?;
     seconds(3.0).await;
     std::fs::remove_file(disk.filler())?;
-    finish(&rig, load, "disk of the ledger full for 3 s", 0).await?;
+    finish(&stack, load, "disk of the ledger full for 3 s", 0).await?;
     drop(disk);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }

@@ -6,11 +6,11 @@ use tests::{eventually, fault_stack::FaultStack, publisher::Publisher};
 use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
-    let rig = FaultStack::start(1, 2).await?;
-    let mut load = rig.load(CLIENTS).await?;
+async fn killing_everything_and_replaying_twice_loses_nothing() -> anyhow::Result<()> {
+    let stack = FaultStack::start(1, 2).await?;
+    let mut load = stack.load(CLIENTS).await?;
     // Some that are invalid, and will be again.
-    let publisher = rig.publisher().await?;
+    let publisher = stack.publisher().await?;
     for number in 0..5 {
         let mut body = command(&format!("parked {number}"), "x");
         body["envId"] = "".into();
@@ -20,13 +20,13 @@ async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
             .await?;
     }
 
-    rig.kill_all().await;
+    stack.kill_all().await;
     seconds(2.0).await;
-    rig.ready().await?;
+    stack.ready().await?;
     load.recovers().await?;
-    let publisher = rig.publisher().await?;
+    let publisher = stack.publisher().await?;
     eventually("the commands to be parked", async || {
-        let output = rig
+        let output = stack
             .program("worker")
             .args(["replay", "--dry-run"])
             .output()
@@ -48,7 +48,7 @@ async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
         .await?
         .await?;
     for _ in 0..2 {
-        let output = rig.program("worker").arg("replay").output().await?;
+        let output = stack.program("worker").arg("replay").output().await?;
         assert!(output.status.success(), "{output:?}");
         seconds(1.0).await;
     }
@@ -57,15 +57,15 @@ async fn killed_and_then_replayed_twice() -> anyhow::Result<()> {
             "select command_id from connector_details_ledger
              where process_id = 'dead' or process_id like 'parked %'",
         )
-        .fetch_all(&rig.database().await?)
+        .fetch_all(&stack.database().await?)
         .await?;
         Ok((!ids.is_empty()).then_some(ids))
     })
     .await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("everything killed, then replayed twice")?;
+    report.check("everything killed, then replayed twice")?;
     assert_eq!(decided, ["dead-1"]);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }

@@ -11,40 +11,43 @@ use crate::{CLIENTS, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn killed_again_and_again() -> anyhow::Result<()> {
-    let rig = FaultStack::start(2, 1).await?;
-    let mut load = rig.load(CLIENTS).await?;
+async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
+    let stack = FaultStack::start(2, 1).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
     for round in 0..8 {
         seconds(0.5).await;
-        let _ = rig.gateways[round % 2].signal(Signal::SIGKILL).await;
+        let _ = stack.gateways[round % 2].signal(Signal::SIGKILL).await;
     }
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("gateways killed 8 times")?;
+    report.check("gateways killed 8 times")?;
     assert!(report.unknown > 0, "no request was ever cut off");
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
-    let rig = FaultStack::start(2, 1).await?;
+    let stack = FaultStack::start(2, 1).await?;
     let keyed =
         |url: &str| Ok::<_, anyhow::Error>(Api::new(url, SPACE)?.with("idempotency-key", "one"));
-    let (first, second) = (keyed(&rig.gateway_urls[0])?, keyed(&rig.gateway_urls[1])?);
-    rig.api()?.save(&sample()).await?.record()?;
+    let (first, second) = (
+        keyed(&stack.gateway_urls[0])?,
+        keyed(&stack.gateway_urls[1])?,
+    );
+    stack.api()?.save(&sample()).await?.record()?;
 
-    rig.workers[0].freeze().await?;
+    stack.workers[0].freeze().await?;
     let save = tokio::spawn(async move { first.save(&sample()).await });
-    // Half of the time that it waits for an answer; what the broker has can't be seen so soon.
+    // Half of the reply timeout, so that the command is in the queue before the gateway is killed.
     seconds(2.5).await;
-    rig.gateways[0].signal(Signal::SIGKILL).await?;
+    stack.gateways[0].signal(Signal::SIGKILL).await?;
     let cut_off = save.await?;
-    rig.workers[0].thaw().await?;
+    stack.workers[0].thaw().await?;
     // The gateway had sent it, or it would not be decided without a repeat.
-    let database = rig.database().await?;
+    let database = stack.database().await?;
     eventually("the command to be decided", async || {
         let count: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")
             .fetch_one(&database)
@@ -58,33 +61,33 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
     assert_eq!(repeat["revision"], 2);
     let record = second.find(&sample()).await?.record()?;
     assert_eq!(record["revision"], 2);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restarted_without_a_client_seeing_an_error() -> anyhow::Result<()> {
-    let rig = FaultStack::start(2, 1).await?;
-    let mut load = rig.load(CLIENTS).await?;
+async fn gateway_restarts_cause_no_client_error() -> anyhow::Result<()> {
+    let stack = FaultStack::start(2, 1).await?;
+    let mut load = stack.load(CLIENTS).await?;
     load.balance();
 
-    for gateway in rig.gateways.iter().cycle().take(3) {
+    for gateway in stack.gateways.iter().cycle().take(3) {
         gateway.signal(Signal::SIGTERM).await?;
         let left = *gateway.pid.borrow();
         eventually("the gateway to leave", async || {
             Ok((*gateway.pid.borrow() != left).then_some(()))
         })
         .await?;
-        rig.ready().await?;
+        stack.ready().await?;
         // The balancer has to see it, too.
         seconds(0.5).await;
     }
     load.recovers().await?;
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
-    report.tell("gateways restarted 3 times")?;
-    assert!(rig.logged("told to stop")? >= 3);
+    report.check("gateways restarted 3 times")?;
+    assert!(stack.logged("told to stop")? >= 3);
     assert_eq!(report.refused + report.pending + report.unknown, 0);
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! Networks that cut, delay, or swallow one direction: between each kind of service and each
-//! server.
+//! Network faults between each kind of service and each server: cut, slow or one-way connections.
 
 use std::time::Duration;
 
@@ -7,12 +6,12 @@ use tests::{fault_stack::FaultStack, proxy::Mode};
 
 use crate::{CLIENTS, seconds};
 
-/// From the end of a fault until saves are as fast as before it.
+/// The time from the end of a fault until saves are as fast as before it.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
-    let (rig, proxies) = FaultStack::proxied(1, 1).await?;
-    let mut load = rig.load(CLIENTS).await?;
+    let (stack, proxies) = FaultStack::proxied(1, 1).await?;
+    let mut load = stack.load(CLIENTS).await?;
 
     for (between, proxy) in &proxies {
         for mode in modes {
@@ -24,14 +23,14 @@ async fn survives(modes: &[Mode], faults: &str) -> anyhow::Result<()> {
             assert!(recovery < RECOVERY);
         }
     }
-    let report = load.finish(&rig.database().await?).await?;
+    let report = load.finish(&stack.database().await?).await?;
 
-    report.tell(faults)?;
+    report.check(faults)?;
     assert!(
         report.gap > Duration::from_secs(2),
         "nothing was felt: {report:?}"
     );
-    rig.stop().await;
+    stack.stop().await;
     Ok(())
 }
 

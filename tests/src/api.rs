@@ -1,4 +1,4 @@
-//! A client of the GraphQL API, as a page would be one.
+//! A client of the GraphQL API.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub const SPACE: &str = dev::up::SPACE;
 /// Signs the tokens of tests.
 pub const SECRET: &str = "a secret of at least thirty-two bytes";
 
-/// The published mutation, with its input as a variable and all fields asked for.
+/// The published mutation. Its input is a variable, and it selects all fields.
 pub const SAVE: &str = "mutation save($input: SaveIPackInstanceOauthConnectorDetailsInput!) {
     saveIPackInstanceOauthConnectorDetails(input: $input) {
         id integrationPackInstanceId isTokenGenerated oauthConnectorDetails processId envId
@@ -18,7 +18,7 @@ pub const SAVE: &str = "mutation save($input: SaveIPackInstanceOauthConnectorDet
     }
 }";
 
-/// The published query, with its input as a variable and all fields asked for.
+/// The published query. Its input is a variable, and it selects all fields.
 pub const FIND: &str = "query find($input: IPackInstanceOAuthConnectorDetailsInput!) {
     IPackInstanceOAuthConnectorDetails(input: $input) {
         id integrationPackInstanceId isTokenGenerated oauthConnectorDetails processId envId
@@ -74,7 +74,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's text; empty where there is none.
+    /// A header's text; empty without the header.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
@@ -83,10 +83,10 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    /// The record of a save or a read that succeeded.
+    /// The record of a successful save or read.
     ///
     /// # Errors
-    /// It did not.
+    /// The answer has errors.
     pub fn record(&self) -> anyhow::Result<Value> {
         anyhow::ensure!(self.body.get("errors").is_none(), "{}", self.body);
         let data = self.body["data"].as_object().context("no data")?;
@@ -95,7 +95,7 @@ impl Answer {
 
     /// The codes of the errors and the fields that they name.
     #[must_use]
-    pub fn faults(&self) -> Vec<(String, String)> {
+    pub fn errors(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         self.body["errors"]
             .as_array()
@@ -111,7 +111,7 @@ impl Answer {
     /// The code of the only error.
     #[must_use]
     pub fn code(&self) -> String {
-        match self.faults().as_slice() {
+        match self.errors().as_slice() {
             [(code, _)] => code.clone(),
             other => format!("{other:?} in {}", self.body),
         }
@@ -132,14 +132,14 @@ impl Api {
     /// # Errors
     /// No token can be made.
     pub fn new(url: &str, space: &str) -> anyhow::Result<Self> {
-        Self::of(url, space, "tester")
+        Self::for_subject(url, space, "tester")
     }
 
-    /// The same, for somebody.
+    /// A client for this subject.
     ///
     /// # Errors
     /// No token can be made.
-    pub fn of(url: &str, space: &str, subject: &str) -> anyhow::Result<Self> {
+    pub fn for_subject(url: &str, space: &str, subject: &str) -> anyhow::Result<Self> {
         let token = gateway::auth::dev_token::sign(SECRET, space, subject, Duration::from_mins(5))?;
         Ok(Self {
             client: reqwest::Client::new(),
@@ -159,7 +159,7 @@ impl Api {
         self.without(name).and(name, value)
     }
 
-    /// The same client with a header once more, whether it is there or not.
+    /// The same client with one more header, even if the name exists.
     #[must_use]
     pub fn and(&self, name: &'static str, value: impl Into<String>) -> Self {
         let mut other = self.clone();
@@ -175,7 +175,7 @@ impl Api {
         other
     }
 
-    /// Opens a stream of what a subscription tells.
+    /// Opens the event stream of a subscription.
     ///
     /// # Errors
     /// The gateway does not answer.

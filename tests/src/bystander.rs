@@ -1,5 +1,5 @@
-//! An attack on a stack, and the proof that it harmed nobody else: another subject, in another Space
-//! and with another record, saves all the time and is answered, and no process is restarted.
+//! Attacks a stack while a bystander saves: another subject with another record in another Space. A
+//! test passes only if the bystander's saves succeed in time and no process restarts.
 
 use std::{
     io::Write as _,
@@ -20,16 +20,16 @@ use crate::{
     stack::{Process, Stack, Variables},
 };
 
-/// The Space of whoever is not attacked.
-pub const ANOTHER_SPACE: &str = "a Space of somebody else";
-/// The longest that any answer may take to somebody else.
+/// The bystander's Space.
+pub const ANOTHER_SPACE: &str = "a Space of another customer";
+/// The longest time that a save of the bystander may take.
 pub const PROMPT: Duration = Duration::from_secs(2);
 
-/// A save that takes longer is given up, and counted as an error.
+/// A save that takes longer is counted as an error.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Two attacks at once would be measured by each other's bystander.
+/// Two attacks at the same time would affect each other's bystander.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A stack that is attacked.
@@ -43,7 +43,7 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Begins, against a gateway with the limits that it is shipped with, but for the rates.
+    /// Starts a stack with the default limits, except for the rate limits.
     ///
     /// # Errors
     /// The stack does not start.
@@ -51,7 +51,7 @@ impl Attack {
         Self::with(&[]).await
     }
 
-    /// Begins, against a gateway with these variables beside the usual ones.
+    /// Starts a stack whose gateway has these variables too.
     ///
     /// # Errors
     /// As [`Attack::begin`].
@@ -59,11 +59,11 @@ impl Attack {
         let turn = ONE_AT_A_TIME.lock().await;
         let mut stack = Stack::bare().await?;
         stack.start_worker().await?;
-        stack.gateway = Some(stack.gate(variables).await?);
+        stack.gateway = Some(stack.ready_gateway(variables).await?);
         Self::on(stack, turn).await
     }
 
-    /// Begins, against a worker with these variables beside the usual ones.
+    /// Starts a stack whose worker has these variables too.
     ///
     /// # Errors
     /// As [`Attack::begin`].
@@ -77,10 +77,10 @@ impl Attack {
         Self::on(stack, turn).await
     }
 
-    /// Begins, against a stack in which something has happened before its services are started.
+    /// Prepares a stack before its services start.
     ///
     /// # Errors
-    /// As [`Attack::begin`]; or what was to happen did not.
+    /// As [`Attack::begin`]; or the preparation fails.
     pub async fn after<T>(
         before: impl AsyncFnOnce(&Stack) -> anyhow::Result<T>,
     ) -> anyhow::Result<(Self, T)> {
@@ -119,43 +119,43 @@ impl Attack {
         self.stack.workers.first().context("no worker")
     }
 
-    /// The attacker as a client: a member of the samples' Space with a good token.
+    /// The attacker's client. It has a valid token for the samples' Space.
     ///
     /// # Errors
     /// No token can be made.
     pub fn attacker(&self) -> anyhow::Result<Api> {
-        Api::of(&self.gateway()?.url, SPACE, "attacker")
+        Api::for_subject(&self.gateway()?.url, SPACE, "attacker")
     }
 
-    /// The attack is over: whether the others were answered in time all along, and everything still
-    /// runs.
+    /// Ends the attack, and checks that the bystander's saves were fast and that all processes
+    /// still run.
     ///
     /// # Errors
-    /// Somebody else was harmed, or a process was restarted.
-    pub async fn harmed_nobody(self) -> anyhow::Result<()> {
-        self.delayed_nobody_beyond(PROMPT).await
+    /// A save of the bystander failed or was slow, or a process restarted.
+    pub async fn others_were_unaffected(self) -> anyhow::Result<()> {
+        self.others_waited_at_most(PROMPT).await
     }
 
-    /// The same, where somebody else may have waited for this long.
+    /// The same with another limit for the bystander's slowest save.
     ///
     /// # Errors
-    /// As [`Attack::harmed_nobody`].
-    pub async fn delayed_nobody_beyond(self, limit: Duration) -> anyhow::Result<()> {
+    /// As [`Attack::others_were_unaffected`].
+    pub async fn others_waited_at_most(self, limit: Duration) -> anyhow::Result<()> {
         let took = self.started.elapsed();
-        let seen = self.bystander.stop().await?;
-        let Seen { saves, slowest, .. } = seen;
+        let observed = self.bystander.stop().await?;
+        let Observed { saves, slowest, .. } = observed;
         let line = format!("{saves} saves of others in {took:.1?}, the slowest in {slowest:.2?}\n");
         std::io::stderr().write_all(line.as_bytes())?;
         self.processes.still_run(&self.stack).await?;
-        seen.unharmed(limit)
+        observed.unharmed(limit)
     }
 
-    /// The attack is over, and was one on everybody: whether everything still runs, and others are
-    /// answered again.
+    /// Ends an attack that may disturb the bystander. Checks that all processes still run and that
+    /// saves succeed again.
     ///
     /// # Errors
-    /// A process was restarted, or saves are not answered in time.
-    pub async fn stopped_nobody_for_good(self) -> anyhow::Result<()> {
+    /// A process restarted, or saves are still slow.
+    pub async fn others_recovered(self) -> anyhow::Result<()> {
         let url = self.gateway()?.url.clone();
         drop(self.bystander.stop().await?);
         self.processes.still_run(&self.stack).await?;
@@ -164,24 +164,24 @@ impl Attack {
     }
 }
 
-/// Somebody who saves a numbered value every now and then, each on a connection of its own.
+/// Saves a numbered value at an interval, each on a new connection.
 struct Bystander {
     stop: CancellationToken,
-    task: JoinHandle<Seen>,
+    task: JoinHandle<Observed>,
 }
 
-/// What the bystander was answered.
+/// The bystander's results.
 #[derive(Debug, Default)]
-struct Seen {
+struct Observed {
     saves: usize,
     slowest: Duration,
     errors: Vec<String>,
 }
 
 impl Bystander {
-    /// Begins, after a first save that nobody measures: connections are made then.
+    /// Starts after one save that is not measured, because the first save opens connections.
     async fn start(gateway_url: &str) -> anyhow::Result<Self> {
-        let api = Api::of(gateway_url, ANOTHER_SPACE, "bystander")?;
+        let api = Api::for_subject(gateway_url, ANOTHER_SPACE, "bystander")?;
         let api = api.with("connection", "close");
         save(&api, 0).await?;
         let stop = CancellationToken::new();
@@ -189,13 +189,13 @@ impl Bystander {
         Ok(Self { stop, task })
     }
 
-    async fn stop(self) -> anyhow::Result<Seen> {
+    async fn stop(self) -> anyhow::Result<Observed> {
         self.stop.cancel();
         Ok(self.task.await?)
     }
 }
 
-impl Seen {
+impl Observed {
     fn unharmed(&self, limit: Duration) -> anyhow::Result<()> {
         ensure!(
             self.errors.is_empty(),
@@ -203,31 +203,31 @@ impl Seen {
             self.errors.len(),
             self.errors[0]
         );
-        ensure!(self.saves > 0, "nobody else saved meanwhile");
+        ensure!(self.saves > 0, "the bystander saved nothing");
         ensure!(
             self.slowest < limit,
-            "a save of somebody else took {:?}",
+            "a save of the bystander took {:?}",
             self.slowest
         );
         Ok(())
     }
 }
 
-async fn save_until(api: Api, stop: CancellationToken) -> Seen {
-    let mut seen = Seen::default();
+async fn save_until(api: Api, stop: CancellationToken) -> Observed {
+    let mut observed = Observed::default();
     loop {
         let started = Instant::now();
-        match save(&api, seen.saves + 1).await {
-            Ok(()) => seen.saves += 1,
-            Err(error) => seen.errors.push(format!("{error:#}")),
+        match save(&api, observed.saves + 1).await {
+            Ok(()) => observed.saves += 1,
+            Err(error) => observed.errors.push(format!("{error:#}")),
         }
-        seen.slowest = seen.slowest.max(started.elapsed());
+        observed.slowest = observed.slowest.max(started.elapsed());
         if stop
             .run_until_cancelled(tokio::time::sleep(PAUSE))
             .await
             .is_none()
         {
-            return seen;
+            return observed;
         }
     }
 }

@@ -33,7 +33,7 @@ pub async fn beside_packages(program: &Path, packages: &[&str]) -> anyhow::Resul
     .arg(&folder)
     .args(packages);
     output(npm).await?;
-    // Node looks for packages beside the program.
+    // Node finds packages next to the program.
     let copy = folder.join(program.file_name().context("no name")?);
     std::fs::copy(program, &copy)?;
     Ok(copy)
@@ -65,7 +65,7 @@ pub async fn packages_of_python(name: &Path, packages: &[&str]) -> anyhow::Resul
     Ok(folder)
 }
 
-/// What a program prints.
+/// The output of a program.
 ///
 /// # Errors
 /// It fails; what it said is in the error.

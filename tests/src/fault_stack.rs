@@ -1,5 +1,5 @@
-//! A whole stack of its own, to be killed: servers and services are started again when they die,
-//! as an orchestrator would, on the same ports and data.
+//! A stack for one fault test: servers and services that the test may kill. A supervisor restarts
+//! them on the same ports and with the same data, as an orchestrator would.
 
 use std::{
     collections::BTreeMap,
@@ -33,13 +33,13 @@ use crate::{
     servers::programs,
 };
 
-/// Between which service and which server.
+/// One proxy between each kind of service and each server, by name.
 pub type Proxies = BTreeMap<&'static str, Proxy>;
 
-/// Two rigs at once would take each other's time.
+/// Two stacks at the same time would slow each other down.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// The stack.
+/// The stack. After a failed test, dropping it kills its programs. The files stay, to find the cause.
 pub struct FaultStack {
     /// Postgres and RabbitMQ.
     pub servers: Servers,
@@ -49,12 +49,11 @@ pub struct FaultStack {
     pub gateways: Vec<Supervised>,
     /// The workers.
     pub workers: Vec<Supervised>,
-    /// How the services reach what they need.
-    pub wiring: ServiceConfig,
+    /// How the services are started.
+    pub config: ServiceConfig,
     worker_ports: Vec<u16>,
-    keeper: Supervisor,
+    supervisor: Supervisor,
     folder: PathBuf,
-    stopped: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -64,21 +63,21 @@ impl FaultStack {
     /// # Errors
     /// Something does not start.
     pub async fn start(gateways: usize, workers: usize) -> anyhow::Result<Self> {
-        Self::wired(gateways, workers, async |_| Ok(())).await
+        Self::start_with(gateways, workers, async |_| Ok(())).await
     }
 
-    /// A rig with a proxy between each kind of service and each server.
+    /// Starts a stack with a proxy between each kind of service and each server.
     ///
     /// # Errors
     /// Something does not start.
     pub async fn proxied(gateways: usize, workers: usize) -> anyhow::Result<(Self, Proxies)> {
         let mut proxies = Proxies::default();
-        let rig = Self::wired(gateways, workers, async |wiring| {
+        let stack = Self::start_with(gateways, workers, async |config| {
             for (name, url) in [
-                ("gateway and broker", &mut wiring.gateway_amqp_url),
-                ("gateway and database", &mut wiring.logins.gateway),
-                ("worker and broker", &mut wiring.worker_amqp_url),
-                ("worker and database", &mut wiring.logins.worker),
+                ("gateway and broker", &mut config.gateway_amqp_url),
+                ("gateway and database", &mut config.logins.gateway),
+                ("worker and broker", &mut config.worker_amqp_url),
+                ("worker and database", &mut config.logins.worker),
             ] {
                 let (proxy, through) = Proxy::before(url).await?;
                 *url = through;
@@ -87,10 +86,10 @@ impl FaultStack {
             Ok(())
         })
         .await?;
-        Ok((rig, proxies))
+        Ok((stack, proxies))
     }
 
-    async fn wired(
+    async fn start_with(
         gateways: usize,
         workers: usize,
         change: impl AsyncFnOnce(&mut ServiceConfig) -> anyhow::Result<()>,
@@ -98,12 +97,12 @@ impl FaultStack {
         let turn = ONE_AT_A_TIME.lock().await;
         let folder = paths::repository()
             .join("target/test-servers")
-            .join(format!("rig-{}", Uuid::new_v4().simple()));
+            .join(format!("faults-{}", Uuid::new_v4().simple()));
         std::fs::create_dir_all(folder.join("logs"))?;
         let mut state = State::open(&folder)?;
-        let keeper = Supervisor::default();
-        let servers = Servers::start_private(&folder, &mut state, &keeper).await?;
-        let mut wiring = ServiceConfig {
+        let supervisor = Supervisor::default();
+        let servers = Servers::start_private(&folder, &mut state, &supervisor).await?;
+        let mut config = ServiceConfig {
             programs: programs()?,
             logs: folder.join("logs"),
             logins: database::prepare(&servers.database_url, &state.database_password).await?,
@@ -112,41 +111,40 @@ impl FaultStack {
             jwt_secret: SECRET.to_owned(),
             graphiql: None,
         };
-        change(&mut wiring).await?;
-        let mut rig = Self {
+        change(&mut config).await?;
+        let mut stack = Self {
             servers,
             gateway_urls: Vec::new(),
             gateways: Vec::new(),
             workers: Vec::new(),
-            wiring,
+            config,
             worker_ports: Vec::new(),
-            keeper,
+            supervisor,
             folder,
-            stopped: false,
             _turn: turn,
         };
         for index in 0..workers {
             let port = free_port(None)?;
-            let worker = rig.wiring.worker(&format!("worker-{index}"), port);
-            rig.workers.push(rig.keeper.keep(worker)?);
-            rig.worker_ports.push(port);
+            let worker = stack.config.worker(&format!("worker-{index}"), port);
+            stack.workers.push(stack.supervisor.start(worker)?);
+            stack.worker_ports.push(port);
         }
         for index in 0..gateways {
             let port = free_port(None)?;
-            let gateway = rig
-                .wiring
+            let gateway = stack
+                .config
                 .gateway(&format!("gateway-{index}"), port, free_port(None)?);
-            rig.gateways.push(rig.keeper.keep(gateway)?);
-            rig.gateway_urls.push(format!("http://127.0.0.1:{port}"));
+            stack.gateways.push(stack.supervisor.start(gateway)?);
+            stack.gateway_urls.push(format!("http://127.0.0.1:{port}"));
         }
-        rig.ready().await?;
-        Ok(rig)
+        stack.ready().await?;
+        Ok(stack)
     }
 
-    /// Waits until everything answers again.
+    /// Waits until all servers and services are ready.
     ///
     /// # Errors
-    /// Something does not, within two minutes.
+    /// One of them is not ready within two minutes.
     pub async fn ready(&self) -> anyhow::Result<()> {
         self.servers.wait().await?;
         let workers = self
@@ -170,8 +168,8 @@ impl FaultStack {
     /// # Errors
     /// As [`Load::start`].
     pub async fn load(&self, clients: usize) -> anyhow::Result<Load> {
-        let diary = self.folder.join("clients.log");
-        Load::start(&self.gateway_urls, clients, &diary).await
+        let log = self.folder.join("clients.log");
+        Load::start(&self.gateway_urls, clients, &log).await
     }
 
     /// A client of the first gateway.
@@ -190,28 +188,29 @@ impl FaultStack {
         Publisher::connect(&self.servers.amqp_url.parse().map_err(anyhow::Error::msg)?).await
     }
 
-    /// Whatever the services were doing, ends them all at once, and the servers too.
+    /// Kills all services and servers at the same time.
     pub async fn kill_all(&self) {
         let services = self.gateways.iter().chain(&self.workers);
-        for kept in self.servers.kept.iter().chain(services) {
-            let _ = kept.signal(Signal::SIGKILL).await;
+        for program in self.servers.programs.iter().chain(services) {
+            let _ = program.signal(Signal::SIGKILL).await;
         }
     }
 
-    /// Runs a program of ours to its end, as the owner of everything.
+    /// A command that runs one of the programs as the owner of database and broker.
     #[must_use]
     pub fn program(&self, program: &str) -> Command {
         let variables = [
             ("DATABASE_URL", self.servers.database_url.clone()),
             ("AMQP_URL", self.servers.amqp_url.clone()),
         ];
-        services::command(&self.wiring.programs.join(program), &variables)
+        services::command(&self.config.programs.join(program), &variables)
     }
 
-    /// How many commands there are of a kind: `messages_ready`, `messages_unacknowledged`.
+    /// The number of messages in the command queue: `messages`, `messages_ready` or
+    /// `messages_unacknowledged`.
     ///
     /// # Errors
-    /// The management API does not answer.
+    /// The management API fails.
     pub async fn commands(&self, kind: &str) -> anyhow::Result<u64> {
         let management = self.servers.management_url.as_deref().unwrap_or_default();
         let url = format!("{management}/api/queues/%2f/{}", topology::QUEUE);
@@ -220,74 +219,60 @@ impl FaultStack {
         Ok(queue[kind].as_u64().unwrap_or_default())
     }
 
-    /// One of the servers.
+    /// A server by its name.
     ///
     /// # Errors
-    /// It was not started here.
+    /// The stack did not start it.
     pub fn server(&self, name: &str) -> anyhow::Result<&Supervised> {
-        let mut kept = self.servers.kept.iter();
-        kept.find(|kept| kept.name == name)
+        let mut programs = self.servers.programs.iter();
+        programs
+            .find(|program| program.name == name)
             .context("no such server")
     }
 
-    /// Stops a program where it stands, for a while.
+    /// Freezes a program for a time.
     ///
     /// # Errors
-    /// It does not run.
-    pub async fn freeze(&self, kept: &Supervised, time: Duration) -> anyhow::Result<()> {
-        kept.freeze().await?;
+    /// It is not running.
+    pub async fn freeze(&self, program: &Supervised, time: Duration) -> anyhow::Result<()> {
+        program.freeze().await?;
         tokio::time::sleep(time).await;
-        kept.thaw().await
+        program.thaw().await
     }
 
-    /// The owner's way to the database. Nothing is kept open between uses.
+    /// A connection pool of the database's owner.
     ///
     /// # Errors
-    /// The database does not answer.
+    /// The database can't be reached.
     pub async fn database(&self) -> anyhow::Result<PgPool> {
         let options = PgPoolOptions::new().max_connections(2);
         Ok(options.connect(&self.servers.database_url).await?)
     }
 
-    /// How often a text stands in the services' logs: the proof that a fault was felt.
+    /// How often a text is in the services' logs. Tests use it to prove that a fault had an effect.
     ///
     /// # Errors
     /// The logs can't be read.
     pub fn logged(&self, text: &str) -> anyhow::Result<usize> {
         let mut count = 0;
-        for entry in std::fs::read_dir(&self.wiring.logs)?.flatten() {
+        for entry in std::fs::read_dir(&self.config.logs)?.flatten() {
             let content = std::fs::read(entry.path())?;
             count += String::from_utf8_lossy(&content).matches(text).count();
         }
         Ok(count)
     }
 
-    /// Where all of its files are.
+    /// The folder of all of its files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Ends everything and deletes its files.
-    pub async fn stop(mut self) {
-        self.stopped = true;
-        self.end();
-        // What they still write is of no use to anybody.
+    /// Kills everything and deletes the files.
+    pub async fn stop(self) {
+        self.supervisor.kill();
+        // The killed programs may still write files for a moment.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-
-    fn end(&self) {
-        let services = self.gateways.iter().chain(&self.workers);
-        self.keeper.kill(self.servers.kept.iter().chain(services));
-    }
-}
-
-/// A test that failed leaves nothing running, and its files for whoever looks for the reason.
-impl Drop for FaultStack {
-    fn drop(&mut self) {
-        if !self.stopped {
-            self.end();
-        }
     }
 }

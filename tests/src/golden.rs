@@ -1,4 +1,4 @@
-//! The golden messages of `proto/golden`, as proto/golden/README.md describes them.
+//! The golden messages of `proto/golden` (see proto/golden/README.md).
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use lapin::{
 };
 use serde_json::Value;
 
-/// The folders whose messages are played one after the other, each with an answer of its own.
+/// The folders whose messages are sent in sequence. Each message has its own answer.
 pub const ANSWERED: [&str; 5] = ["valid", "invalid", "sequences", "events", "parked"];
 
 /// A golden message by its path, such as `replies/packed`.
@@ -54,7 +54,7 @@ pub fn body(message: &Value) -> String {
 /// The AMQP properties of a golden message.
 ///
 /// # Errors
-/// There is one that this does not know.
+/// A property is unknown.
 pub fn properties(message: &Value) -> anyhow::Result<BasicProperties> {
     let mut properties = BasicProperties::default();
     for (name, value) in message["properties"].as_object().into_iter().flatten() {
@@ -110,8 +110,8 @@ pub fn described(properties: &BasicProperties) -> Value {
     put("priority", properties.priority().map(Value::from));
     put("delivery_mode", properties.delivery_mode().map(Value::from));
     let mut headers = serde_json::Map::new();
-    let kept = properties.headers().iter().flat_map(FieldTable::inner);
-    for (name, value) in kept.filter(|(name, _)| name.as_str() != "x-delivery-count") {
+    let all = properties.headers().iter().flat_map(FieldTable::inner);
+    for (name, value) in all.filter(|(name, _)| name.as_str() != "x-delivery-count") {
         let value = match value {
             AMQPValue::LongString(text) => text.to_string().into(),
             AMQPValue::Boolean(flag) => (*flag).into(),
@@ -126,9 +126,8 @@ pub fn described(properties: &BasicProperties) -> Value {
     described.into()
 }
 
-/// Puts the golden value in the place of one that is another each time, such as an id or a time,
-/// wherever there is one in both: the rest can be compared then. Ids and times that a golden message
-/// leaves out are taken away.
+/// Replaces generated values, such as ids and times, by those of the golden message, so that the
+/// rest can be compared. Generated values that the golden message does not have are removed.
 pub fn replace_generated(actual: &mut Value, golden: &Value) {
     match (actual, golden) {
         (Value::Object(actual), Value::Object(golden)) => {
@@ -156,13 +155,14 @@ pub fn replace_generated(actual: &mut Value, golden: &Value) {
     }
 }
 
-/// Whether two ids, times or numbers look alike: the same type, and the same signs between digits.
+/// Whether two ids, times or numbers have the same form: the same type, and the same characters
+/// between the digits.
 fn same_form(actual: &Value, golden: &Value) -> bool {
     match (actual, golden) {
         (Value::String(actual), Value::String(golden)) => {
             let signs = |text: &str| {
                 let signs = text.chars().filter(|c| !c.is_ascii_hexdigit());
-                // A time has as many digits behind the point as it needs, or no point at all.
+                // A time has as many decimals as it needs, or none.
                 signs.filter(|c| *c != '.').collect::<String>()
             };
             signs(actual) == signs(golden)

@@ -1,5 +1,5 @@
-//! What the end to end tests stand on: the real gateway and worker as processes of their own,
-//! with a database and a virtual host for each test, on real servers that are shared.
+//! The test harness: runs the real gateway and worker as processes. Each test has its own database
+//! and virtual host on shared servers.
 
 pub mod api;
 pub mod bystander;
@@ -24,10 +24,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Polls until a check gives something, or says what it was that never came.
+/// Polls until a check returns a value. The error names what was expected.
 ///
 /// # Errors
-/// Nothing came within the deadline.
+/// The check returned no value within the deadline.
 pub async fn eventually<T>(
     what: &str,
     check: impl AsyncFn() -> anyhow::Result<Option<T>>,

@@ -1,8 +1,9 @@
-//! Clients that save, write down what they were told, and hold the service to it.
+//! Clients that save through the gateways, log each answer, and compare the answers with the
+//! database.
 //!
-//! Each client owns a record and saves numbered values into it, one after the other. A save that
-//! was not answered with the record is repeated under the same `Idempotency-Key` until it is, as a
-//! page would do; so in the end every value has to be there, once, in the order of the numbers.
+//! Each client owns a record and saves numbered values into it, one after the other. A save that is
+//! not confirmed is repeated with the same `Idempotency-Key` until it is. So in the end the ledger
+//! has every value once, in the order of the numbers.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,21 +30,21 @@ use crate::{
 /// No request may take longer, whatever happens.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 const REPEAT_PAUSE: Duration = Duration::from_millis(100);
-/// A save that is not answered with its record after so long is lost.
+/// A save that is not confirmed after this time counts as lost.
 const PATIENCE: Duration = Duration::from_secs(150);
-/// Before the fault: for caches to fill, and then to see how fast saves are.
+/// The time before the fault in which caches fill. The speed is measured after it.
 const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(1);
-/// The share of the speed before the fault that counts as recovered; a second's figure is noisy.
+/// The share of the earlier speed that counts as recovered. The speed over one second varies.
 const RECOVERED: f64 = 0.7;
 const RECOVERY: Duration = Duration::from_mins(1);
 
-/// What a client was told about one request.
+/// One request of a client and its result.
 #[derive(Debug, Clone)]
-struct Told {
-    /// The value that it tried to save.
+struct Attempt {
+    /// The value to save.
     value: String,
-    /// The revision of the answered record, or the error's code; `HTTP` for no answer at all.
+    /// The revision of the saved record, or the error's code; `HTTP` if there was no answer.
     outcome: Result<i64, String>,
     took: Duration,
     at: Instant,
@@ -52,9 +53,9 @@ struct Told {
 /// A running load.
 pub struct Load {
     shared: Arc<Shared>,
-    clients: Vec<JoinHandle<anyhow::Result<Vec<Told>>>>,
+    clients: Vec<JoinHandle<anyhow::Result<Vec<Attempt>>>>,
     started: Instant,
-    /// Saves a second before the fault.
+    /// Saves per second before the fault.
     speed: f64,
     recovery: Duration,
 }
@@ -63,24 +64,23 @@ struct Shared {
     gateways: Vec<Gateway>,
     stop: CancellationToken,
     saved: AtomicUsize,
-    /// The clients' ledger on disk: what they were told, in the order in which they were.
-    diary: Mutex<BufWriter<File>>,
+    /// The log of all results.
+    log: Mutex<BufWriter<File>>,
 }
 
 struct Gateway {
     api: Api,
     url: String,
-    /// Whether a load balancer would send requests to it.
+    /// Whether the gateway is ready for requests.
     ready: AtomicBool,
 }
 
 impl Load {
-    /// Starts clients that save through these gateways, in turn, until told to stop; and sees how
-    /// fast they are.
+    /// Starts clients that save through these gateways in turn, and measures how fast they are.
     ///
     /// # Errors
     /// No token can be made, or nothing is saved.
-    pub async fn start(gateways: &[String], clients: usize, diary: &Path) -> anyhow::Result<Self> {
+    pub async fn start(gateways: &[String], clients: usize, log: &Path) -> anyhow::Result<Self> {
         let gateways = gateways
             .iter()
             .map(|url| {
@@ -95,7 +95,7 @@ impl Load {
             gateways,
             stop: CancellationToken::new(),
             saved: AtomicUsize::new(0),
-            diary: Mutex::new(BufWriter::new(File::create(diary)?)),
+            log: Mutex::new(BufWriter::new(File::create(log)?)),
         });
         let clients = (0..clients)
             .map(|client| tokio::spawn(save_on(shared.clone(), client)))
@@ -113,7 +113,8 @@ impl Load {
         Ok(load)
     }
 
-    /// From now on as behind a load balancer, which asks each gateway often whether it is ready.
+    /// From now on acts like a load balancer: polls the readiness of each gateway and skips those
+    /// that are not ready.
     pub fn balance(&self) {
         for index in 0..self.shared.gateways.len() {
             let shared = self.shared.clone();
@@ -129,7 +130,7 @@ impl Load {
         }
     }
 
-    /// Saves a second, over one second.
+    /// Saves per second, measured over one second.
     async fn speed_now(&self) -> f64 {
         let (before, started) = (self.saved(), Instant::now());
         sleep(WINDOW).await;
@@ -142,10 +143,10 @@ impl Load {
         self.shared.saved.load(Ordering::Relaxed)
     }
 
-    /// The fault is over: waits until saves are as fast as before it.
+    /// Waits after the fault until saves are as fast as before it.
     ///
     /// # Errors
-    /// They are not, within a minute.
+    /// They are still slower after a minute.
     pub async fn recovers(&mut self) -> anyhow::Result<Duration> {
         let healed = Instant::now();
         loop {
@@ -163,11 +164,10 @@ impl Load {
         }
     }
 
-    /// Lets every client finish the save in hand, and compares what they were told with what the
-    /// database holds.
+    /// Stops the clients after their current save, and compares their results with the database.
     ///
     /// # Errors
-    /// A save is not answered with its record in the end, or a request took too long.
+    /// A save is never confirmed, or a request takes too long.
     pub async fn finish(self, database: &PgPool) -> anyhow::Result<Report> {
         self.shared.stop.cancel();
         let mut all = Vec::new();
@@ -187,7 +187,7 @@ impl Load {
 }
 
 impl Shared {
-    /// The gateway for an attempt: the next in turn that is ready.
+    /// The gateway for an attempt: the next one that is ready.
     fn gateway(&self, attempt: usize) -> &Gateway {
         let turns = (attempt..).take(self.gateways.len());
         let mut in_turn = turns.map(|turn| &self.gateways[turn % self.gateways.len()]);
@@ -195,38 +195,42 @@ impl Shared {
         ready.unwrap_or(&self.gateways[attempt % self.gateways.len()])
     }
 
-    fn write_down(&self, told: &Told) {
-        let mut diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(diary, "{}\t{:?}\t{:?}", told.value, told.outcome, told.took);
-        if told.outcome.is_ok() {
+    fn write_down(&self, attempt: &Attempt) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writeln!(
+            log,
+            "{}\t{:?}\t{:?}",
+            attempt.value, attempt.outcome, attempt.took
+        );
+        if attempt.outcome.is_ok() {
             self.saved.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-async fn save_on(shared: Arc<Shared>, client: usize) -> anyhow::Result<Vec<Told>> {
-    let mut told = Vec::new();
+async fn save_on(shared: Arc<Shared>, client: usize) -> anyhow::Result<Vec<Attempt>> {
+    let mut attempts = Vec::new();
     for number in 0.. {
         if shared.stop.is_cancelled() {
             break;
         }
-        save_surely(&shared, client, number, &mut told).await?;
+        save_until_confirmed(&shared, client, number, &mut attempts).await?;
     }
-    Ok(told)
+    Ok(attempts)
 }
 
-async fn save_surely(
+async fn save_until_confirmed(
     shared: &Shared,
     client: usize,
     number: usize,
-    all: &mut Vec<Told>,
+    all: &mut Vec<Attempt>,
 ) -> anyhow::Result<()> {
     let value = format!("{client}-{number}");
     let mut input = sample_with("processId", format!("client {client}"));
     input["clientId"] = value.as_str().into();
     let began = Instant::now();
-    for attempt in client.. {
-        let api = &shared.gateway(attempt).api;
+    for turn in client.. {
+        let api = &shared.gateway(turn).api;
         let api = api.with("idempotency-key", value.as_str());
         let started = Instant::now();
         let outcome = match api.save(&input).await {
@@ -236,15 +240,15 @@ async fn save_surely(
             },
             Err(_) => Err("HTTP".to_owned()),
         };
-        let told = Told {
+        let attempt = Attempt {
             value: value.clone(),
             outcome,
             took: started.elapsed(),
             at: Instant::now(),
         };
-        shared.write_down(&told);
-        let done = told.outcome.is_ok();
-        all.push(told);
+        shared.write_down(&attempt);
+        let done = attempt.outcome.is_ok();
+        all.push(attempt);
         if done {
             return Ok(());
         }
@@ -258,13 +262,16 @@ async fn save_surely(
     Ok(())
 }
 
-fn summary(all: &[Told], started: Instant) -> Report {
+fn summary(all: &[Attempt], started: Instant) -> Report {
     let mut report = Report::default();
     let mut successes = vec![Duration::ZERO, started.elapsed()];
-    for told in all {
-        report.count(told.outcome.as_ref().err().map(String::as_str), told.took);
-        if told.outcome.is_ok() {
-            successes.push(told.at - started);
+    for attempt in all {
+        report.count(
+            attempt.outcome.as_ref().err().map(String::as_str),
+            attempt.took,
+        );
+        if attempt.outcome.is_ok() {
+            successes.push(attempt.at - started);
         }
     }
     successes.sort();
@@ -275,8 +282,8 @@ fn summary(all: &[Told], started: Instant) -> Report {
     report
 }
 
-/// Whether the database holds what the clients were told, all of it, once, and in order.
-async fn verify(all: &[Told], database: &PgPool, report: &mut Report) -> anyhow::Result<()> {
+/// Checks that the database holds every confirmed save once and in order.
+async fn verify(all: &[Attempt], database: &PgPool, report: &mut Report) -> anyhow::Result<()> {
     let ledger: Vec<(String, String, i64)> = sqlx::query_as(
         "select process_id, client_id, revision from connector_details_ledger
          where process_id like 'client %' order by process_id, revision",
@@ -295,11 +302,11 @@ async fn verify(all: &[Told], database: &PgPool, report: &mut Report) -> anyhow:
         .iter()
         .map(|(_, value, revision)| (value.as_str(), *revision))
         .collect();
-    for told in all {
-        if let Ok(revision) = told.outcome
-            && !decided.contains(&(told.value.as_str(), revision))
+    for attempt in all {
+        if let Ok(revision) = attempt.outcome
+            && !decided.contains(&(attempt.value.as_str(), revision))
         {
-            report.lost.push(told.value.clone());
+            report.lost.push(attempt.value.clone());
         }
     }
     let number = |value: &str| value.rsplit('-').next().and_then(|n| n.parse::<u64>().ok());
@@ -313,7 +320,7 @@ async fn verify(all: &[Told], database: &PgPool, report: &mut Report) -> anyhow:
             report.twice.push(format!("{value} after {before:?}"));
         }
     }
-    // The row has to be what its last decision says.
+    // The row must match the last entry of its record in the ledger.
     for (record, value, revision) in &ledger {
         let row = rows.get(record);
         if row.is_none_or(|(last, count)| revision > count || (revision == count && value != last))

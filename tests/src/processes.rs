@@ -1,5 +1,4 @@
-//! The processes of a stack, seen from outside: that each is still the one that it was, and how much
-//! memory it takes.
+//! The pids, start times and memory of a stack's processes.
 
 use std::fs;
 
@@ -24,7 +23,7 @@ pub struct Processes {
 struct Running {
     name: &'static str,
     pid: u32,
-    /// In the kernel's own count: a pid can be used again.
+    /// In clock ticks after boot, because a pid can be used again.
     started: String,
 }
 
@@ -35,10 +34,10 @@ struct Broker {
 }
 
 impl Processes {
-    /// Looks at the gateway, the workers and both servers.
+    /// Reads the state of the gateway, the workers and both servers.
     ///
     /// # Errors
-    /// One of them does not run.
+    /// One of them is not running.
     pub async fn of(stack: &Stack) -> anyhow::Result<Self> {
         let gateway = stack.gateway.iter().map(|gateway| ("the gateway", gateway));
         let workers = stack.workers.iter().map(|worker| ("the worker", worker));
@@ -54,10 +53,10 @@ impl Processes {
         })
     }
 
-    /// Looks again.
+    /// Checks that all of them still run.
     ///
     /// # Errors
-    /// One of them is another process than before, or gone.
+    /// One of them ended or was restarted.
     pub async fn still_run(&self, stack: &Stack) -> anyhow::Result<()> {
         for Running { name, pid, started } in &self.services {
             let now = self::started(*pid);
@@ -84,7 +83,7 @@ impl Processes {
 
 impl Broker {
     async fn of(stack: &Stack) -> anyhow::Result<Self> {
-        // The management plugin counts only some seconds after the start.
+        // The management plugin has no data during the first seconds.
         eventually("the broker to tell its pid", async || {
             let nodes = stack.broker("nodes").await?;
             let pid = nodes[0]["os_pid"].as_str().map(ToOwned::to_owned);
@@ -105,10 +104,10 @@ async fn database(stack: &Stack) -> anyhow::Result<(String, i32)> {
     Ok(row.fetch_one(&stack.database).await?)
 }
 
-/// When a process was started; none if it does not run (any more).
+/// The start time of a process; `None` if it is not running.
 fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the command's name, which may hold anything but is in parentheses.
+    // The command's name is in parentheses and may contain any character.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
     let state = fields.next()?;
@@ -162,7 +161,7 @@ pub async fn waiting(stack: &Stack, queue: &str) -> anyhow::Result<u64> {
     Ok(answer.get("messages").and_then(Value::as_u64).unwrap_or(0))
 }
 
-/// A counter that a service tells Prometheus, summed over its labels; 0 where it was never counted.
+/// The value of a counter, summed over its labels; 0 if it does not exist.
 ///
 /// # Errors
 /// The service does not answer, or its answer can't be read.

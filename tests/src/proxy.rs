@@ -1,4 +1,4 @@
-//! A TCP proxy that misbehaves when told to.
+//! A TCP proxy that can cut, delay or drop traffic.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::{
     sync::watch,
 };
 
-/// What the proxy does.
+/// How the proxy treats traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Passes everything on.
@@ -95,7 +95,7 @@ async fn carry(
     let mut lost = false;
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let now = *mode.borrow();
-        // What comes while the connection is being cut must not slip through before it is.
+        // Bytes that arrive while the connection is being cut must not pass.
         lost |= now == loses || now == Mode::Cut;
         if let Mode::Delay(time) = now {
             tokio::time::sleep(time).await;
@@ -107,16 +107,16 @@ async fn carry(
     }
 }
 
-/// Where the frames of an AMQP client begin and end. Anything else passes as it comes.
+/// Splits the bytes of an AMQP client into frames. Other bytes pass unchanged.
 #[derive(Default)]
 struct Frames {
     greeted: bool,
     waiting: Vec<u8>,
 }
 
-/// What an AMQP client begins with.
+/// The protocol header of an AMQP client.
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
-/// A method's frame has type 1; class 60 and method 80 follow its head of seven bytes.
+/// A method frame has type 1. Its header has seven bytes, and class 60 and method 80 follow.
 const METHOD: u8 = 1;
 const ACKNOWLEDGEMENT: &[u8] = &[0, 60, 0, 80];
 
@@ -132,7 +132,7 @@ impl Frames {
             let size = size
                 .iter()
                 .fold(0, |size, byte| size << 8 | usize::from(*byte));
-            // The head before, and a byte behind.
+            // The frame has a header before and one byte after the payload.
             let Some(frame) = self.waiting.get(..size + 8) else {
                 break;
             };

@@ -1,4 +1,4 @@
-//! A service that publishes commands itself, with nothing but the contract.
+//! A service that publishes commands, using only the contract.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,15 +21,15 @@ use uuid::Uuid;
 
 /// A connection that publishes, with direct reply-to.
 pub struct Publisher {
-    /// Held, or the channel would close.
+    /// Dropping the connection would close the channel.
     pub connection: Connection,
-    /// For what the contract does not need.
+    /// For operations beyond the contract.
     pub channel: Channel,
     replies: Consumer,
     early: HashMap<String, Value>,
 }
 
-/// A message that was found in a queue.
+/// A message from a queue.
 #[derive(Debug)]
 pub struct Found {
     /// The body, if it is JSON.
@@ -52,7 +52,7 @@ impl Found {
 }
 
 impl Publisher {
-    /// Connects, and declares the topology, as whoever comes first and may.
+    /// Connects, and declares the topology.
     ///
     /// # Errors
     /// The broker refuses.
@@ -62,7 +62,7 @@ impl Publisher {
         Self::on(connection).await
     }
 
-    /// Connects, and uses what is there.
+    /// Connects without declaring the topology.
     ///
     /// # Errors
     /// The broker refuses.
@@ -107,7 +107,7 @@ impl Publisher {
             .with_reply_to("amq.rabbitmq.reply-to".into())
     }
 
-    /// Listens to every event, by a queue of this name.
+    /// Receives every event in a queue of this name.
     ///
     /// # Errors
     /// The broker refuses.
@@ -134,7 +134,7 @@ impl Publisher {
     /// Publishes a message to the commands' exchange and waits for the confirm.
     ///
     /// # Errors
-    /// The broker did not take it.
+    /// The broker does not confirm it.
     pub async fn publish(
         &self,
         body: impl AsRef<[u8]>,
@@ -175,7 +175,7 @@ impl Publisher {
     /// Publishes a command and waits for its reply.
     ///
     /// # Errors
-    /// There is none.
+    /// No reply arrives.
     pub async fn ask(
         &mut self,
         body: impl AsRef<[u8]>,
@@ -266,7 +266,7 @@ impl Publisher {
     /// Waits for a message in a queue.
     ///
     /// # Errors
-    /// There never is one.
+    /// No message arrives.
     pub async fn take(&self, queue: &str) -> anyhow::Result<Found> {
         crate::eventually(&format!("a message in {queue}"), async || {
             self.get(queue).await

@@ -26,7 +26,7 @@ const RETURN: (u16, u16) = (60, 50);
 const ACK: (u16, u16) = (60, 80);
 const NACK: (u16, u16) = (60, 120);
 
-/// What the broker did with a message.
+/// The broker's confirmation of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirm {
     /// It is in a queue.

@@ -1,4 +1,4 @@
-//! Connections of a client that is slow, silent or one of very many.
+//! Raw HTTP connections that are slow or silent, one or many.
 
 use std::{
     sync::{
@@ -18,23 +18,25 @@ use tokio::{
 use crate::api::SPACE;
 
 const BYTE_PAUSE: Duration = Duration::from_millis(300);
-/// Between one connection and the next. All at once would overflow the server's backlog: the kernel then
-/// drops a connection that its client takes for open, and that the server never sees.
+/// The pause between two connections. Opening all at the same time would overflow the server's
+/// backlog: the kernel then drops a connection that its client takes for open and that the server
+/// never accepts.
 const CONNECT_PAUSE: Duration = Duration::from_millis(1);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What each connection of a crowd does.
+/// How each connection of a crowd behaves.
 #[derive(Debug, Clone)]
-pub struct Habit {
+pub struct Behaviour {
     /// Sent at once.
     pub beginning: String,
-    /// Then one byte of these after the other, over and over; none: the connection is silent.
+    /// Then these bytes are sent one by one, again and again. Without bytes the connection is
+    /// silent.
     pub bytes: &'static [u8],
-    /// Whether it connects again when the server has closed it.
+    /// Whether it reconnects when the server closes it.
     pub again: bool,
 }
 
-/// Many connections with the same habit. They close when it is dropped.
+/// Many connections. They close when this is dropped.
 #[derive(Debug)]
 pub struct Crowd {
     counts: Arc<Counts>,
@@ -48,14 +50,14 @@ struct Counts {
 }
 
 impl Crowd {
-    /// Connects so many times; `habit` tells what each of them does.
+    /// Opens `count` connections. `behaviour` returns how each of them behaves.
     #[must_use]
-    pub fn gather(url: &str, count: usize, habit: impl Fn(usize) -> Habit) -> Self {
+    pub fn connect(url: &str, count: usize, behaviour: impl Fn(usize) -> Behaviour) -> Self {
         let counts = Arc::new(Counts::default());
         let mut connections = JoinSet::new();
         let mut pause = Duration::ZERO;
         for number in 0..count {
-            let stay = stay(address(url), habit(number), counts.clone());
+            let stay = stay(address(url), behaviour(number), counts.clone());
             connections.spawn(async move {
                 sleep(pause).await;
                 stay.await;
@@ -68,13 +70,13 @@ impl Crowd {
         }
     }
 
-    /// How many are open.
+    /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
         self.counts.open.load(Ordering::Relaxed)
     }
 
-    /// How often the server closed one so far.
+    /// The number of connections that the server has closed so far.
     #[must_use]
     pub fn closed_by_server(&self) -> usize {
         self.counts.closed_by_server.load(Ordering::Relaxed)
@@ -87,7 +89,7 @@ pub fn address(url: &str) -> String {
     url.trim_start_matches("http://").to_owned()
 }
 
-/// The head of a POST to `/graphql` by somebody with a token.
+/// The head of a POST request to `/graphql`.
 #[must_use]
 pub fn post_head(token: &str, length: usize) -> String {
     format!(
@@ -97,27 +99,31 @@ pub fn post_head(token: &str, length: usize) -> String {
     )
 }
 
-async fn stay(address: String, habit: Habit, counts: Arc<Counts>) {
+async fn stay(address: String, behaviour: Behaviour, counts: Arc<Counts>) {
     loop {
         if let Ok(stream) = TcpStream::connect(&address).await {
             counts.open.fetch_add(1, Ordering::Relaxed);
-            talk(stream, &habit).await;
+            talk(stream, &behaviour).await;
             counts.open.fetch_sub(1, Ordering::Relaxed);
             counts.closed_by_server.fetch_add(1, Ordering::Relaxed);
         }
-        if !habit.again {
+        if !behaviour.again {
             return;
         }
         sleep(RECONNECT_PAUSE).await;
     }
 }
 
-/// Until the server closes the connection.
-async fn talk(mut stream: TcpStream, habit: &Habit) {
-    if stream.write_all(habit.beginning.as_bytes()).await.is_err() {
+/// Runs until the server closes the connection.
+async fn talk(mut stream: TcpStream, behaviour: &Behaviour) {
+    if stream
+        .write_all(behaviour.beginning.as_bytes())
+        .await
+        .is_err()
+    {
         return;
     }
-    let mut bytes = habit.bytes.iter().cycle();
+    let mut bytes = behaviour.bytes.iter().cycle();
     let mut heard = [0; 1024];
     loop {
         tokio::select! {

@@ -1,37 +1,36 @@
-//! What a fault did to those who were saving meanwhile: a row of the table that `cargo dev faults`
-//! prints.
+//! The results of a fault test: one row of the table that `cargo dev faults` prints.
 
 use std::{fs::File, io::Write as _, path::Path, time::Duration};
 
 use serde_json::json;
 
-/// What clients were told, and whether it was true.
+/// The results of all saves during the fault.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Saves that were answered with the record.
     pub saved: usize,
     /// Answers that the save was not accepted.
     pub refused: usize,
-    /// Answers that the save is accepted and not decided yet.
+    /// Answers that the save is accepted and has no outcome yet.
     pub pending: usize,
-    /// Answers that nothing is known of the save, and answers that never came.
+    /// Answers that the outcome is unknown, and requests without an answer.
     pub unknown: usize,
     /// Any other answer, by its code. There should be none.
     pub others: Vec<String>,
-    /// Answered saves that the database does not hold as they were answered.
+    /// Confirmed saves that the database does not hold.
     pub lost: Vec<String>,
     /// Saves that took effect more than once, out of order, or after a later one.
     pub twice: Vec<String>,
     /// The slowest answer.
     pub slowest: Duration,
-    /// The longest time in which nobody's save succeeded.
+    /// The longest time without a successful save.
     pub gap: Duration,
-    /// From the end of the fault until saves were answered as fast as before it.
+    /// The time from the end of the fault until saves are as fast as before it.
     pub recovery: Duration,
 }
 
 impl Report {
-    /// Counts one answer: the code of its error, or none.
+    /// Counts one answer by its error code; `None` is a success.
     pub fn count(&mut self, code: Option<&str>, took: Duration) {
         self.slowest = self.slowest.max(took);
         match code {
@@ -43,11 +42,11 @@ impl Report {
         }
     }
 
-    /// Writes the row, and holds the service to its promises.
+    /// Writes the row, and checks that no save was lost or applied twice.
     ///
     /// # Errors
-    /// A promise that was broken.
-    pub fn tell(&self, fault: &str) -> anyhow::Result<()> {
+    /// A save was lost or applied twice, or a client got an unexpected answer.
+    pub fn check(&self, fault: &str) -> anyhow::Result<()> {
         let row = json!([
             ["fault", fault],
             ["saves", self.saved],

@@ -1,5 +1,5 @@
-//! The servers of the test run: those that `cargo dev test` started, or our own where the tests
-//! were started by plain `cargo test`.
+//! The servers of the test run: those that `cargo dev test` started, or own ones for a plain `cargo
+//! test`.
 
 use std::{
     collections::HashMap,
@@ -15,23 +15,23 @@ use anyhow::Context as _;
 /// How to reach the servers.
 #[derive(Debug, Clone)]
 pub struct Servers {
-    /// The owner's way to Postgres.
+    /// Postgres as the owner of the databases.
     pub database_url: String,
-    /// The administrator's way to RabbitMQ.
+    /// RabbitMQ as the administrator.
     pub amqp_url: String,
     /// RabbitMQ's management API.
     pub management_url: String,
-    /// All of the servers' files.
+    /// The folder of the servers' data.
     pub data: PathBuf,
-    /// The servers' logs; ours go there too.
+    /// The folder of the logs.
     pub logs: PathBuf,
 }
 
-/// Supervised for its input: `dev servers` stops when that ends, which it does with this process,
-/// however that may end.
+/// The process is kept for its standard input: `dev servers` stops when this process ends and
+/// closes it.
 static OWN: Mutex<Option<(Child, Servers)>> = Mutex::new(None);
 
-/// The servers, started at the first call where nobody started them before.
+/// The servers. The first call starts them if the environment names none.
 ///
 /// # Errors
 /// They can't be started.
@@ -58,7 +58,7 @@ fn start() -> anyhow::Result<(Child, Servers)> {
     anyhow::ensure!(built.success(), "the programs don't build");
     let mut child = Command::new(programs()?.join("dev"))
         .arg("servers")
-        // Ctrl-C in the terminal ends the tests, and the end of the tests ends the servers.
+        // Ctrl-C in the terminal must reach the tests only; the servers stop when the tests end.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -86,7 +86,7 @@ fn of(variables: &HashMap<String, String>) -> Option<Servers> {
     })
 }
 
-/// Where the programs under test are: beside the tests.
+/// The folder of the programs under test, which is that of the tests.
 ///
 /// # Errors
 /// The test does not run from cargo's target folder.

@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection to `/graphql/ws`.
 pub struct Socket(TcpStream);
 
-/// What the gateway says.
+/// A message or the end of the connection.
 #[derive(Debug)]
-pub enum Said {
+pub enum Received {
     /// A message.
     Message(Value),
     /// The socket is closed, with this code, or without one.
@@ -27,7 +27,8 @@ pub enum Said {
 }
 
 impl Socket {
-    /// Asks for a WebSocket. Inside: the status of the answer, where there is none.
+    /// Opens a WebSocket. The inner error is the HTTP status if the gateway does not upgrade the
+    /// connection.
     ///
     /// # Errors
     /// The gateway does not answer.
@@ -67,7 +68,7 @@ impl Socket {
         let init = serde_json::json!({ "type": "connection_init", "payload": payload });
         socket.send(&init).await?;
         match socket.next().await? {
-            Said::Message(message) if message["type"] == "connection_ack" => Ok(socket),
+            Received::Message(message) if message["type"] == "connection_ack" => Ok(socket),
             said => bail!("not acknowledged: {said:?}"),
         }
     }
@@ -101,20 +102,20 @@ impl Socket {
         Ok(timeout(PATIENCE, self.0.write_all(bytes)).await??)
     }
 
-    /// What comes next.
+    /// The next message.
     ///
     /// # Errors
     /// Nothing comes, or no JSON.
-    pub async fn next(&mut self) -> anyhow::Result<Said> {
+    pub async fn next(&mut self) -> anyhow::Result<Received> {
         loop {
             let Some((kind, payload)) = self.frame().await? else {
-                return Ok(Said::Closed(None));
+                return Ok(Received::Closed(None));
             };
             match kind {
-                TEXT => return Ok(Said::Message(serde_json::from_slice(&payload)?)),
+                TEXT => return Ok(Received::Message(serde_json::from_slice(&payload)?)),
                 CLOSE => {
                     let code = payload.first_chunk().copied().map(u16::from_be_bytes);
-                    return Ok(Said::Closed(code));
+                    return Ok(Received::Closed(code));
                 }
                 _ => {}
             }
@@ -131,11 +132,11 @@ impl Socket {
         self.send(&subscribe).await?;
         loop {
             match self.next().await? {
-                Said::Message(mut message) if message["id"] == id => {
+                Received::Message(mut message) if message["id"] == id => {
                     return Ok(message["payload"].take());
                 }
-                Said::Message(_) => {}
-                Said::Closed(code) => bail!("closed: {code:?}"),
+                Received::Message(_) => {}
+                Received::Closed(code) => bail!("closed: {code:?}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A page that subscribes, by server-sent events.
+//! A client of subscriptions over server-sent events.
 
 use std::time::Duration;
 
@@ -20,25 +20,26 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes, and saves until one of the saves is told: from then on, all are.
+    /// Subscribes, and saves until a change arrives. From then on every change arrives.
     ///
     /// # Errors
-    /// The gateway refuses, or tells nothing.
+    /// The gateway refuses, or no change arrives.
     pub async fn start(api: &Api) -> anyhow::Result<Self> {
         let mut subscription = Self::of(api, CHANGED).await?;
         for _ in 0..100 {
             let probe = sample_with("connectionId", "probe");
             let saved = api.save(&probe).await?.record()?;
-            while let Ok(told) = timeout(Duration::from_millis(300), subscription.change()).await {
-                if told?["record"]["revision"] == saved["revision"] {
+            while let Ok(change) = timeout(Duration::from_millis(300), subscription.change()).await
+            {
+                if change?["record"]["revision"] == saved["revision"] {
                     return Ok(subscription);
                 }
             }
         }
-        anyhow::bail!("nothing is told")
+        anyhow::bail!("no change arrived")
     }
 
-    /// Subscribes to a document.
+    /// Subscribes with a document.
     ///
     /// # Errors
     /// The gateway refuses.
@@ -55,10 +56,10 @@ impl Subscription {
         })
     }
 
-    /// The next event's name and data; comments, which keep the connection alive, are none.
+    /// The name and data of the next event. Comments, which keep the connection alive, are skipped.
     ///
     /// # Errors
-    /// The stream ends, or says nothing for half a minute.
+    /// The stream ends, or sends nothing for half a minute.
     pub async fn next(&mut self) -> anyhow::Result<(String, Value)> {
         loop {
             if let Some(end) = self.read.find("\n\n") {
@@ -75,7 +76,7 @@ impl Subscription {
             }
             let chunk = timeout(Duration::from_secs(30), self.response.chunk()).await;
             let chunk = chunk
-                .context("nothing is told")??
+                .context("no change arrived")??
                 .context("the stream ended")?;
             self.read.push_str(std::str::from_utf8(&chunk)?);
         }
@@ -84,7 +85,7 @@ impl Subscription {
     /// The next change.
     ///
     /// # Errors
-    /// As [`Subscription::next`]; or there is an error in its place.
+    /// As [`Subscription::next`]; or the event has errors.
     pub async fn change(&mut self) -> anyhow::Result<Value> {
         let (name, data) = self.next().await?;
         ensure!(name == "next" && data["errors"].is_null(), "{name}: {data}");

@@ -26,13 +26,13 @@ pub type Variables = Vec<(&'static str, String)>;
 /// A running program that dies with the test.
 pub struct Process {
     child: Child,
-    /// Its own pid.
+    /// The process id.
     pub pid: u32,
-    /// Where it answers.
+    /// The base URL.
     pub url: String,
-    /// Where it tells its metrics.
+    /// The URL of its metrics.
     pub metrics_url: String,
-    /// What it wrote.
+    /// The file with its output.
     pub log: PathBuf,
 }
 
@@ -45,7 +45,8 @@ impl Process {
         dev::process::signal(self.pid, signal)
     }
 
-    /// Asks the process to stop, and waits until it has. Returns whether it went in good order.
+    /// Sends SIGTERM, and waits for the end of the process. Returns whether its exit status is
+    /// success.
     ///
     /// # Errors
     /// It does not end within half a minute.
@@ -55,7 +56,7 @@ impl Process {
         Ok(ended.await.context("the process did not stop")??.success())
     }
 
-    /// Waits until the process has ended by itself, if it does within a time.
+    /// Waits for a time until the process ends by itself. Returns whether it did.
     ///
     /// # Errors
     /// It can't be waited for.
@@ -66,7 +67,7 @@ impl Process {
         })
     }
 
-    /// Whether it says that it is ready, and with what it says so.
+    /// The status and body of its readiness check.
     ///
     /// # Errors
     /// It does not answer.
@@ -76,7 +77,7 @@ impl Process {
         Ok((status, serde_json::from_slice(&answer.bytes().await?)?))
     }
 
-    /// What it tells Prometheus.
+    /// Its metrics in the format of Prometheus.
     ///
     /// # Errors
     /// It does not answer.
@@ -85,7 +86,7 @@ impl Process {
         Ok(answer.error_for_status()?.text().await?)
     }
 
-    /// The value of one line of its metrics, by all that stands before it.
+    /// The value of a metric, by its name and labels.
     ///
     /// # Errors
     /// There is no such line.
@@ -98,7 +99,7 @@ impl Process {
         Ok(value.parse()?)
     }
 
-    /// What it wrote to its log, one object a line.
+    /// Its log. Each line is a JSON object.
     ///
     /// # Errors
     /// A line is no JSON.
@@ -109,7 +110,7 @@ impl Process {
             .collect()
     }
 
-    /// Waits until its health has a certain status.
+    /// Waits until its readiness check has this status.
     ///
     /// # Errors
     /// It never has.
@@ -128,15 +129,15 @@ impl Process {
 pub struct Stack {
     /// The shared servers.
     pub servers: Servers,
-    /// The owner's way to the test's database.
+    /// The test's database as its owner.
     pub database_url: String,
-    /// The owner's connections to it.
+    /// A pool of the owner's connections.
     pub database: PgPool,
     /// The services' logins.
     pub logins: database::Logins,
-    /// The way to the test's virtual host.
+    /// The test's virtual host.
     pub amqp_url: String,
-    /// Its name.
+    /// The name of the virtual host.
     pub vhost: String,
     /// The gateway.
     pub gateway: Option<Process>,
@@ -216,12 +217,15 @@ impl Stack {
         self.spawn("gateway", &self.logins.gateway, variables)
     }
 
-    /// Starts a gateway that knows the tests' tokens, with these variables too, and waits until it is
+    /// Starts a gateway with the tests' token secret and these variables, and waits until it is
     /// ready.
     ///
     /// # Errors
     /// It does not become ready.
-    pub async fn gate(&self, variables: &[(&'static str, &str)]) -> anyhow::Result<Process> {
+    pub async fn ready_gateway(
+        &self,
+        variables: &[(&'static str, &str)],
+    ) -> anyhow::Result<Process> {
         let mut all = vec![("JWT_SECRET", SECRET.to_owned())];
         let owned = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
         all.extend(variables.iter().map(owned));
@@ -262,7 +266,7 @@ impl Stack {
             ("LISTEN", format!("127.0.0.1:{port}")),
             ("SHUTDOWN_DELAY", "0s".to_owned()),
         ];
-        // Whatever collects traces on this machine is not for tests.
+        // The machine's trace collector must not receive spans of tests.
         all.push(("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()));
         let metrics_port = if program == "gateway" {
             let port = free_port(None)?;
@@ -271,7 +275,7 @@ impl Stack {
         } else {
             port
         };
-        // Where there is no secret of tokens to derive one from.
+        // Without a token secret the gateway can't derive an idempotency secret.
         if variables.iter().any(|(name, _)| name.starts_with("JWKS_")) {
             all.push(("IDEMPOTENCY_SECRET", SECRET.to_owned()));
         }
@@ -293,7 +297,7 @@ impl Stack {
         })
     }
 
-    /// Runs a program of ours to its end, as the owner of the database.
+    /// A command that runs one of the programs as the owner of the database.
     ///
     /// # Errors
     /// It can't be started.
@@ -329,10 +333,10 @@ impl Stack {
         self.amqp_url.parse().map_err(anyhow::Error::msg)
     }
 
-    /// What the management API says about something in the virtual host.
+    /// A resource of the management API in the virtual host.
     ///
     /// # Errors
-    /// It is not there.
+    /// The resource does not exist.
     pub async fn broker(&self, path: &str) -> anyhow::Result<serde_json::Value> {
         let url = format!("{}/api/{path}", self.servers.management_url);
         let answer = reqwest::get(url).await?.error_for_status()?;

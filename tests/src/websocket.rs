@@ -1,5 +1,4 @@
-//! A WebSocket client that can also be rude: it speaks `graphql-transport-ws`, or sends frames as it
-//! likes.
+//! A WebSocket client that speaks `graphql-transport-ws`, or sends any frames.
 
 use std::time::Duration;
 
@@ -21,23 +20,23 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const LAST: u8 = 0x80;
 const MASKED: u8 = 0x80;
-/// A longer length stands in the two, or the eight, bytes that follow.
+/// A longer length is in the two, or the eight, bytes that follow.
 const IN_TWO_BYTES: u8 = 126;
 const IN_EIGHT_BYTES: u8 = 127;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection that was upgraded.
+/// An open WebSocket.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
 }
 
-/// What the server says.
+/// A message or the end of the connection.
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+pub enum Received {
     /// A message.
     Message(Value),
-    /// It closes, with this code if it names one.
+    /// The server closed the connection, with this code if it sent one.
     Closed(Option<u16>),
 }
 
@@ -65,7 +64,7 @@ impl Socket {
         Ok(Self { stream })
     }
 
-    /// Connects, and shows somebody's token for the samples' Space.
+    /// Connects, and sends a subject's token for the samples' Space.
     ///
     /// # Errors
     /// As [`Socket::open`]; or the token is not taken.
@@ -77,7 +76,7 @@ impl Socket {
             .say(&json!({ "type": "connection_init", "payload": init }))
             .await?;
         let answer = socket.hear().await?;
-        let expected = Heard::Message(json!({ "type": "connection_ack" }));
+        let expected = Received::Message(json!({ "type": "connection_ack" }));
         ensure!(answer == expected, "{answer:?}");
         Ok(socket)
     }
@@ -101,23 +100,23 @@ impl Socket {
         Ok(self.stream.write_all(bytes).await?)
     }
 
-    /// The next message; a connection that breaks is closed without a code.
+    /// The next message. A connection that breaks counts as closed without a code.
     ///
     /// # Errors
-    /// Nothing is said, or what is said is no message.
-    pub async fn hear(&mut self) -> anyhow::Result<Heard> {
+    /// No message arrives, or it is not JSON.
+    pub async fn hear(&mut self) -> anyhow::Result<Received> {
         loop {
             let frame = timeout(PATIENCE, self.frame()).await;
             let Ok((kind, payload)) = frame.context("nothing is said")? else {
-                return Ok(Heard::Closed(None));
+                return Ok(Received::Closed(None));
             };
             match kind {
                 PING => {}
                 CLOSE => {
                     let code = payload.first_chunk().copied().map(u16::from_be_bytes);
-                    return Ok(Heard::Closed(code));
+                    return Ok(Received::Closed(code));
                 }
-                _ => return Ok(Heard::Message(serde_json::from_slice(&payload)?)),
+                _ => return Ok(Received::Message(serde_json::from_slice(&payload)?)),
             }
         }
     }
@@ -138,7 +137,7 @@ impl Socket {
     }
 }
 
-/// What a text frame of this length begins with. Its mask is zero, so its bytes stand as they are.
+/// The header of a text frame of this length. Its mask is zero, so the payload is sent unchanged.
 #[must_use]
 pub fn text_head(length: u64) -> Vec<u8> {
     let mut head = vec![LAST | TEXT];

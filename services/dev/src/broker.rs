@@ -1,19 +1,19 @@
-//! The broker, before anything of ours runs on it: everything declared, and what an older version left
-//! behind made way.
+//! Prepares the broker before the services start: declares the topology, and replaces the empty queues
+//! of an older version.
 
 use anyhow::{Context as _, ensure};
 use lapin::{Connection, options::QueueDeleteOptions, uri::AMQPUri};
 use proto::amqp::topology::{self, TopologyError};
 use runtime::{broker, queue_depth};
 
-/// More than there are queues.
+/// At most one attempt fails for each queue, and there are fewer queues than this.
 const ATTEMPTS: usize = 10;
 
 /// Declares exchanges and queues. A queue that an older version declared with other arguments is
-/// replaced if it is empty. Nothing of ours may run meanwhile.
+/// replaced if it is empty. No service may run at the same time.
 ///
 /// # Errors
-/// The broker does not answer, or such a queue is not empty.
+/// The broker can't be reached, or such a queue is not empty.
 pub async fn prepare(amqp_url: &str) -> anyhow::Result<()> {
     let uri: AMQPUri = amqp_url.parse().map_err(anyhow::Error::msg)?;
     let connection = broker::connect(&uri, "cargo dev").await?;
@@ -31,19 +31,20 @@ pub async fn prepare(amqp_url: &str) -> anyhow::Result<()> {
 
 async fn replace(connection: &Connection, error: &TopologyError) -> anyhow::Result<()> {
     let queue = error.object;
-    // The refusal has closed the other.
+    // The broker closed the other channel when it rejected the declaration.
     let channel = connection.create_channel().await?;
     let depth = queue_depth::depth(&channel, queue).await;
-    let depth = depth.with_context(|| format!("{queue} is not as this version declares it"))?;
+    let depth =
+        depth.with_context(|| format!("{queue} has other arguments than this version declares"))?;
     ensure!(
         depth.messages == 0,
-        "an older version declared {queue} otherwise, and {} messages are in it: run that version \
-         until it is empty, or remove .dev/ with all data",
+        "an older version declared {queue} with other arguments, and it holds {} messages: run that \
+         version until the queue is empty, or remove .dev/ with all data",
         depth.messages
     );
     channel
         .queue_delete(queue.into(), QueueDeleteOptions::default())
         .await?;
-    eprintln!("replaced {queue}, which was empty and of an older version");
+    eprintln!("replaced the empty queue {queue} of an older version");
     Ok(())
 }

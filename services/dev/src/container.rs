@@ -1,4 +1,4 @@
-//! Containers by their name: stop, signal, pause.
+//! Stops, signals and pauses containers by name.
 
 use std::process::Stdio;
 
@@ -6,32 +6,32 @@ use anyhow::ensure;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-/// Stops a container in good order.
+/// Stops a container gracefully.
 pub async fn stop(name: &str) {
     quiet(&["stop", "--time", "15", name]).await;
 }
 
-/// Sends a signal to a container's program.
+/// Sends a signal to a container's main process.
 ///
 /// # Errors
-/// It does not run.
+/// It is not running.
 pub async fn signal(name: &str, signal: Signal) -> anyhow::Result<()> {
     let sent = quiet(&["kill", "--signal", signal.as_str(), name]).await;
-    ensure!(sent, "{name} does not run");
+    ensure!(sent, "{name} is not running");
     Ok(())
 }
 
-/// Freezes a container, or lets it go on.
+/// Pauses or resumes a container.
 ///
 /// # Errors
-/// It does not run.
+/// It is not running.
 pub async fn pause(name: &str, paused: bool) -> anyhow::Result<()> {
     let done = quiet(&[if paused { "pause" } else { "unpause" }, name]).await;
-    ensure!(done, "{name} does not run");
+    ensure!(done, "{name} is not running");
     Ok(())
 }
 
-/// Runs `docker` without its output. Whether it succeeded.
+/// Runs `docker` without showing its output. Returns whether it succeeded.
 pub(crate) async fn quiet(arguments: &[&str]) -> bool {
     Command::new("docker")
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Postgres and RabbitMQ as containers, each attached to a `docker run` that ends when it does.
+//! Postgres and RabbitMQ as containers. Each has an attached `docker run`, which ends with it.
 
 use std::{path::Path, time::Duration};
 
@@ -10,27 +10,27 @@ use crate::{
     supervisor::{Program, Stop},
 };
 
-/// The images, the same as in `docker-compose.yml`.
+/// The image and tag of Postgres, as in `docker-compose.yml`.
 pub const POSTGRES: (&str, &str) = ("postgres", "17");
-/// With the management page.
+/// The image and tag of RabbitMQ, with the management plugin.
 pub const RABBITMQ: (&str, &str) = ("rabbitmq", "4-management");
 
-const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether an engine answers.
+/// Whether a Docker engine is available.
 pub async fn answers() -> bool {
     let version = quiet(&["version", "--format", "{{.Server.Version}}"]);
-    matches!(timeout(ENGINE_DEADLINE, version).await, Ok(true))
+    matches!(timeout(ENGINE_TIMEOUT, version).await, Ok(true))
 }
 
-/// Whether both images are there, or can be fetched.
+/// Whether both images are present. Missing ones are pulled.
 pub async fn has_images() -> bool {
     for (name, tag) in [POSTGRES, RABBITMQ] {
         let image = format!("{name}:{tag}");
         if !quiet(&["image", "inspect", &image]).await {
-            eprintln!("fetching the image {image}");
+            eprintln!("pulling the image {image}");
             if !quiet(&["pull", "--quiet", &image]).await {
-                eprintln!("the image {image} can't be fetched");
+                eprintln!("the image {image} can't be pulled");
                 return false;
             }
         }
@@ -38,7 +38,7 @@ pub async fn has_images() -> bool {
     true
 }
 
-/// Postgres, its data in `folder`.
+/// Postgres with its data in `folder`.
 #[must_use]
 pub fn postgres(folder: &Path, log: &Path, port: u16, password: &str) -> Program {
     let name = format!("connector-details-postgres-{port}");
@@ -62,7 +62,7 @@ pub fn postgres(folder: &Path, log: &Path, port: u16, password: &str) -> Program
     )
 }
 
-/// RabbitMQ, its data in `folder`.
+/// RabbitMQ with its data in `folder`.
 #[must_use]
 pub fn rabbitmq(folder: &Path, log: &Path, ports: (u16, u16), password: &str) -> Program {
     let (amqp, management) = ports;
@@ -74,7 +74,7 @@ pub fn rabbitmq(folder: &Path, log: &Path, ports: (u16, u16), password: &str) ->
             "--volume={}:/var/lib/rabbitmq",
             folder.join("rabbitmq").display()
         ),
-        // The data folder is named after the node, and the node after the host.
+        // RabbitMQ names its data folder after the node, and the node after the host.
         "--hostname=dev".to_owned(),
         format!("--env=RABBITMQ_DEFAULT_USER={OWNER}"),
         "--env=RABBITMQ_DEFAULT_PASS".to_owned(),
@@ -103,14 +103,15 @@ fn program(
     Program {
         name: title.to_owned(),
         command: Box::new(move || {
-            // What an earlier run of ours may have left, when it was killed.
-            let clean = format!("docker rm --force {name} >/dev/null 2>&1; exec docker run \"$@\"");
+            // A killed run may have left a container of this name.
+            let script =
+                format!("docker rm --force {name} >/dev/null 2>&1; exec docker run \"$@\"");
             let mut command = Command::new("sh");
             command
-                .args(["-c", &clean, "sh", "--rm", "--init", "--name", &name])
+                .args(["-c", &script, "sh", "--rm", "--init", "--name", &name])
                 .args(&arguments)
                 .arg(&image)
-                // By name only on the command line, which everyone on the machine can read.
+                // The password is passed in the environment: every user can read a command line.
                 .env(variable, &password);
             command
         }),

@@ -1,21 +1,23 @@
-//! `cargo dev faults`: all fault tests, the long ones too, and the table of what they did.
+//! `cargo dev faults`: runs all fault tests, with the long ones, and prints a table of their results.
 
 use std::{ffi::OsString, fmt::Write as _, fs, path::Path, process::ExitCode};
 
-use dev::{paths, services};
+use dev::{
+    paths,
+    services::{self, cargo},
+    signals::until_stopped,
+};
 use serde_json::Value;
 
-use crate::cargo;
-
-/// What one test told: columns and their values.
+/// The result of one test: columns and their values.
 type Row = Vec<(String, Value)>;
 
-/// Runs the fault tests one after the other, prints the table, and keeps it in `target/faults/`.
+/// Runs the fault tests one after the other, prints the table, and writes it to `target/faults/`.
 ///
 /// # Errors
 /// The programs don't build, or the table can't be written.
 pub async fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    services::build(&services::SERVICES, false).await?;
+    until_stopped(services::build(&services::SERVICES, false)).await?;
     let folder = paths::repository().join("target/faults");
     fs::create_dir_all(&folder)?;
     let rows = folder.join("rows.jsonl");

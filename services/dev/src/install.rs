@@ -1,4 +1,4 @@
-//! Installs missing servers on Debian and Ubuntu, without letting their daemons start.
+//! Installs missing servers on Debian and Ubuntu without starting their daemons.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use tokio::process::Command;
 
 use crate::paths;
 
-/// A package's daemon is started by its installation unless `policy-rc.d` says no. One that was
-/// there before is put back whatever happens.
+/// Debian starts a package's daemon at installation unless `policy-rc.d` forbids it. An existing
+/// `policy-rc.d` is restored at the end, also after an error.
 const SCRIPT: &str = r#"
 set -e
 policy=/usr/sbin/policy-rc.d
-kept=$(mktemp)
-if [ -e "$policy" ]; then cp -p "$policy" "$kept"; else rm "$kept"; fi
-trap 'if [ -e "$kept" ]; then mv "$kept" "$policy"; else rm -f "$policy"; fi' EXIT
+backup=$(mktemp)
+if [ -e "$policy" ]; then cp -p "$policy" "$backup"; else rm "$backup"; fi
+trap 'if [ -e "$backup" ]; then mv "$backup" "$policy"; else rm -f "$policy"; fi' EXIT
 printf '#!/bin/sh\nexit 101\n' >"$policy"
 chmod +x "$policy"
 export DEBIAN_FRONTEND=noninteractive
@@ -23,17 +23,17 @@ apt-get update -qq
 apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 "#;
 
-/// Installs the packages, where that is possible without asking anyone.
+/// Installs the packages if no password is needed for that.
 ///
 /// # Errors
-/// It is not: the error holds the exact command to run. Or the installation fails.
+/// A password is needed: the error holds the command to run. Or the installation fails.
 pub async fn packages(missing: &[&str]) -> anyhow::Result<()> {
     let list = missing.join(" ");
     let debian = Path::new("/etc/debian_version").exists() && paths::program("apt-get").is_some();
     if !debian {
         bail!(
-            "Postgres and RabbitMQ are needed: start Docker, or install {list}, or set \
-             DATABASE_URL and AMQP_URL to servers of your own."
+            "Postgres and RabbitMQ are needed: start Docker, install {list}, or set \
+             DATABASE_URL and AMQP_URL to existing servers."
         );
     }
     let root = geteuid() == Uid::from_raw(0);
@@ -43,7 +43,7 @@ pub async fn packages(missing: &[&str]) -> anyhow::Result<()> {
              sudo apt-get install --no-install-recommends {list}\n"
         );
     }
-    eprintln!("installing with apt-get: {list} (their own daemons are kept from starting)");
+    eprintln!("installing with apt-get: {list} (their daemons are not started)");
     let mut command = if root {
         Command::new("sh")
     } else {

@@ -1,12 +1,12 @@
 //! The dev stack: Postgres, RabbitMQ, gateway and worker in one command, with or without Docker.
 //!
 //! ```text
-//! up ──▶ servers (environment | docker | installed | apt) ──▶ kept ──▶ one process each
+//! up ──▶ servers (environment | docker | native | apt) ──▶ supervisor ──▶ one process each
 //!  └───▶ database (schema, logins), broker (queues) ──▶ services (gateway, worker) ──▶ stack_env
-//! test ──▶ test_servers (containers | private) ──▶ cargo test
+//! test ──▶ test_servers (containers | native) ──▶ cargo test
 //! ```
 //!
-//! It starts programs and stops them by pid, never by name, and never those of others.
+//! It stops only programs that it started, and finds them by pid, never by name.
 
 #![expect(clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -22,6 +22,7 @@ pub mod paths;
 pub mod process;
 pub mod servers;
 pub mod services;
+pub mod signals;
 pub mod stack_env;
 pub mod state;
 pub mod supervisor;

@@ -13,16 +13,18 @@ use std::{ffi::OsString, io::Read as _, process::ExitCode, time::Duration};
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use dev::{
-    docker, paths, services,
+    docker, paths,
+    services::{self, cargo},
+    signals::until_stopped,
     state::State,
     test_servers::TestServers,
     up::{self, UpArgs},
 };
 use gateway::auth::dev_token;
 use runtime::settings;
-use tokio::{process::Command, sync::oneshot};
+use tokio::sync::oneshot;
 
-/// Starts Postgres, RabbitMQ, gateway and worker, and keeps them running until Ctrl-C.
+/// Starts Postgres, RabbitMQ, gateway and worker, and restarts them until Ctrl-C.
 #[derive(Parser)]
 #[command(
     name = "cargo dev",
@@ -42,22 +44,22 @@ struct Cli {
 enum Subcommands {
     /// Print a token that the stack accepts.
     Token {
-        /// The Space that the token is for.
+        /// The Space of the token.
         #[arg(long, value_name = "GUID")]
         space: String,
 
-        /// How long it lives: 30s, 5m, 12h, 1d.
+        /// How long it is valid: 30s, 5m, 12h, 1d.
         #[arg(long, default_value = "5m", value_parser = settings::duration)]
         expires_in: Duration,
 
-        /// Whom it stands for.
+        /// The subject of the token.
         #[arg(long, value_name = "NAME", default_value = "developer")]
         subject: String,
     },
     /// Start servers for the tests, run all tests, stop the servers.
     Test {
-        /// Also the tests that need foreign tools: Python and Node with packages, Prometheus,
-        /// kubectl; and Docker, where an engine answers.
+        /// Also run the tests that need external tools: Python and Node with packages, Prometheus,
+        /// kubectl, and Docker if an engine is available.
         #[arg(long)]
         all: bool,
 
@@ -65,21 +67,21 @@ enum Subcommands {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Kill, freeze and cut off everything under load, and print what it did: a quarter of an hour.
-    /// The last of it needs root, to mount a file system that can be filled.
+    /// Kill, freeze and disconnect each part under load, and print the results: fifteen minutes. The
+    /// last test needs root, to mount a file system that it can fill.
     Faults {
-        /// Passed on to the tests: the beginning of a name, such as broker.
+        /// Passed on to the tests: a part of a name, such as broker.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Measure speed, beside a plain service that writes each row itself: fifteen minutes.
+    /// Compare the speed with a plain service that writes each row itself: fifteen minutes.
     Bench(bench::BenchArgs),
-    /// Write .sqlx anew: what the SQL of gateway and worker means to the schema of migrations/.
-    /// After a change of a query, which cargo can't compile before: target/debug/dev prepare.
+    /// Update .sqlx, which holds the types of all queries for the schema of migrations/. After a query
+    /// was changed, cargo can't compile until this has run: use target/debug/dev prepare.
     Prepare,
-    /// Write the published contract anew: proto/asyncapi.yaml and proto/schemas, from proto's types.
+    /// Generate the published contract from proto's types: proto/asyncapi.yaml and proto/schemas.
     Contract,
-    /// Start servers for the tests, print how to reach them, stop them when the input ends.
+    /// Start servers for the tests, print their addresses, and stop them when the input ends.
     #[command(hide = true)]
     Servers,
 }
@@ -87,7 +89,18 @@ enum Subcommands {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match cli.command {
+    let result = match paths::ensure_in_workspace() {
+        Ok(()) => run(cli).await,
+        Err(error) => Err(error),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("cargo dev: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
         None => up::up(cli.up).await.map(|()| ExitCode::SUCCESS),
         Some(Subcommands::Token {
             space,
@@ -100,16 +113,12 @@ async fn main() -> ExitCode {
         Some(Subcommands::Prepare) => prepare().await,
         Some(Subcommands::Contract) => contract(),
         Some(Subcommands::Servers) => servers().await,
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("cargo dev: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }
 
 fn print_token(space: &str, subject: &str, expires_in: Duration) -> anyhow::Result<ExitCode> {
     let state = State::read(&up::folder())?
-        .context("no stack was ever started here; start one with cargo dev")?;
+        .context("no stack was started here yet; start one with cargo dev")?;
     println!(
         "{}",
         dev_token::sign(&state.jwt_secret, space, subject, expires_in)?
@@ -117,14 +126,8 @@ fn print_token(space: &str, subject: &str, expires_in: Duration) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(paths::repository());
-    command
-}
-
 async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    services::build(&services::SERVICES, false).await?;
+    until_stopped(services::build(&services::SERVICES, false)).await?;
     TestServers::during(async |servers| {
         for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
             let mut tests = cargo();
@@ -134,8 +137,8 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
                 .envs(servers.variables())
                 .kill_on_drop(true);
             if ignored {
-                // The long ones among the fault tests are for `cargo dev faults`, and what is measured
-                // wants the machine for itself.
+                // `cargo dev faults` runs the long fault tests. The performance tests need a machine
+                // without other load.
                 tests.args([
                     "--test",
                     "end_to_end",
@@ -146,7 +149,7 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
                 ]);
                 if !docker::answers().await {
                     eprintln!(
-                        "no Docker engine answers: the images and docker-compose.yml are not tried"
+                        "no Docker engine is available: the images and docker-compose.yml are not tested"
                     );
                     tests.args(["--skip", "containers::"]);
                 }
@@ -160,7 +163,7 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     .await
 }
 
-/// Compiles the checked queries against a database with the current schema.
+/// Compiles the checked queries against a database that has the current schema.
 async fn prepare() -> anyhow::Result<ExitCode> {
     TestServers::during(async |servers| {
         prepare_against(&servers.servers.database_url).await?;
@@ -170,7 +173,7 @@ async fn prepare() -> anyhow::Result<ExitCode> {
 }
 
 async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
-    // As they are on disk: this program may be older than they are.
+    // The migrations are read from disk, because this program may have been built before a change.
     let pool = sqlx::PgPool::connect(database_url).await?;
     let migrations = sqlx::migrate::Migrator::new(paths::repository().join("migrations")).await?;
     migrations.run(&pool).await?;
@@ -191,7 +194,7 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
         "services/worker/src/store/outbox.rs",
         "services/worker/src/store/prune.rs",
     ] {
-        // Cargo compiles what is newer than its last result.
+        // Cargo compiles a file again that is newer than its last build.
         let file = std::fs::File::options()
             .append(true)
             .open(paths::repository().join(source))?;
@@ -225,7 +228,7 @@ async fn servers() -> anyhow::Result<ExitCode> {
             println!("{name}={value}");
         }
         println!();
-        // No task of the runtime: it would not end before the input does.
+        // A thread, because the runtime would wait for a blocking task until the input ends.
         let (ended, end) = oneshot::channel();
         std::thread::spawn(move || {
             let _ = ended.send(std::io::stdin().read_to_end(&mut Vec::new()));

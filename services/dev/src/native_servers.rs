@@ -1,30 +1,27 @@
-//! Postgres and RabbitMQ as installed on this machine, started as private instances: their own
-//! data, ports and configuration, on the loopback address alone.
+//! Postgres and RabbitMQ as installed on this machine, started as private instances: with data,
+//! ports and configuration of their own, and on the loopback address only.
+
+mod account;
+mod rabbitmq;
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use anyhow::{Context as _, bail};
-use nix::{
-    sys::signal::Signal,
-    unistd::{Uid, User, geteuid},
-};
-use tokio::process::Command;
+use nix::sys::signal::Signal;
 
+use self::account::Account;
+pub use self::rabbitmq::BrokerPorts;
 use crate::{
     paths,
-    state::OWNER,
+    state::{self, OWNER},
     supervisor::{Program, Stop},
 };
 
-/// The broker's own name, unique in its name server, which is ours alone.
-const NODE: &str = "connector-details@localhost";
-
-/// Where the servers' programs are.
+/// The servers' programs on this machine.
 #[derive(Debug, Clone)]
 pub struct NativeServers {
     postgres: PathBuf,
@@ -33,12 +30,12 @@ pub struct NativeServers {
 }
 
 impl NativeServers {
-    /// Looks for the servers: in the places of Debian's packages first, then in `PATH`.
+    /// Finds the servers: first where Debian's packages put them, then in `PATH`.
     ///
     /// # Errors
     /// The names of the packages that are missing.
     pub fn find() -> Result<Self, Vec<&'static str>> {
-        let (postgres, rabbitmq, epmd) = (postgres(), rabbitmq(), paths::program("epmd"));
+        let (postgres, rabbitmq, epmd) = (postgres(), rabbitmq::find(), paths::program("epmd"));
         match (postgres, rabbitmq, epmd) {
             (Some(postgres), Some(rabbitmq), Some(epmd)) => Ok(Self {
                 postgres,
@@ -59,10 +56,10 @@ impl NativeServers {
         }
     }
 
-    /// A private Postgres with its data in `folder`, created if it is not there yet.
+    /// A private Postgres with its data in `folder`. The data is created if it does not exist.
     ///
     /// # Errors
-    /// `initdb` fails; its own words are in the error.
+    /// `initdb` fails; the error holds its output.
     pub async fn postgres(
         &self,
         folder: &Path,
@@ -84,7 +81,7 @@ impl NativeServers {
                 for setting in [
                     "listen_addresses=127.0.0.1",
                     &format!("port={port}"),
-                    // No socket: its folder may not be ours to write.
+                    // No Unix socket: its folder may not be writable.
                     "unix_socket_directories=",
                     "max_connections=200",
                 ] {
@@ -94,7 +91,7 @@ impl NativeServers {
             }),
             log: log.to_owned(),
             pid_file: None,
-            // Fast shutdown: does not wait for clients.
+            // Fast shutdown: Postgres does not wait for its clients.
             stop: Stop::Signal(Signal::SIGINT),
         })
     }
@@ -103,7 +100,7 @@ impl NativeServers {
         fs::create_dir_all(data)?;
         account.own(data)?;
         let secret = data.with_extension("password");
-        crate::state::replace(&secret, password.as_bytes())?;
+        state::replace(&secret, password.as_bytes())?;
         account.own(&secret)?;
         let output = account
             .command(&self.postgres.join("initdb"))
@@ -131,21 +128,10 @@ impl NativeServers {
         Ok(())
     }
 
-    /// RabbitMQ's name server, on a port of its own, so that no other's is used or left behind.
+    /// Erlang's name server for the broker.
     #[must_use]
     pub fn epmd(&self, log: &Path, port: u16) -> Program {
-        let program = self.epmd.clone();
-        Program {
-            name: "epmd".to_owned(),
-            command: Box::new(move || {
-                let mut command = Command::new(&program);
-                command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
-                command
-            }),
-            log: log.to_owned(),
-            pid_file: None,
-            stop: Stop::Signal(Signal::SIGTERM),
-        }
+        rabbitmq::epmd(&self.epmd, log, port)
     }
 
     /// A private RabbitMQ with its data in `folder`.
@@ -159,98 +145,22 @@ impl NativeServers {
         ports: BrokerPorts,
         password: &str,
     ) -> anyhow::Result<Program> {
-        let home = folder.join("rabbitmq");
-        let logs = log.parent().unwrap_or(folder).to_owned();
-        fs::create_dir_all(&home)?;
-        crate::state::replace(
-            &home.join("rabbitmq.conf"),
-            ports.config(password).as_bytes(),
-        )?;
-        fs::write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
-        let pid_file = home.join("pid");
-        let program = self.rabbitmq.clone();
-        let pid = pid_file.clone();
-        Ok(Program {
-            name: "RabbitMQ".to_owned(),
-            command: Box::new(move || {
-                let mut command = Command::new(&program);
-                command
-                    .env("HOME", &home)
-                    // The data belongs to the node's name, which must not change with a port.
-                    .env("RABBITMQ_NODENAME", NODE)
-                    .env("RABBITMQ_NODE_PORT", ports.amqp.to_string())
-                    .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-                    .env("RABBITMQ_DIST_PORT", ports.distribution.to_string())
-                    .env("ERL_EPMD_PORT", ports.epmd.to_string())
-                    .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-                    .env("RABBITMQ_MNESIA_BASE", home.join("data"))
-                    .env("RABBITMQ_LOG_BASE", &logs)
-                    .env("RABBITMQ_LOGS", logs.join("rabbitmq.log"))
-                    .env(
-                        "RABBITMQ_ENABLED_PLUGINS_FILE",
-                        home.join("enabled_plugins"),
-                    )
-                    .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq.conf"))
-                    .env("RABBITMQ_CONF_ENV_FILE", home.join("none"))
-                    .env("RABBITMQ_PID_FILE", &pid)
-                    .current_dir(&home);
-                command
-            }),
-            log: log.with_file_name("rabbitmq.out"),
-            pid_file: Some(pid_file),
-            stop: Stop::Signal(Signal::SIGTERM),
-        })
+        rabbitmq::server(&self.rabbitmq, folder, log, ports, password)
     }
-}
 
-impl NativeServers {
-    /// `rabbitmqctl` for the broker of [`NativeServers::rabbitmq`], and the variables that it needs.
+    /// `rabbitmqctl` for the broker of [`NativeServers::rabbitmq`], with its environment.
     #[must_use]
     pub fn rabbitmqctl(
         &self,
         folder: &Path,
         ports: BrokerPorts,
     ) -> (PathBuf, Vec<(&'static str, String)>) {
-        let home = folder.join("rabbitmq").display().to_string();
-        let variables = vec![
-            // The cookie lies there.
-            ("HOME", home),
-            ("RABBITMQ_NODENAME", NODE.to_owned()),
-            ("ERL_EPMD_PORT", ports.epmd.to_string()),
-        ];
-        (self.rabbitmq.with_file_name("rabbitmqctl"), variables)
+        let program = self.rabbitmq.with_file_name("rabbitmqctl");
+        (program, rabbitmq::ctl_environment(folder, ports))
     }
 }
 
-/// The ports of a broker.
-#[derive(Debug, Clone, Copy)]
-pub struct BrokerPorts {
-    /// AMQP.
-    pub amqp: u16,
-    /// The management page and its API.
-    pub management: u16,
-    /// Erlang's own protocol, for `rabbitmqctl`.
-    pub distribution: u16,
-    /// Of [`NativeServers::epmd`].
-    pub epmd: u16,
-}
-
-impl BrokerPorts {
-    fn config(self, password: &str) -> String {
-        format!(
-            "default_user = {OWNER}\n\
-             default_pass = {password}\n\
-             default_user_tags.administrator = true\n\
-             loopback_users = none\n\
-             log.file.level = info\n\
-             management.tcp.ip = 127.0.0.1\n\
-             management.tcp.port = {}\n",
-            self.management
-        )
-    }
-}
-
-/// Debian keeps the programs of each version in a folder of their own; the newest is taken.
+/// The folder of Postgres's programs. Debian has one for each version; the newest is used.
 fn postgres() -> Option<PathBuf> {
     let packaged = fs::read_dir("/usr/lib/postgresql")
         .ok()
@@ -268,66 +178,4 @@ fn postgres() -> Option<PathBuf> {
                 .map(|(_, folder)| folder)
         });
     packaged.or_else(|| paths::program("initdb")?.parent().map(Path::to_owned))
-}
-
-/// Not the wrapper in /usr/sbin, which refuses every user but root and rabbitmq.
-fn rabbitmq() -> Option<PathBuf> {
-    let packaged = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
-    if packaged.exists() {
-        return Some(packaged);
-    }
-    paths::program("rabbitmq-server").filter(|program| !program.starts_with("/usr/sbin"))
-}
-
-/// The user that Postgres runs as: it refuses to run as root.
-struct Account {
-    other: Option<User>,
-    /// Whether that user may pass through the folders above its data, such as a home of root's.
-    may_pass: bool,
-}
-
-impl Account {
-    fn of_postgres(data: &Path) -> anyhow::Result<Self> {
-        let other = if geteuid() == Uid::from_raw(0) {
-            let user = User::from_name("postgres")?
-                .or(User::from_name("nobody")?)
-                .context("Postgres refuses to run as root, and there is no user postgres")?;
-            Some(user)
-        } else {
-            None
-        };
-        let may_pass = data.ancestors().skip(1).all(|folder| {
-            fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
-        });
-        Ok(Self { other, may_pass })
-    }
-
-    fn own(&self, path: &Path) -> anyhow::Result<()> {
-        match &self.other {
-            Some(user) => chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-                .with_context(|| format!("{} can't be given away", path.display())),
-            None => Ok(()),
-        }
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        match &self.other {
-            None => Command::new(program),
-            Some(user) => {
-                let mut command = Command::new("setpriv");
-                command
-                    .arg(format!("--reuid={}", user.uid))
-                    .arg(format!("--regid={}", user.gid))
-                    .arg("--clear-groups");
-                if !self.may_pass {
-                    command.args([
-                        "--inh-caps=+dac_read_search",
-                        "--ambient-caps=+dac_read_search",
-                    ]);
-                }
-                command.arg("--").arg(program).current_dir("/");
-                command
-            }
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! What a stack that was killed has left running: it can't stop anything any more, but it has
-//! written down what it started.
+//! Stops processes that a killed run left running. Each run writes the pids of its programs to a
+//! file; the next run reads it.
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
@@ -11,12 +11,14 @@ use crate::{
 };
 
 const FILE: &str = "pids";
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
 
-/// Writes down what runs, for the next start.
+/// Writes the pids of the programs that run, for the next start.
 ///
 /// # Errors
 /// The file can't be written.
-pub fn remember(folder: &Path, pids: impl Iterator<Item = u32>) -> anyhow::Result<()> {
+pub fn remember(folder: &Path, pids: impl IntoIterator<Item = u32>) -> anyhow::Result<()> {
     let mut lines = String::new();
     for pid in pids {
         if let Some(started) = started(pid) {
@@ -26,35 +28,38 @@ pub fn remember(folder: &Path, pids: impl Iterator<Item = u32>) -> anyhow::Resul
     state::replace(&folder.join(FILE), lines.as_bytes())
 }
 
-/// Forgets what ran: it was stopped.
+/// Deletes the file, because everything was stopped.
 pub fn forget(folder: &Path) {
     let _ = fs::remove_file(folder.join(FILE));
 }
 
-/// Stops what an earlier stack in this folder started and could not stop.
-pub fn stop(folder: &Path) {
+/// Stops the processes that an earlier run in this folder left running. False if the run had not
+/// written any pids.
+pub fn stop(folder: &Path) -> bool {
     let Ok(text) = fs::read_to_string(folder.join(FILE)) else {
-        return;
+        return false;
     };
-    let ours: Vec<u32> = text
+    let orphans: Vec<u32> = text
         .lines()
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(pid, then)| Some((pid.parse().ok()?, then)))
-        // A pid may belong to another process by now; its time of start tells.
+        // The pid may belong to another process by now. The start time shows whether it does.
         .filter(|(pid, then)| started(*pid).as_deref() == Some(*then))
         .map(|(pid, _)| pid)
         .collect();
-    for pid in &ours {
-        eprintln!("stopping process {pid}, left by a stack that was killed");
+    for pid in &orphans {
+        eprintln!("stopping process {pid}, which a killed run left running");
         let _ = process::signal(*pid, Signal::SIGTERM);
     }
-    for _ in 0..100 {
-        if ours.iter().all(|pid| started(*pid).is_none()) {
-            return;
+    let polls = STOP_TIMEOUT.as_millis() / POLL.as_millis();
+    for _ in 0..polls {
+        if orphans.iter().all(|pid| started(*pid).is_none()) {
+            return true;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(POLL);
     }
-    for pid in &ours {
+    for pid in &orphans {
         let _ = process::signal(*pid, Signal::SIGKILL);
     }
+    true
 }

@@ -1,4 +1,4 @@
-//! Where things are.
+//! Paths in the workspace, programs in `PATH`, and free ports.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -13,11 +13,43 @@ use std::{
 
 use anyhow::Context as _;
 
-/// The top of the repository that this program was built in.
+/// The top folder of the workspace. It is looked up at run time, so that a checkout can be moved or
+/// copied after a build: cargo sets `CARGO_MANIFEST_DIR`, else the search begins at the current
+/// directory.
 #[must_use]
 pub fn repository() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
+    let current = || std::env::current_dir().ok();
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    manifest
+        .as_deref()
+        .and_then(workspace_above)
+        .or_else(|| workspace_above(&current()?))
+        .or_else(current)
+        .unwrap_or_default()
+}
+
+/// Checks that [`repository`] finds this workspace.
+///
+/// # Errors
+/// The program was started outside of it.
+pub fn ensure_in_workspace() -> anyhow::Result<()> {
+    let repository = repository();
+    anyhow::ensure!(
+        workspace_above(&repository).is_some(),
+        "{} is not in a checkout of the repository: change to its folder first",
+        repository.display()
+    );
+    Ok(())
+}
+
+/// The nearest folder, from `folder` upwards, whose `Cargo.toml` is this workspace's.
+fn workspace_above(folder: &Path) -> Option<PathBuf> {
+    let is_workspace = |folder: &&Path| {
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.trim() == "[workspace]")
+            && folder.join("services/dev/Cargo.toml").is_file()
+    };
+    folder.ancestors().find(is_workspace).map(Path::to_owned)
 }
 
 /// A program in `PATH`.
@@ -29,12 +61,12 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Below the ports that the kernel gives to outgoing connections. On one of those, a server that is
-/// started again may find its port taken: by a client of its own that tried to connect meanwhile and,
-/// by chance, was given that very port, which connects it to itself.
+/// Below the kernel's range for outgoing connections. A port in that range can be taken while its
+/// server restarts: the kernel may give it to a client that tries to connect to that same port, and
+/// then the client is connected to itself.
 const PORTS: Range<u16> = 10_000..20_000;
 
-/// A port of the loopback address: the wanted one where it is free, else any that is.
+/// A free port of the loopback address: `wanted` if it is free, else any other.
 ///
 /// # Errors
 /// No port is free.
@@ -50,4 +82,23 @@ pub fn free_port(wanted: Option<u16>) -> anyhow::Result<u16> {
         .chain(others)
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .context("no free port")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_found_from_a_folder_inside_it() -> anyhow::Result<()> {
+        let top = std::env::temp_dir().join(format!("workspace-{}", uuid::Uuid::new_v4()));
+        let inside = top.join("services/dev");
+        std::fs::create_dir_all(&inside)?;
+        std::fs::write(inside.join("Cargo.toml"), "[package]\n")?;
+        std::fs::write(top.join("Cargo.toml"), "[workspace]\n")?;
+
+        assert_eq!(workspace_above(&inside.join("src")), Some(top.clone()));
+        assert_eq!(workspace_above(&std::env::temp_dir()), None);
+
+        Ok(std::fs::remove_dir_all(top)?)
+    }
 }

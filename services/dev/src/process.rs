@@ -1,4 +1,4 @@
-//! Processes by their pid: signals, and when they were started.
+//! Signals and start times of processes.
 
 use std::fs;
 
@@ -10,16 +10,16 @@ use nix::{
 /// Sends a signal to a process.
 ///
 /// # Errors
-/// It is gone, or not ours.
+/// The process has ended, or belongs to another user.
 pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     let pid = Pid::from_raw(i32::try_from(pid)?);
     Ok(kill(pid, signal)?)
 }
 
-/// When a process was started, in the kernel's own count; none if it does not run (any more).
+/// The start time of a process in clock ticks after boot; `None` if it is not running.
 pub(crate) fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the command's name, which may hold anything but is in parentheses.
+    // The command's name is in parentheses and may contain any character.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
     let state = fields.next()?;

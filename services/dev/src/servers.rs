@@ -1,4 +1,7 @@
-//! Postgres and RabbitMQ, wherever they come from: the environment, Docker, this machine, apt.
+//! Postgres and RabbitMQ from one of four sources: the environment, Docker, programs that are
+//! installed on this machine, or apt.
+
+mod launch;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,193 +15,93 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use self::launch::Rabbitmqctl;
 use crate::{
-    docker, install,
-    native_servers::{BrokerPorts, NativeServers},
-    paths::free_port,
     state::{OWNER, State},
     supervisor::{Supervised, Supervisor},
 };
 
-/// A cold RabbitMQ on a busy machine takes its time.
-const READY_DEADLINE: Duration = Duration::from_mins(2);
+/// A first start of RabbitMQ on a busy machine can take a minute.
+const READY_TIMEOUT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Running servers, and how to reach them.
 pub struct Servers {
-    /// The owner's way to Postgres.
+    /// Postgres as the owner of the databases.
     pub database_url: String,
-    /// The administrator's way to RabbitMQ.
+    /// RabbitMQ as the administrator.
     pub amqp_url: String,
-    /// RabbitMQ's management API, with the administrator's password; none of a foreign broker.
+    /// RabbitMQ's management API with the administrator's password; `None` for external servers.
     pub management_url: Option<String>,
-    /// The folder with all of their files; none of foreign servers.
+    /// The folder with all of the servers' data; `None` for external servers.
     pub data: Option<PathBuf>,
-    /// What was started. Empty where the servers are foreign.
-    pub kept: Vec<Supervised>,
-    /// `rabbitmqctl`, as program, arguments and variables; none of a foreign broker.
-    ctl: Option<Ctl>,
-}
-
-#[derive(Debug, Clone)]
-struct Ctl {
-    program: PathBuf,
-    arguments: Vec<String>,
-    variables: Vec<(&'static str, String)>,
-}
-
-/// Where servers may come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Docker,
-    NativeServers,
+    /// The programs that were started; empty for external servers.
+    pub programs: Vec<Supervised>,
+    /// `None` unless the broker was started here.
+    rabbitmqctl: Option<Rabbitmqctl>,
 }
 
 impl Servers {
-    /// Finds or starts the servers. Data and logs of what is started lie in `folder`.
+    /// Uses the servers of `DATABASE_URL` and `AMQP_URL`, or starts private ones with their data and
+    /// logs in `folder`. Returns when the servers are ready.
     ///
     /// # Errors
-    /// There are none, and none can be installed: the error says what to do. Or they don't start.
+    /// The servers don't start, or can't be installed: the error says what to do.
     pub async fn start(
         folder: &Path,
         state: &mut State,
-        keeper: &Supervisor,
+        supervisor: &Supervisor,
     ) -> anyhow::Result<Self> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let servers = match (variable("DATABASE_URL"), variable("AMQP_URL")) {
+        match (variable("DATABASE_URL"), variable("AMQP_URL")) {
             (Some(database_url), Some(amqp_url)) => {
                 eprintln!("using the servers of DATABASE_URL and AMQP_URL");
-                Self {
+                let servers = Self {
                     database_url,
                     amqp_url,
                     management_url: None,
                     data: None,
-                    kept: Vec::new(),
-                    ctl: None,
-                }
+                    programs: Vec::new(),
+                    rabbitmqctl: None,
+                };
+                servers.wait().await?;
+                Ok(servers)
             }
-            (None, None) => Self::own(folder, state, keeper).await?,
-            _ => anyhow::bail!("DATABASE_URL and AMQP_URL go together: set both, or neither"),
-        };
-        servers.wait().await?;
-        Ok(servers)
+            (None, None) => Self::start_private(folder, state, supervisor).await,
+            _ => anyhow::bail!("set both DATABASE_URL and AMQP_URL, or neither"),
+        }
     }
 
-    /// Starts private servers, and waits until they answer.
+    /// Starts private servers, and waits until they are ready.
     ///
     /// # Errors
     /// As [`Servers::start`].
     pub async fn start_private(
         folder: &Path,
         state: &mut State,
-        keeper: &Supervisor,
+        supervisor: &Supervisor,
     ) -> anyhow::Result<Self> {
-        let servers = Self::own(folder, state, keeper).await?;
+        let launched = launch::launch(folder, state, supervisor).await?;
+        let (ports, password) = (launched.ports, &state.broker_password);
+        let servers = Self {
+            database_url: format!(
+                "postgres://{OWNER}:{}@127.0.0.1:{}/postgres",
+                state.database_password, ports.postgres
+            ),
+            amqp_url: format!("amqp://{OWNER}:{password}@127.0.0.1:{}/%2f", ports.amqp),
+            management_url: Some(format!(
+                "http://{OWNER}:{password}@127.0.0.1:{}",
+                ports.management
+            )),
+            data: Some(launched.data),
+            programs: launched.programs,
+            rabbitmqctl: Some(launched.rabbitmqctl),
+        };
         servers.wait().await?;
         Ok(servers)
     }
 
-    async fn own(folder: &Path, state: &mut State, keeper: &Supervisor) -> anyhow::Result<Self> {
-        if docker::answers().await && docker::has_images().await {
-            eprintln!("starting Postgres and RabbitMQ in Docker");
-            return Self::launch(Source::Docker, folder, state, keeper).await;
-        }
-        if let Err(missing) = NativeServers::find() {
-            install::packages(&missing).await?;
-        }
-        eprintln!("starting the Postgres and RabbitMQ of this machine, privately");
-        Self::launch(Source::NativeServers, folder, state, keeper).await
-    }
-
-    async fn launch(
-        source: Source,
-        folder: &Path,
-        state: &mut State,
-        keeper: &Supervisor,
-    ) -> anyhow::Result<Self> {
-        // Containers have other versions and other owners: their data lies elsewhere.
-        let data = folder.join(match source {
-            Source::Docker => "data-docker",
-            Source::NativeServers => "data",
-        });
-        let logs = folder.join("logs");
-        std::fs::create_dir_all(&data)?;
-        std::fs::create_dir_all(&logs)?;
-        let ports = &mut state.ports;
-        let postgres_port = *ports.postgres.insert(free_port(ports.postgres)?);
-        let amqp = *ports.amqp.insert(free_port(ports.amqp)?);
-        let management = *ports.management.insert(free_port(ports.management)?);
-        // Before anything is started with them.
-        state.write(folder)?;
-
-        let (postgres_log, rabbitmq_log) = (logs.join("postgres.log"), logs.join("rabbitmq.log"));
-        let database_password = &state.database_password;
-        let broker_password = &state.broker_password;
-        let mut programs = Vec::new();
-        let ctl = match source {
-            Source::Docker => {
-                programs.push(docker::postgres(
-                    &data,
-                    &postgres_log,
-                    postgres_port,
-                    database_password,
-                ));
-                let ports = (amqp, management);
-                programs.push(docker::rabbitmq(
-                    &data,
-                    &rabbitmq_log,
-                    ports,
-                    broker_password,
-                ));
-                Ctl {
-                    program: "docker".into(),
-                    arguments: docker::rabbitmqctl(amqp),
-                    variables: Vec::new(),
-                }
-            }
-            Source::NativeServers => {
-                let installed = NativeServers::find()
-                    .map_err(|missing| anyhow::anyhow!("still missing: {}", missing.join(" ")))?;
-                let ports = BrokerPorts {
-                    amqp,
-                    management,
-                    distribution: free_port(None)?,
-                    epmd: free_port(None)?,
-                };
-                programs.push(
-                    installed
-                        .postgres(&data, &postgres_log, postgres_port, database_password)
-                        .await?,
-                );
-                programs.push(installed.epmd(&logs.join("epmd.log"), ports.epmd));
-                programs.push(installed.rabbitmq(&data, &rabbitmq_log, ports, broker_password)?);
-                let (program, variables) = installed.rabbitmqctl(&data, ports);
-                Ctl {
-                    program,
-                    arguments: Vec::new(),
-                    variables,
-                }
-            }
-        };
-        let kept = programs
-            .into_iter()
-            .map(|program| keeper.keep(program))
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Self {
-            database_url: format!(
-                "postgres://{OWNER}:{database_password}@127.0.0.1:{postgres_port}/postgres"
-            ),
-            amqp_url: format!("amqp://{OWNER}:{broker_password}@127.0.0.1:{amqp}/%2f"),
-            management_url: Some(format!(
-                "http://{OWNER}:{broker_password}@127.0.0.1:{management}"
-            )),
-            data: Some(data),
-            kept,
-            ctl: Some(ctl),
-        })
-    }
-
-    /// Servers in containers that somebody else keeps.
+    /// Servers in containers that the caller manages.
     #[must_use]
     pub fn contained(
         database_url: String,
@@ -211,43 +114,40 @@ impl Servers {
             amqp_url,
             management_url: Some(management_url),
             data: Some(data),
-            kept: Vec::new(),
-            ctl: None,
+            programs: Vec::new(),
+            rabbitmqctl: None,
         }
     }
 
-    /// Runs `rabbitmqctl` on the broker that was started.
+    /// Runs `rabbitmqctl` against the broker that was started.
     ///
     /// # Errors
-    /// The broker is foreign, or refuses.
+    /// The broker was not started here, or the command fails.
     pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let ctl = self.ctl.as_ref().context("a foreign broker")?;
+        let ctl = self.rabbitmqctl.as_ref();
+        let ctl = ctl.context("the broker was not started by this stack")?;
         let output = Command::new(&ctl.program)
             .args(&ctl.arguments)
             .args(arguments)
             .envs(ctl.variables.iter().map(|(name, value)| (*name, value)))
             .output()
             .await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "rabbitmqctl: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "rabbitmqctl: {stderr}");
         Ok(())
     }
 
-    /// The pid of a server that was started, as its own and not a wrapper's.
+    /// The pid of a server that was started. It is the server's own, not a wrapper's.
     #[must_use]
     pub fn pid(&self, name: &str) -> Option<u32> {
-        *self
-            .kept
-            .iter()
-            .find(|kept| kept.name == name)?
-            .pid
-            .borrow()
+        let mut programs = self.programs.iter();
+        *programs.find(|program| program.name == name)?.pid.borrow()
     }
 
-    /// Waits until both servers answer.
+    /// Waits until both servers accept connections.
     ///
     /// # Errors
-    /// One does not, with the reason of its last refusal.
+    /// One of them does not; the error is that of its last attempt.
     pub async fn wait(&self) -> anyhow::Result<()> {
         ready("Postgres", async || {
             let mut connection = PgConnection::connect(&self.database_url).await?;
@@ -263,7 +163,7 @@ impl Servers {
         .await?;
         if let Some(url) = &self.management_url {
             let url = format!("{url}/api/overview");
-            ready("RabbitMQ's management page", async || {
+            ready("RabbitMQ's management API", async || {
                 reqwest::get(&url).await?.error_for_status()?;
                 Ok(())
             })
@@ -273,19 +173,24 @@ impl Servers {
     }
 }
 
-/// Polls until a check succeeds.
+/// Polls until a check succeeds. A check that does not succeed at once is named on the terminal.
 ///
 /// # Errors
-/// It did not within two minutes; the error is its last one.
+/// It did not succeed within two minutes; the error is that of its last attempt.
 pub async fn ready(name: &str, check: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let deadline = Instant::now() + READY_DEADLINE;
+    let deadline = Instant::now() + READY_TIMEOUT;
+    let mut is_announced = false;
     loop {
         let error = match check().await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
         if Instant::now() > deadline {
-            return Err(error).with_context(|| format!("{name} does not answer"));
+            return Err(error).with_context(|| format!("{name} is not ready"));
+        }
+        if !is_announced {
+            eprintln!("waiting for {name}");
+            is_announced = true;
         }
         sleep(POLL).await;
     }

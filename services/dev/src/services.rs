@@ -1,4 +1,4 @@
-//! Gateway and worker, as processes of their own.
+//! Builds the services, and describes how to run gateway and worker.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,9 @@ use crate::{
     supervisor::{Program, Stop},
 };
 
-/// Variables that configure a service. Those of whoever started us are not meant for ours, but for
-/// OpenTelemetry's own: a collector is there for everything on the machine.
+/// Variables that configure a service. They are removed from the inherited environment, which may
+/// be meant for another service. OpenTelemetry's variables are inherited: a collector serves every
+/// program on the machine.
 const CONFIGURATION: &[&str] = &[
     "DATABASE_URL",
     "DATABASE_URL_FILE",
@@ -68,8 +69,7 @@ const CONFIGURATION: &[&str] = &[
     "TOKIO_WORKER_THREADS",
 ];
 
-/// Rates that nobody reaches: a developer's load is to be refused for other reasons. All of it comes
-/// from one address, too.
+/// Limits that a developer's load can't reach. All of that load comes from one address.
 pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
     ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
     ("REQUESTS_PER_SECOND", "4000000"),
@@ -83,18 +83,24 @@ pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
 /// The services' programs.
 pub const SERVICES: [&str; 2] = ["gateway", "worker"];
 
-/// Builds programs of this workspace, and returns the folder that they are in.
+/// Cargo, in the workspace.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(paths::repository());
+    command
+}
+
+/// Builds programs of this workspace, and returns their folder. Cargo shows its progress.
 ///
 /// # Errors
-/// They don't compile; cargo has said why.
+/// The programs don't compile.
 pub async fn build(programs: &[&str], release: bool) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command
-        .args(["build", "--quiet", "--locked"])
+        .args(["build", "--locked"])
         .args(programs.iter().flat_map(|program| ["--bin", *program]))
         .args(release.then_some("--release"))
-        .current_dir(paths::repository())
         .kill_on_drop(true);
     ensure!(
         command.status().await?.success(),
@@ -106,27 +112,27 @@ pub async fn build(programs: &[&str], release: bool) -> anyhow::Result<PathBuf> 
     Ok(target.join(if release { "release" } else { "debug" }))
 }
 
-/// What both services have to know.
+/// How to start gateway and worker.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
-    /// Where the programs are.
+    /// The folder of the programs.
     pub programs: PathBuf,
-    /// Where their logs go.
+    /// The folder of their logs.
     pub logs: PathBuf,
-    /// The databases' logins.
+    /// The services' database URLs.
     pub logins: Logins,
-    /// The gateway's way to the broker.
+    /// The gateway's URL of the broker.
     pub gateway_amqp_url: String,
-    /// The worker's.
+    /// The worker's URL of the broker.
     pub worker_amqp_url: String,
-    /// Signs tokens.
+    /// The secret that signs tokens.
     pub jwt_secret: String,
-    /// Where GraphiQL's files are, if anywhere.
+    /// The folder of GraphiQL's files.
     pub graphiql: Option<PathBuf>,
 }
 
 impl ServiceConfig {
-    /// A gateway on a port, with its metrics on another.
+    /// A gateway on `port`, with its metrics on `metrics_port`.
     #[must_use]
     pub fn gateway(&self, name: &str, port: u16, metrics_port: u16) -> Program {
         let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
@@ -136,11 +142,11 @@ impl ServiceConfig {
         let graphiql = self.graphiql.as_deref();
         variables.extend(graphiql.map(|folder| ("GRAPHIQL_DIR", folder.display().to_string())));
         variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
-        // Not SIGTERM, after which it would wait for a load balancer that is not there.
+        // On SIGTERM the gateway would wait for a load balancer, and there is none.
         self.program(name, "gateway", variables, Signal::SIGINT)
     }
 
-    /// A worker, with its health and metrics on a port.
+    /// A worker with its health and metrics on `port`.
     #[must_use]
     pub fn worker(&self, name: &str, port: u16) -> Program {
         let variables = variables(&self.logins.worker, &self.worker_amqp_url, port);
@@ -174,8 +180,8 @@ fn variables(database_url: &str, amqp_url: &str, port: u16) -> Vec<(&'static str
     ]
 }
 
-/// A service's command with exactly this configuration. By environment and not by arguments:
-/// those can be read by everyone on the machine.
+/// A service's command with exactly this configuration. It is passed in the environment, because
+/// every user of the machine can read a command's arguments.
 #[must_use]
 pub fn command(program: &Path, variables: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(program);

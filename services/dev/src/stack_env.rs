@@ -1,7 +1,7 @@
-//! `.dev/stack.env`: how to reach what runs, for shells and programs.
+//! `.dev/stack.env`: the addresses and pids of the running stack, for shells and programs.
 //!
-//! One `NAME=value` a line, no quotes, absolute paths. Written when everything is ready, and
-//! again whenever something was started again; gone when nothing runs.
+//! Each line is `NAME=value`, without quotes and with absolute paths. The file is written when
+//! everything is ready and after each restart of a program, and deleted when the stack stops.
 
 use std::{
     fmt::Write as _,
@@ -10,13 +10,13 @@ use std::{
 
 use crate::state;
 
-/// Where the file is.
+/// The path of the file.
 #[must_use]
 pub fn path(folder: &Path) -> PathBuf {
     folder.join("stack.env")
 }
 
-/// Writes the file whole.
+/// Writes the file in one step.
 ///
 /// # Errors
 /// It can't be written.
@@ -28,10 +28,10 @@ pub fn write(folder: &Path, variables: &[(&str, String)]) -> anyhow::Result<()> 
     state::replace(&path(folder), text.as_bytes())
 }
 
-/// Reads the file, if a stack runs.
+/// Reads the file of a running stack.
 ///
 /// # Errors
-/// No stack runs in `folder`.
+/// No stack is running in `folder`.
 pub fn read(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(path(folder))?;
     Ok(text

@@ -1,4 +1,4 @@
-//! What the dev stack remembers between runs, in `.dev/state.json`: its passwords and its ports.
+//! `.dev/state.json`: the passwords and ports of the dev stack, which stay the same between runs.
 
 use std::{
     fs,
@@ -11,19 +11,19 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The user that owns the private databases.
+/// The user that owns the databases and administers the broker.
 pub const OWNER: &str = "connector_details";
 
-/// Made up at the first start, and kept with the data that they open.
+/// Passwords are generated at the first start. They stay as long as the data that they protect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
-    /// Of the databases' owner.
+    /// The password of the databases' owner.
     pub database_password: String,
-    /// Of the broker's administrator.
+    /// The password of the broker's administrator.
     pub broker_password: String,
     /// Signs the tokens of this stack.
     pub jwt_secret: String,
-    /// The ports of the last run; taken again where they are free.
+    /// The ports of the last run. A port that is free is used again.
     pub ports: Ports,
 }
 
@@ -49,7 +49,7 @@ impl State {
         }
     }
 
-    /// The state of the stack in `folder`, if it was ever started.
+    /// The state of the stack in `folder`; `None` if it was never started.
     ///
     /// # Errors
     /// The file can't be read.
@@ -59,12 +59,16 @@ impl State {
             return Ok(None);
         }
         let text = fs::read(&path).with_context(|| path.display().to_string())?;
-        let state = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged; delete .dev to begin anew", path.display()))?;
+        let state = serde_json::from_slice(&text).with_context(|| {
+            format!(
+                "{} is damaged; delete .dev to start with an empty stack",
+                path.display()
+            )
+        })?;
         Ok(Some(state))
     }
 
-    /// The state of the stack in `folder`, made up where there is none.
+    /// The state of the stack in `folder`, or a new one.
     ///
     /// # Errors
     /// The file can't be read.
@@ -72,7 +76,7 @@ impl State {
         Ok(Self::read(folder)?.unwrap_or_else(Self::new))
     }
 
-    /// Remembers the state. Nobody else may read it: it holds passwords.
+    /// Writes the state. Only this user can read the file, because it holds passwords.
     ///
     /// # Errors
     /// The file can't be written.
@@ -85,7 +89,7 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("state.json")
 }
 
-/// Writes a file whole, under another name first, so that no reader ever sees half of it.
+/// Writes a file under another name and renames it, so that no reader sees a partial file.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let write = || {

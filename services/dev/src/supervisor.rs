@@ -1,113 +1,76 @@
-//! A program that is kept running: started again when it dies, stopped when we stop.
+//! Runs programs, restarts each one that ends, and stops them all.
+
+mod program;
 
 use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    process::Stdio,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use anyhow::Context as _;
 use nix::sys::signal::Signal;
-use tokio::{
-    process::{Child, Command},
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    container,
-    process::{signal, started},
-};
+pub use self::program::{Program, Stop};
+use crate::{container, process::signal};
 
-/// A program that does not stop in good order within this time is killed.
-const GRACE: Duration = Duration::from_secs(20);
-const RESTART_PAUSE: Duration = Duration::from_millis(300);
-const PID_DEADLINE: Duration = Duration::from_secs(20);
-
-/// How to run a program.
-pub struct Program {
-    /// For messages and the log's name.
-    pub name: String,
-    /// Makes the command, anew for each start.
-    pub command: Box<dyn Fn() -> Command + Send + Sync>,
-    /// Where its output goes, appended.
-    pub log: PathBuf,
-    /// Where the real server writes its pid, where the child is only a wrapper around it.
-    pub pid_file: Option<PathBuf>,
-    /// What stops it in good order.
-    pub stop: Stop,
-}
-
-/// How a program is stopped.
-#[derive(Debug, Clone)]
-pub enum Stop {
-    /// By a signal to the server itself.
-    Signal(Signal),
-    /// By `docker stop`: the child is only the client that waits for the container.
-    Container(String),
-}
-
-/// A program that is being kept.
+/// A program that a [`Supervisor`] runs.
 #[derive(Debug, Clone)]
 pub struct Supervised {
     /// Its name.
     pub name: String,
-    /// The server's own pid; none while it is being started, and none of a container.
+    /// The server's own pid; `None` while it starts, and for a container.
     pub pid: watch::Receiver<Option<u32>>,
     stop: Stop,
 }
 
 impl Supervised {
-    /// Sends a signal to the program, in its container where it has one.
+    /// Sends a signal to the program, in its container if it has one.
     ///
     /// # Errors
-    /// It does not run at the moment.
-    pub async fn signal(&self, how: Signal) -> anyhow::Result<()> {
+    /// It is not running.
+    pub async fn signal(&self, number: Signal) -> anyhow::Result<()> {
         let pid = *self.pid.borrow();
         match (&self.stop, pid) {
-            (Stop::Container(name), _) => container::signal(name, how).await,
-            (Stop::Signal(_), Some(pid)) => signal(pid, how),
-            (Stop::Signal(_), None) => anyhow::bail!("{} does not run", self.name),
+            (Stop::Container(name), _) => container::signal(name, number).await,
+            (Stop::Signal(_), Some(pid)) => signal(pid, number),
+            (Stop::Signal(_), None) => anyhow::bail!("{} is not running", self.name),
         }
     }
 
-    /// Stops the program where it stands, with all of its processes: Postgres answers from others
-    /// than the one that was started.
+    /// Freezes the program with all of its child processes, because Postgres serves each client
+    /// from a child process.
     ///
     /// # Errors
-    /// It does not run at the moment.
+    /// It is not running.
     pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal_all(Signal::SIGSTOP).await
     }
 
-    /// Lets a frozen program go on.
+    /// Resumes a frozen program.
     ///
     /// # Errors
-    /// It does not run.
+    /// It is not running.
     pub async fn thaw(&self) -> anyhow::Result<()> {
         self.signal_all(Signal::SIGCONT).await
     }
 
-    async fn signal_all(&self, how: Signal) -> anyhow::Result<()> {
+    async fn signal_all(&self, number: Signal) -> anyhow::Result<()> {
         if let Stop::Container(name) = &self.stop {
-            let paused = how == Signal::SIGSTOP;
+            let paused = number == Signal::SIGSTOP;
             return container::pause(name, paused).await;
         }
-        // A parent that runs starts and ends children; the kernel's list of them is whole only
-        // while it stands still. So it is stopped first, and goes on last.
+        // A running parent starts and ends children, so the kernel's list of them is complete only
+        // while the parent is stopped: stop it first and resume it last.
         let parent = *self.pid.borrow();
-        if how == Signal::SIGSTOP {
-            self.signal(how).await?;
+        if number == Signal::SIGSTOP {
+            self.signal(number).await?;
         }
         for child in parent.iter().flat_map(|parent| children(*parent)) {
-            let _ = signal(child, how);
+            let _ = signal(child, number);
         }
-        if how != Signal::SIGSTOP {
-            self.signal(how).await?;
+        if number != Signal::SIGSTOP {
+            self.signal(number).await?;
         }
         Ok(())
     }
@@ -121,38 +84,46 @@ fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Everything that was started. Whatever becomes of those who started it, it can be stopped here.
+/// The programs that run. Dropping it kills those that were not stopped, for example after a panic.
 #[derive(Debug, Default)]
-pub struct Supervisor(Mutex<Vec<(CancellationToken, JoinHandle<()>)>>);
+pub struct Supervisor(Mutex<Vec<Running>>);
+
+#[derive(Debug)]
+struct Running {
+    pid: watch::Receiver<Option<u32>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
 
 impl Supervisor {
-    /// Starts a program and keeps it.
+    /// Starts a program, and restarts it whenever it ends. A restart that fails is logged and tried
+    /// again.
     ///
     /// # Errors
-    /// It can't be started the first time. Later failures are told and tried again.
-    pub fn keep(&self, program: Program) -> anyhow::Result<Supervised> {
-        let first = program.spawn()?;
+    /// The first start fails.
+    pub fn start(&self, program: Program) -> anyhow::Result<Supervised> {
+        let child = program.spawn()?;
         let (sender, pid) = watch::channel(None);
         let stop = CancellationToken::new();
-        let (name, how) = (program.name.clone(), program.stop.clone());
-        let task = tokio::spawn(program.run(first, sender, stop.clone()));
-        self.running().push((stop, task));
-        Ok(Supervised {
-            name,
-            pid,
-            stop: how,
-        })
+        let supervised = Supervised {
+            name: program.name.clone(),
+            pid: pid.clone(),
+            stop: program.stop.clone(),
+        };
+        let task = tokio::spawn(program.run(child, sender, stop.clone()));
+        self.running().push(Running { pid, stop, task });
+        Ok(supervised)
     }
 
-    /// Stops everything, the last that was started first, and waits until it has ended.
+    /// Stops all programs in the reverse order of their start, and waits for them.
     pub async fn stop(&self) {
         while self.stop_last().await {}
     }
 
-    /// Stops what was started last, and waits until it has ended. False: nothing runs.
+    /// Stops the program that was started last, and waits for it. False if none is running.
     pub async fn stop_last(&self) -> bool {
         let last = self.running().pop();
-        let Some((stop, task)) = last else {
+        let Some(Running { stop, task, .. }) = last else {
             return false;
         };
         stop.cancel();
@@ -160,116 +131,30 @@ impl Supervisor {
         true
     }
 
-    /// Ends everything at once, without waiting, where there is no time for good order: when a
-    /// test has failed. `kept` says what runs.
-    pub fn kill<'a>(&self, kept: impl Iterator<Item = &'a Supervised>) {
-        for (_, task) in self.running().drain(..) {
+    /// Kills all programs without waiting for them.
+    pub fn kill(&self) {
+        for Running { pid, task, .. } in mem::take(&mut *self.running()) {
             task.abort();
-        }
-        for pid in kept.filter_map(|kept| *kept.pid.borrow()) {
-            let _ = signal(pid, Signal::SIGKILL);
+            if let Some(pid) = *pid.borrow() {
+                let _ = signal(pid, Signal::SIGKILL);
+            }
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, Vec<(CancellationToken, JoinHandle<()>)>> {
+    /// The pids of the programs that run. A container has none.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let running = self.running();
+        running.iter().filter_map(|it| *it.pid.borrow()).collect()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Program {
-    fn spawn(&self) -> anyhow::Result<Child> {
-        if let Some(path) = &self.pid_file {
-            let _ = std::fs::remove_file(path);
-        }
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .with_context(|| format!("{} can't be opened", self.log.display()))?;
-        (self.command)()
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // Ctrl-C in the terminal is for us; we stop our programs in order.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("{} can't be started", self.name))
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.kill();
     }
-
-    async fn run(
-        self,
-        mut child: Child,
-        sender: watch::Sender<Option<u32>>,
-        stop: CancellationToken,
-    ) {
-        loop {
-            let server = self.server_pid(&mut child).await;
-            let born = server.and_then(started);
-            sender.send_replace(match self.stop {
-                Stop::Signal(_) => server,
-                Stop::Container(_) => None,
-            });
-            tokio::select! {
-                _ = child.wait() => {}
-                () = stop.cancelled() => {
-                    self.stop(child, server).await;
-                    return;
-                }
-            }
-            sender.send_replace(None);
-            // The wrapper may have died alone; its server must not hold the port and the data. Its
-            // pid may be another's by now, and only the time of its start tells.
-            if let Some(server) = server
-                && born.is_some()
-                && started(server) == born
-            {
-                let _ = signal(server, Signal::SIGKILL);
-            }
-            eprintln!("{} ended; starting it again", self.name);
-            child = loop {
-                sleep(RESTART_PAUSE).await;
-                match self.spawn() {
-                    Ok(child) => break child,
-                    Err(_) if stop.is_cancelled() => return,
-                    Err(error) => eprintln!("{error:#}"),
-                }
-            };
-        }
-    }
-
-    async fn server_pid(&self, child: &mut Child) -> Option<u32> {
-        let Some(path) = &self.pid_file else {
-            return child.id();
-        };
-        let deadline = Instant::now() + PID_DEADLINE;
-        while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-            if let Some(pid) = read_pid(path) {
-                return Some(pid);
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        child.id()
-    }
-
-    async fn stop(&self, mut child: Child, server: Option<u32>) {
-        match &self.stop {
-            Stop::Signal(how) => {
-                if let Some(server) = server {
-                    let _ = signal(server, *how);
-                }
-            }
-            Stop::Container(name) => container::stop(name).await,
-        }
-        if timeout(GRACE, child.wait()).await.is_err() {
-            if let Some(server) = server {
-                let _ = signal(server, Signal::SIGKILL);
-            }
-            let _ = child.kill().await;
-        }
-    }
-}
-
-fn read_pid(path: &Path) -> Option<u32> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

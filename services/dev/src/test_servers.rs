@@ -1,96 +1,107 @@
-//! Servers for a test run: containers where a Docker engine answers, else private instances; in
-//! either case gone with their data when the run ends.
+//! Servers for one run of the tests or of the benchmark: containers if a Docker engine is available,
+//! else private native instances. The servers and their data are removed when the run ends.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use testcontainers_modules::{
     postgres::Postgres,
     rabbitmq::RabbitMq,
     testcontainers::{ContainerAsync, ImageExt as _, core::Mount, runners::AsyncRunner as _},
 };
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    docker, paths,
+    docker, orphans, paths,
     servers::Servers,
+    signals::stop_signal,
     state::{OWNER, State},
     supervisor::Supervisor,
-    up::told_to_stop,
 };
 
-const STOPPED: &str = "stopped before the end";
+const STOPPED: &str = "stopped by a signal";
+/// How often the pids of the running programs are written to disk.
+const PIDS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Running servers that belong to a test run.
+/// Running servers that belong to one run.
 pub struct TestServers {
     /// How to reach them.
     pub servers: Servers,
-    /// Whatever else is to end with them.
-    pub keeper: Arc<Supervisor>,
+    /// Stops the servers at the end of the run, and every other program that it was given.
+    pub supervisor: Arc<Supervisor>,
     folder: PathBuf,
     containers: Option<(ContainerAsync<Postgres>, ContainerAsync<RabbitMq>)>,
 }
 
 impl TestServers {
-    /// Starts them, with their files in a new folder under `target/`, for as long as `run` takes or
-    /// until SIGINT or SIGTERM; and stops them then, with all that `keeper` was given meanwhile.
+    /// Starts the servers, with their files in a new folder under `target/`, and runs `run`. When it
+    /// ends or a stop signal comes, stops everything that the supervisor runs. If this process is
+    /// killed, the next call stops what it left running.
     ///
     /// # Errors
-    /// None can be started, `run` has failed, or a signal came.
+    /// The servers don't start, `run` fails, or a stop signal came.
     pub async fn during<T>(run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let keeper = Arc::new(Supervisor::default());
-        let mut stopped = pin!(told_to_stop()?);
-        let result = tokio::select! {
-            started = Self::start(keeper.clone()) => started,
-            () = &mut stopped => Err(anyhow::anyhow!(STOPPED)),
+        let mut stopped = pin!(stop_signal()?);
+        let folders = paths::repository().join("target/test-servers");
+        stop_orphans(&folders);
+        let folder = folders.join(Uuid::new_v4().simple().to_string());
+        fs::create_dir_all(folder.join("logs"))?;
+        let lock = fs::File::create(folder.join("lock"))?;
+        lock.lock()?;
+        let supervisor = Arc::new(Supervisor::default());
+        let started = tokio::select! {
+            started = Self::start(&folder, supervisor.clone()) => started,
+            error = write_pids(&folder, &supervisor) => Err(error),
+            () = &mut stopped => Err(anyhow!(STOPPED)),
         };
-        let servers = match result {
-            Ok(servers) => servers,
-            Err(error) => {
-                keeper.stop().await;
-                return Err(error);
+        let result = match started {
+            Ok(servers) => {
+                let result = tokio::select! {
+                    result = run(&servers) => result,
+                    error = write_pids(&folder, &supervisor) => Err(error),
+                    () = &mut stopped => Err(anyhow!(STOPPED)),
+                };
+                servers.stop().await;
+                result
             }
+            Err(error) => Err(error),
         };
-        let result = tokio::select! {
-            result = run(&servers) => result,
-            () = stopped => Err(anyhow::anyhow!(STOPPED)),
-        };
-        servers.stop().await;
+        supervisor.stop().await;
+        let _ = fs::remove_dir_all(&folder);
         result
     }
 
-    async fn start(keeper: Arc<Supervisor>) -> anyhow::Result<Self> {
-        let folder = paths::repository()
-            .join("target/test-servers")
-            .join(Uuid::new_v4().simple().to_string());
-        std::fs::create_dir_all(folder.join("logs"))?;
-        let mut state = State::open(&folder)?;
+    async fn start(folder: &Path, supervisor: Arc<Supervisor>) -> anyhow::Result<Self> {
+        let mut state = State::open(folder)?;
         if docker::answers().await && docker::has_images().await {
-            return Self::contained(folder, &state, keeper).await;
+            return Self::contained(folder, &state, supervisor).await;
         }
         Ok(Self {
-            servers: Servers::start_private(&folder, &mut state, &keeper).await?,
-            folder,
-            keeper,
+            servers: Servers::start_private(folder, &mut state, &supervisor).await?,
+            folder: folder.to_owned(),
+            supervisor,
             containers: None,
         })
     }
 
     async fn contained(
-        folder: PathBuf,
+        folder: &Path,
         state: &State,
-        keeper: Arc<Supervisor>,
+        supervisor: Arc<Supervisor>,
     ) -> anyhow::Result<Self> {
         let (database_password, broker_password) =
             (&state.database_password, &state.broker_password);
         let data = folder.join("data");
         let mount = |name: &str, inside: &str| -> anyhow::Result<Mount> {
             let outside = data.join(name);
-            std::fs::create_dir_all(&outside)?;
+            fs::create_dir_all(&outside)?;
             Ok(Mount::bind_mount(outside.display().to_string(), inside))
         };
         let postgres = Postgres::default()
@@ -102,7 +113,7 @@ impl TestServers {
             .with_mount(mount("postgres", "/var/lib/postgresql/data")?)
             .start()
             .await
-            .context("the container of Postgres")?;
+            .context("starting the Postgres container")?;
         let rabbitmq = RabbitMq::default()
             .with_tag(docker::RABBITMQ.1)
             .with_env_var("RABBITMQ_DEFAULT_USER", OWNER)
@@ -110,7 +121,7 @@ impl TestServers {
             .with_mount(mount("rabbitmq", "/var/lib/rabbitmq")?)
             .start()
             .await
-            .context("the container of RabbitMQ")?;
+            .context("starting the RabbitMQ container")?;
         let postgres_port = postgres.get_host_port_ipv4(5432).await?;
         let amqp = rabbitmq.get_host_port_ipv4(5672).await?;
         let management = rabbitmq.get_host_port_ipv4(15672).await?;
@@ -123,13 +134,13 @@ impl TestServers {
         servers.wait().await?;
         Ok(Self {
             servers,
-            folder,
-            keeper,
+            folder: folder.to_owned(),
+            supervisor,
             containers: Some((postgres, rabbitmq)),
         })
     }
 
-    /// The environment of the tests.
+    /// The environment variables that the tests read.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let path = |path: &Path| path.display().to_string();
@@ -148,13 +159,36 @@ impl TestServers {
         ]
     }
 
-    /// Stops the servers and deletes their files.
+    /// Stops the programs, then removes the containers.
     async fn stop(self) {
-        self.keeper.stop().await;
+        self.supervisor.stop().await;
         if let Some((postgres, rabbitmq)) = self.containers {
             let _ = postgres.rm().await;
             let _ = rabbitmq.rm().await;
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Writes the pids to disk until that fails.
+async fn write_pids(folder: &Path, supervisor: &Supervisor) -> anyhow::Error {
+    loop {
+        if let Err(error) = orphans::remember(folder, supervisor.pids()) {
+            return error;
+        }
+        sleep(PIDS_INTERVAL).await;
+    }
+}
+
+/// Stops the programs of runs that were killed, and deletes their folders. A run that is still
+/// active holds the lock in its folder.
+fn stop_orphans(folders: &Path) {
+    for entry in fs::read_dir(folders).into_iter().flatten().flatten() {
+        let folder = entry.path();
+        let Ok(lock) = fs::File::open(folder.join("lock")) else {
+            continue;
+        };
+        if lock.try_lock().is_ok() && orphans::stop(&folder) {
+            let _ = fs::remove_dir_all(&folder);
+        }
     }
 }

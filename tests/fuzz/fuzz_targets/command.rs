@@ -1,5 +1,5 @@
-//! The body of a command, by its first byte a save's or a deletion's. What is decoded is written
-//! out as the same command, and holds no fault that decoding would find.
+//! The body of a save or a deletion, chosen by the first byte. A decoded command is encoded as the
+//! same command, and has no error that decoding would find.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Details that anyone may send, with a secret to look for: the first line is the secret, the rest
-//! the details. Masking never panics, is done once and for all, and leaves JSON of the same shape.
+//! Any details with a secret: the first line is the secret, the rest are the details. Masking never
+//! panics, is idempotent, and keeps the JSON's shape.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

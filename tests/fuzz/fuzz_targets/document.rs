@@ -5,7 +5,10 @@
 
 use async_graphql::Variables;
 use clap::Parser;
-use gateway::{graphql::document::{analyse, DocumentArgs}, limits::Cost};
+use gateway::{
+    graphql::document::{DocumentArgs, analyse},
+    limits::Cost,
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Parser)]

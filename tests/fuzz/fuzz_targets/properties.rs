@@ -5,7 +5,10 @@
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
 use libfuzzer_sys::fuzz_target;
-use proto::{amqp::{envelope::MAX_TRACESTATE_BYTES, parked}, CommandId, Envelope, CommandError};
+use proto::{
+    CommandError, CommandId, Envelope,
+    amqp::{envelope::MAX_TRACESTATE_BYTES, parked},
+};
 use runtime::broker::header::check_content_header;
 
 /// The longest value of an envelope.
@@ -41,7 +44,7 @@ fuzz_target!(|payload: &[u8]| {
 });
 
 fn check_bounds(envelope: &Envelope) {
-    // Every field by its name: a new one has to be looked at here.
+    // Every field is named here, so that a new one can't be forgotten.
     let Envelope {
         command_id,
         correlation_id,

@@ -1,11 +1,8 @@
-//! Throughput and p99 over connections, as a drawing.
+//! Draws throughput and p99 by connections as SVG.
 
 use std::fmt::Write as _;
 
-use super::{
-    FEW_RECORDS, Subject,
-    report::{Report, Sample, Which},
-};
+use super::report::{FEW_RECORDS, Report, Sample, Selection, Subject};
 
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 260.0;
@@ -20,7 +17,7 @@ pub fn svg(report: &Report) -> String {
     let mut connections: Vec<usize> = report
         .samples
         .iter()
-        .filter(|sample| sample.what == "save" && sample.records == FEW_RECORDS)
+        .filter(|sample| sample.operation == "save" && sample.records == FEW_RECORDS)
         .map(|sample| sample.connections)
         .collect();
     connections.sort_unstable();
@@ -31,12 +28,16 @@ pub fn svg(report: &Report) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    panel(&mut svg, 0.0, "saves a second", &connections, |which| {
-        report.median(which, |sample: &Sample| sample.per_second)
+    panel(&mut svg, 0.0, "saves a second", &connections, |selected| {
+        report.median(selected, |sample: &Sample| sample.per_second)
     });
-    panel(&mut svg, WIDTH + MARGIN, "p99, ms", &connections, |which| {
-        report.median(which, |sample: &Sample| sample.p99)
-    });
+    panel(
+        &mut svg,
+        WIDTH + MARGIN,
+        "p99, ms",
+        &connections,
+        |selected| report.median(selected, |sample: &Sample| sample.p99),
+    );
     svg + "</svg>\n"
 }
 
@@ -45,62 +46,87 @@ fn panel(
     offset: f64,
     title: &str,
     connections: &[usize],
-    value: impl Fn(Which) -> f64,
+    value: impl Fn(Selection) -> f64,
 ) {
     let lines: Vec<Vec<f64>> = COLOURS
         .iter()
         .map(|(subject, ..)| {
-            let of = |connections: &usize| Which {
-                what: "save",
+            let selection = |connections: &usize| Selection {
+                operation: "save",
                 subject: *subject,
                 connections: *connections,
                 records: FEW_RECORDS,
             };
-            connections.iter().map(|it| value(of(it))).collect()
+            connections.iter().map(|it| value(selection(it))).collect()
         })
         .collect();
-    let top = lines.iter().flatten().copied().fold(1.0, f64::max) * 1.1;
-    let (left, bottom) = (offset + MARGIN, MARGIN + HEIGHT);
-    #[expect(clippy::cast_precision_loss, reason = "a handful of places")]
-    let x = |place: usize| left + WIDTH * place as f64 / (connections.len().max(2) - 1) as f64;
-    let y = |value: f64| bottom - HEIGHT * value / top;
-    let _ = writeln!(
-        svg,
-        "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{title}, by connections</text>\n\
-         <path d=\"M{left} {MARGIN} V{bottom} H{}\" fill=\"none\" stroke=\"#444\"/>",
-        MARGIN - 20.0,
-        left + WIDTH
-    );
-    for step in 0..=4 {
-        let at = top * f64::from(step) / 4.0;
-        let _ = writeln!(
-            svg,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{at:.0}</text>",
-            left - 6.0,
-            y(at) + 4.0
-        );
-    }
-    for (place, count) in connections.iter().enumerate() {
-        let _ = writeln!(
-            svg,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{count}</text>",
-            x(place),
-            bottom + 18.0
-        );
-    }
+    let axes = Axes {
+        left: offset + MARGIN,
+        columns: connections.len(),
+        top: lines.iter().flatten().copied().fold(1.0, f64::max) * 1.1,
+    };
+    axes.draw(svg, title, connections);
     for ((line, (_, name, colour)), row) in lines.iter().zip(COLOURS).zip([0.0, 16.0]) {
         let points: Vec<String> = line
             .iter()
             .enumerate()
-            .map(|(place, value)| format!("{:.1},{:.1}", x(place), y(*value)))
+            .map(|(column, value)| format!("{:.1},{:.1}", axes.x(column), axes.y(*value)))
             .collect();
         let _ = writeln!(
             svg,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n\
              <text x=\"{}\" y=\"{}\" fill=\"{colour}\">{name}</text>",
             points.join(" "),
-            left + 12.0,
+            axes.left + 12.0,
             MARGIN + row
         );
+    }
+}
+
+const BOTTOM: f64 = MARGIN + HEIGHT;
+
+struct Axes {
+    left: f64,
+    columns: usize,
+    /// The value at the top.
+    top: f64,
+}
+
+impl Axes {
+    #[expect(clippy::cast_precision_loss, reason = "there are only a few columns")]
+    fn x(&self, column: usize) -> f64 {
+        self.left + WIDTH * column as f64 / (self.columns.max(2) - 1) as f64
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        BOTTOM - HEIGHT * value / self.top
+    }
+
+    fn draw(&self, svg: &mut String, title: &str, connections: &[usize]) {
+        let left = self.left;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{title}, by connections</text>\n\
+             <path d=\"M{left} {MARGIN} V{BOTTOM} H{}\" fill=\"none\" stroke=\"#444\"/>",
+            MARGIN - 20.0,
+            left + WIDTH
+        );
+        for step in 0..=4 {
+            let value = self.top * f64::from(step) / 4.0;
+            let _ = writeln!(
+                svg,
+                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{value:.0}</text>",
+                left - 6.0,
+                self.y(value) + 4.0
+            );
+        }
+        for (column, count) in connections.iter().enumerate() {
+            let _ = writeln!(
+                svg,
+                "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{count}</text>",
+                self.x(column),
+                BOTTOM + 18.0
+            );
+        }
     }
 }

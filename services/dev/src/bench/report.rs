@@ -1,4 +1,4 @@
-//! The figures as tables of Markdown.
+//! The results as Markdown tables.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,17 +6,17 @@ use super::processes::Cpu;
 
 pub(super) const FEW_RECORDS: usize = 1000;
 
-/// What is compared.
+/// The services that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     Product,
     Direct,
 }
 
-/// What one run of the load showed. Latencies in milliseconds.
+/// The result of one run of the load. Latencies are in milliseconds.
 #[derive(Debug)]
 pub struct Sample {
-    pub what: &'static str,
+    pub operation: &'static str,
     pub subject: Subject,
     pub connections: usize,
     pub records: usize,
@@ -28,7 +28,7 @@ pub struct Sample {
     pub cpu: Cpu,
 }
 
-/// What was done of a backlog in a second, and of its rows by one connection.
+/// Commands per second that a worker drains, and rows per second that one connection upserts.
 #[derive(Debug)]
 pub struct Backlog {
     pub commands: usize,
@@ -37,50 +37,50 @@ pub struct Backlog {
     pub upserted: f64,
 }
 
-/// All of it.
+/// All results.
 #[derive(Debug, Default)]
 pub struct Report {
     pub samples: Vec<Sample>,
     pub backlogs: Vec<Backlog>,
-    /// Trips through the broker alone that one caller makes in a second, one for each repetition.
-    pub trips: Vec<f64>,
+    /// Round trips per second through the broker alone with one caller, for each repetition.
+    pub round_trips: Vec<f64>,
     /// MiB by process, after the load.
     pub memory: BTreeMap<String, f64>,
-    /// Gateways, partitions, and saves a second.
+    /// Gateways, partitions, and saves per second.
     pub grown: Vec<(usize, usize, f64)>,
-    /// The memory, from time to time during a long load.
+    /// MiB by process at an interval during a long load.
     pub soak: Vec<BTreeMap<String, f64>>,
 }
 
-/// Which samples a median is of.
+/// Selects the samples of a median.
 #[derive(Debug, Clone, Copy)]
-pub struct Which {
-    pub what: &'static str,
+pub struct Selection {
+    pub operation: &'static str,
     pub subject: Subject,
     pub connections: usize,
     pub records: usize,
 }
 
 impl Report {
-    /// The median of something over all repetitions.
-    pub fn median(&self, which: Which, of: impl Fn(&Sample) -> f64) -> f64 {
-        let is_meant = |sample: &&Sample| {
-            (sample.what, sample.connections, sample.records)
-                == (which.what, which.connections, which.records)
-                && sample.subject == which.subject
+    /// The median of a value over all repetitions.
+    pub fn median(&self, selected: Selection, of: impl Fn(&Sample) -> f64) -> f64 {
+        let is_selected = |sample: &&Sample| {
+            (sample.operation, sample.connections, sample.records)
+                == (selected.operation, selected.connections, selected.records)
+                && sample.subject == selected.subject
         };
-        median(self.samples.iter().filter(is_meant).map(of))
+        median(self.samples.iter().filter(is_selected).map(of))
     }
 
-    /// What was measured, each once: kind, connections, records.
+    /// Operation, connections and records of each row.
     fn rows(&self) -> Vec<(&'static str, usize, usize)> {
         let mut rows: Vec<_> = self
             .samples
             .iter()
-            .map(|sample| (sample.what, sample.connections, sample.records))
+            .map(|sample| (sample.operation, sample.connections, sample.records))
             .collect();
-        rows.sort_by_key(|(what, connections, records)| {
-            (std::cmp::Reverse(*what), *records, *connections)
+        rows.sort_by_key(|(operation, connections, records)| {
+            (std::cmp::Reverse(*operation), *records, *connections)
         });
         rows.dedup();
         rows
@@ -93,9 +93,9 @@ impl Report {
              product p50 / p95 / p99, ms | direct p50 / p95 / p99, ms |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|")?;
-        for (what, connections, records) in self.rows() {
-            let of = |subject| Which {
-                what,
+        for (operation, connections, records) in self.rows() {
+            let of = |subject| Selection {
+                operation,
                 subject,
                 connections,
                 records,
@@ -112,7 +112,7 @@ impl Report {
             let (product, direct) = (speed(Subject::Product), speed(Subject::Direct));
             writeln!(
                 f,
-                "| {what} | {connections} | {records} | {product:.0} | {direct:.0} | {:.2} | {} | {} |",
+                "| {operation} | {connections} | {records} | {product:.0} | {direct:.0} | {:.2} | {} | {} |",
                 product / direct,
                 latencies(Subject::Product),
                 latencies(Subject::Direct),
@@ -122,8 +122,8 @@ impl Report {
     }
 
     fn costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let most = self.rows().into_iter().filter(|row| row.0 == "save");
-        let Some((what, connections, records)) = most.max_by_key(|row| (row.1, row.2)) else {
+        let saves = self.rows().into_iter().filter(|row| row.0 == "save");
+        let Some((operation, connections, records)) = saves.max_by_key(|row| (row.1, row.2)) else {
             return Ok(());
         };
         writeln!(
@@ -139,16 +139,16 @@ impl Report {
         names.sort();
         names.dedup();
         let cost = |subject, name: Option<&str>| {
-            let which = Which {
-                what,
+            let selected = Selection {
+                operation,
                 subject,
                 connections,
                 records,
             };
-            self.median(which, |sample| {
+            self.median(selected, |sample| {
                 let all = sample.cpu.0.iter();
-                let meant = all.filter(|(process, _)| name.is_none_or(|name| name == *process));
-                meant.map(|(_, seconds)| seconds).sum::<f64>() * 1000.0 / sample.count
+                let selected = all.filter(|(process, _)| name.is_none_or(|name| name == *process));
+                selected.map(|(_, seconds)| seconds).sum::<f64>() * 1000.0 / sample.count
             })
         };
         for name in names {
@@ -182,23 +182,23 @@ impl fmt::Display for Report {
                 drained / upserted
             )?;
         }
-        let trips = median(self.trips.iter().copied());
-        let direct = Which {
-            what: "save",
+        let round_trips = median(self.round_trips.iter().copied());
+        let direct = Selection {
+            operation: "save",
             subject: Subject::Direct,
             connections: 1,
             records: FEW_RECORDS,
         };
         writeln!(
             f,
-            "The broker's trip alone, for one caller: {trips:.0} a second, {:.2} of the direct write.\n",
-            trips / self.median(direct, |sample| sample.per_second)
+            "Round trips through the broker alone with one caller: {round_trips:.0} a second, {:.2} of the direct write.\n",
+            round_trips / self.median(direct, |sample| sample.per_second)
         )?;
         writeln!(f, "Memory after the load, MiB: {}", memory(&self.memory))?;
         for (gateways, partitions, speed) in &self.grown {
             writeln!(
                 f,
-                "with {gateways} gateways and {partitions} partitions: {speed:.0} saves a second"
+                "{gateways} gateways, {partitions} partitions: {speed:.0} saves a second"
             )?;
         }
         for (first, index) in self.soak.iter().step_by(6).zip(0..) {

@@ -1,7 +1,6 @@
-//! What the product has to be faster than: the plain service that writes each row itself, as a
-//! good engineer would tune it. A pool of 32 connections without a ping, statements prepared once,
-//! one row a commit. It has no token to check, no ledger to write and no input to validate, all of
-//! which the product has.
+//! The baseline: a plain service that writes each row itself, tuned well. It has a pool of 32
+//! connections without a ping, prepared statements, and one row per commit. Unlike the product it
+//! checks no token, writes no ledger and validates no input.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
-//! The load of the benchmark. Prints one line of JSON: what was done, and how long it took.
+//! The load of the benchmark. Prints one line of JSON: the number of requests and their latencies.
 //!
-//! One thread, no client library: on a machine that runs the servers too, what the load costs is
-//! taken from them.
+//! One thread and no client library, because the load takes processor time from the servers on the
+//! same machine.
 
 use std::{
     net::SocketAddr,
@@ -30,19 +30,19 @@ use tokio::{
 
 #[derive(Parser)]
 struct Args {
-    /// How many records there are to save and to read.
+    /// The number of records to save and to read.
     #[arg(long, default_value_t = 1000, global = true)]
     records: usize,
-    /// The Space of all of them.
+    /// The Space of all records.
     #[arg(long, global = true, default_value = "")]
     space: String,
     #[command(subcommand)]
-    what: What,
+    operation: Operation,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// Callers that save through GraphQL, each the next as soon as it is answered.
+enum Operation {
+    /// Callers that save through GraphQL. Each sends its next save as soon as it has an answer.
     Save(Http),
     /// Callers that read through GraphQL.
     Read(Http),
@@ -54,21 +54,21 @@ enum What {
         #[arg(long)]
         seconds: f64,
     },
-    /// A service that publishes commands, to each record in turn.
+    /// Publishes commands for each record in turn.
     Publish {
         #[arg(long, env = "AMQP_URL")]
         amqp_url: String,
         #[arg(long)]
         count: usize,
     },
-    /// One connection that upserts row after row.
+    /// Upserts row after row on one connection.
     Upsert {
         #[arg(long, env = "DATABASE_URL")]
         database_url: String,
         #[arg(long)]
         seconds: f64,
     },
-    /// Fills a table with as many records as were asked for.
+    /// Fills a table with this many records.
     Fill {
         #[arg(long, env = "DATABASE_URL")]
         database_url: String,
@@ -77,7 +77,7 @@ enum What {
 
 #[derive(clap::Args)]
 struct Http {
-    /// One or more, separated by commas; callers take turns.
+    /// One or more addresses, separated by commas. The callers are spread over them.
     #[arg(long, value_delimiter = ',')]
     address: Vec<SocketAddr>,
     #[arg(long, env = "TOKEN", default_value = "")]
@@ -109,16 +109,16 @@ const UPSERT: &str = "insert into connector_details as t (
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let done = match &args.what {
-        What::Save(http) => call(&args, http, true).await?,
-        What::Read(http) => call(&args, http, false).await?,
-        What::Trip { amqp_url, seconds } => trip(&args, amqp_url, *seconds).await?,
-        What::Publish { amqp_url, count } => publish(&args, amqp_url, *count).await?,
-        What::Upsert {
+    let done = match &args.operation {
+        Operation::Save(http) => call(&args, http, true).await?,
+        Operation::Read(http) => call(&args, http, false).await?,
+        Operation::Trip { amqp_url, seconds } => trip(&args, amqp_url, *seconds).await?,
+        Operation::Publish { amqp_url, count } => publish(&args, amqp_url, *count).await?,
+        Operation::Upsert {
             database_url,
             seconds,
         } => upsert(&args, database_url, *seconds).await?,
-        What::Fill { database_url } => fill(&args, database_url).await?,
+        Operation::Fill { database_url } => fill(&args, database_url).await?,
     };
     std::io::Write::write_all(&mut std::io::stdout(), done.to_string().as_bytes())?;
     Ok(())

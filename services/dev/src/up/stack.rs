@@ -1,0 +1,231 @@
+//! The running stack: servers, gateways and workers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use tokio::time::{sleep, timeout};
+
+use super::summary::{Instance, Summary};
+use crate::{
+    broker, database, graphiql, orphans,
+    paths::free_port,
+    servers::{Servers, ready},
+    services::{self, ServiceConfig},
+    stack_env,
+    state::State,
+    supervisor::{Supervised, Supervisor},
+};
+
+const GATEWAY_PORT: u16 = 8080;
+/// How long to wait for a restarted program before `stack.env` gets its new pid. The wait is
+/// bounded, because another program may be stopped on purpose.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(100);
+
+pub(super) struct Stack {
+    folder: PathBuf,
+    worker_count: u16,
+    gateway_count: u16,
+    state: State,
+    supervisor: Supervisor,
+    servers: Option<Servers>,
+    gateways: Vec<Service>,
+    workers: Vec<Service>,
+}
+
+struct Service {
+    port: u16,
+    metrics_port: u16,
+    program: Supervised,
+}
+
+impl Stack {
+    pub(super) fn new(
+        folder: PathBuf,
+        worker_count: u16,
+        gateway_count: u16,
+    ) -> anyhow::Result<Self> {
+        let _ = fs::remove_file(stack_env::path(&folder));
+        orphans::stop(&folder);
+        Ok(Self {
+            state: State::open(&folder)?,
+            folder,
+            worker_count,
+            gateway_count,
+            supervisor: Supervisor::default(),
+            servers: None,
+            gateways: Vec::new(),
+            workers: Vec::new(),
+        })
+    }
+
+    /// Starts everything, and then keeps `stack.env` up to date. Never ends without an error.
+    pub(super) async fn run(&mut self, port: Option<u16>, release: bool) -> anyhow::Result<()> {
+        let port = first_port(port)?;
+        eprintln!("building gateway and worker");
+        let (programs, ()) = tokio::join!(
+            services::build(&services::SERVICES, release),
+            graphiql::fetch(&self.folder),
+        );
+        let programs = programs?;
+        let servers = Servers::start(&self.folder, &mut self.state, &self.supervisor).await?;
+        self.servers = Some(servers);
+        self.remember_pids()?;
+        let config = self.prepare(programs).await?;
+        self.start_services(&config, port)?;
+        self.remember_pids()?;
+        self.wait().await?;
+        let summary = self.summary()?;
+        stack_env::write(&self.folder, &summary.variables())?;
+        print_greeting(&summary, &self.folder);
+        loop {
+            self.pid_change().await;
+            self.remember_pids()?;
+            let _ = timeout(RECOVERY_TIMEOUT, self.wait()).await;
+            self.remember_pids()?;
+            stack_env::write(&self.folder, &self.summary()?.variables())?;
+        }
+    }
+
+    /// Declares the queues and migrates the schema.
+    async fn prepare(&self, programs: PathBuf) -> anyhow::Result<ServiceConfig> {
+        let servers = self.servers.as_ref().context("no servers")?;
+        let logs = self.folder.join("logs");
+        fs::create_dir_all(&logs)?;
+        eprintln!("declaring the queues");
+        broker::prepare(&servers.amqp_url).await?;
+        eprintln!("migrating the database");
+        let logins = database::prepare(&servers.database_url, &self.state.database_password)
+            .await
+            .map_err(|error| database::explain(error, servers.data.as_deref()))?;
+        Ok(ServiceConfig {
+            programs,
+            logs,
+            logins,
+            gateway_amqp_url: servers.amqp_url.clone(),
+            worker_amqp_url: servers.amqp_url.clone(),
+            jwt_secret: self.state.jwt_secret.clone(),
+            graphiql: Some(graphiql::folder(&self.folder)),
+        })
+    }
+
+    fn start_services(&mut self, config: &ServiceConfig, first_port: u16) -> anyhow::Result<()> {
+        eprintln!("starting gateway and worker");
+        for index in 0..self.worker_count {
+            let port = free_port(None)?;
+            let worker = config.worker(&numbered("worker", index), port);
+            self.workers.push(Service {
+                port,
+                metrics_port: port,
+                program: self.supervisor.start(worker)?,
+            });
+        }
+        for index in 0..self.gateway_count {
+            let port = match index {
+                0 => first_port,
+                _ => free_port(first_port.checked_add(index))?,
+            };
+            let metrics_port = free_port(None)?;
+            let gateway = config.gateway(&numbered("gateway", index), port, metrics_port);
+            self.gateways.push(Service {
+                port,
+                metrics_port,
+                program: self.supervisor.start(gateway)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until all servers and services are ready.
+    async fn wait(&self) -> anyhow::Result<()> {
+        if let Some(servers) = &self.servers {
+            servers.wait().await?;
+        }
+        for service in self.workers.iter().chain(&self.gateways) {
+            let url = format!("http://127.0.0.1:{}/health/ready", service.port);
+            ready(&service.program.name, async || {
+                let health = reqwest::get(&url).await?.error_for_status()?.text().await?;
+                ensure!(health.contains("\"ready\""), "{health}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn pids(&self) -> Vec<Option<u32>> {
+        let servers = self.servers.iter().flat_map(|servers| &servers.programs);
+        let services = self.workers.iter().chain(&self.gateways);
+        servers
+            .chain(services.map(|service| &service.program))
+            .map(|program| *program.pid.borrow())
+            .collect()
+    }
+
+    /// Ends when a program has another pid than before, or none.
+    async fn pid_change(&self) {
+        let before = self.pids();
+        while self.pids() == before {
+            sleep(POLL).await;
+        }
+    }
+
+    fn remember_pids(&self) -> anyhow::Result<()> {
+        orphans::remember(&self.folder, self.supervisor.pids())
+    }
+
+    fn summary(&self) -> anyhow::Result<Summary> {
+        let servers = self.servers.as_ref().context("no servers")?;
+        let instances = |services: &[Service]| {
+            let instance = |service: &Service| Instance {
+                port: service.port,
+                metrics_port: service.metrics_port,
+                pid: *service.program.pid.borrow(),
+            };
+            services.iter().map(instance).collect()
+        };
+        Ok(Summary {
+            gateways: instances(&self.gateways),
+            workers: instances(&self.workers),
+            database_url: servers.database_url.clone(),
+            amqp_url: servers.amqp_url.clone(),
+            management_url: servers.management_url.clone(),
+            token: Summary::token(&self.state.jwt_secret)?,
+            logs: self.folder.join("logs"),
+            data: servers.data.clone(),
+            postgres_pid: servers.pid("Postgres"),
+            rabbitmq_pid: servers.pid("RabbitMQ"),
+        })
+    }
+
+    pub(super) async fn stop(self) {
+        self.supervisor.stop().await;
+        orphans::forget(&self.folder);
+    }
+}
+
+/// The given port if it is free; without one, 8080 or another free port.
+fn first_port(port: Option<u16>) -> anyhow::Result<u16> {
+    let Some(port) = port else {
+        return free_port(Some(GATEWAY_PORT));
+    };
+    let is_free = free_port(Some(port))? == port;
+    ensure!(is_free, "--port {port}: the port is taken");
+    Ok(port)
+}
+
+fn numbered(name: &str, index: u16) -> String {
+    match index {
+        0 => name.to_owned(),
+        _ => format!("{name}-{}", index + 1),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is the output of the command")]
+fn print_greeting(summary: &Summary, folder: &Path) {
+    println!("{}", summary.greeting(&stack_env::path(folder)));
+}
