@@ -2,6 +2,8 @@
 
 mod check;
 
+pub use self::check::{MAX_BYTES, MAX_DEPTH};
+
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,11 +11,6 @@ use serde::Serialize;
 
 use self::check::{Broken, check};
 use crate::{error::CommandError, fields::ClientId, masking, secret::ClientSecret};
-
-/// The longest text, in bytes, both before and after masking.
-pub const MAX_BYTES: usize = 64 * 1024;
-/// The deepest nesting of objects and arrays, including the outermost object.
-pub const MAX_DEPTH: usize = 32;
 
 /// Valid details with every secret masked. Everything else is kept byte for byte.
 ///

@@ -116,13 +116,13 @@ async fn an_alarm_does_not_slow_the_worker() -> anyhow::Result<()> {
     let without = drained(&stack, &publisher, None).await?;
     let (_, [raise, clear]) = ALARMS[0];
     let with = drained(&stack, &publisher, Some(raise)).await?;
-    let stuck = stack.api()?.save(&sample()).await?.code();
+    let refused = stack.api()?.save(&sample()).await?.code();
     stack.servers.rabbitmqctl(&clear).await?;
 
     eprintln!("{BACKLOG} commands: {without:?}, with an alarm {with:?}");
     assert!(
-        ["SAVE_UNKNOWN", "SERVICE_UNAVAILABLE"].contains(&stuck.as_str()),
-        "there was no alarm: {stuck}"
+        ["SAVE_UNKNOWN", "SERVICE_UNAVAILABLE"].contains(&refused.as_str()),
+        "there was no alarm: {refused}"
     );
     assert!(with < without * 2, "{with:?} instead of {without:?}");
     stack.stop().await;

@@ -60,12 +60,12 @@ async fn a_thousand_that_hang_up_leave_nothing_behind() -> anyhow::Result<()> {
     eprintln!("{memory} KiB and {files} files; {memory_after} KiB and {files_after} files");
     assert!(memory_after < memory + memory / 5);
     assert!(files_after <= files + 20);
-    let stuck: i64 = sqlx::query_scalar(
+    let open_transactions: i64 = sqlx::query_scalar(
         "select count(*) from pg_stat_activity where state like 'idle in transaction%'",
     )
     .fetch_one(&stack.database().await?)
     .await?;
-    assert_eq!(stuck, 0);
+    assert_eq!(open_transactions, 0);
     stack.stop().await;
     Ok(())
 }

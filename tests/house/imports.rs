@@ -132,7 +132,7 @@ fn read(file: &File, is_module: impl Fn(&[String]) -> bool) -> Imports {
                 };
                 match path.last() {
                     Some(name) if is_public => {
-                        let export = [&file.module[..], &[name.clone()]].concat();
+                        let export = [&file.module[..], std::slice::from_ref(name)].concat();
                         imports.exported.push((export, path));
                     }
                     _ => imports.used.push(path),

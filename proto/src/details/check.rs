@@ -2,8 +2,12 @@
 
 use url::Url;
 
-use super::{MAX_BYTES, MAX_DEPTH};
 use crate::masking::json::{self, Member, Value};
+
+/// The longest text, in bytes, both before and after masking.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// The deepest nesting of objects and arrays, including the outermost object.
+pub const MAX_DEPTH: usize = 32;
 
 /// A rule that the text breaks. With a key, the value under this key breaks it.
 pub(super) struct Broken {

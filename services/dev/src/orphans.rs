@@ -35,6 +35,7 @@ pub fn forget(folder: &Path) {
 
 /// Stops the processes that an earlier run in this folder left running. False if the run had not
 /// written any pids.
+#[must_use]
 pub fn stop(folder: &Path) -> bool {
     let Ok(text) = fs::read_to_string(folder.join(FILE)) else {
         return false;

@@ -12,7 +12,7 @@ use crate::{
     commands::client::Commands,
     graphql::{
         document::{DocumentArgs, DocumentCache},
-        schema::Schemas,
+        schema::ConnectorDetailsSchema,
     },
     limits::Limits,
     metrics::{float, set},
@@ -22,7 +22,7 @@ use crate::{
 /// The state that all requests share.
 pub struct App {
     /// The GraphQL schema.
-    pub schemas: Schemas,
+    pub schema: ConnectorDetailsSchema,
     /// Checks tokens.
     pub auth: Arc<Auth>,
     /// Sends commands to the broker.

@@ -10,10 +10,7 @@ use gateway::{
     commands::client::Commands,
     config::{Command, Config, ServeArgs, Settings},
     events::Changes,
-    graphql::{
-        document::DocumentCache,
-        schema::{self, Schemas},
-    },
+    graphql::{document::DocumentCache, schema},
     http::{
         self, health,
         pages::{console, graphiql},
@@ -108,7 +105,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         args.jwt_spaces_claim,
     );
     let app = Arc::new(App {
-        schemas: Schemas::new(&commands, &records, &changes, args.dev),
+        schema: schema::build(&commands, &records, &changes, args.dev),
         auth: Arc::new(auth),
         commands,
         records,

@@ -1,6 +1,6 @@
 //! A session with the broker: one channel that publishes commands, and the consumer of their replies.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use lapin::{Channel, Connection, Consumer, message::Delivery};
@@ -10,10 +10,7 @@ use proto::{
     reply::{self, BatchedReply},
 };
 use runtime::broker::BrokerError;
-use tokio::{
-    sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -25,8 +22,6 @@ use crate::{log_throttle::LogThrottle, metrics};
 /// Commands that may wait to be published. A further command is rejected at once, because it would
 /// reach the broker too late.
 const MAX_WAITING_COMMANDS: usize = 4096;
-/// Poll interval for publisher confirms while nothing else wakes this task.
-const CONFIRM_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Larger messages on the reply queue are ignored. The worker puts about 128 KiB of details into one
 /// message.
 const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
@@ -114,15 +109,18 @@ impl<'a> SessionTask<'a> {
         stop: &CancellationToken,
     ) -> Result<(), SessionError> {
         let mut in_flight = FuturesUnordered::new();
-        let mut confirm_poll = interval(CONFIRM_POLL_INTERVAL);
-        confirm_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Box::pin(connection.events_listener());
         let end = loop {
             tokio::select! {
                 Some(command) = self.commands.recv() => {
                     in_flight.push(publish(self.channel.clone(), self.frame_max, command));
                 }
-                _ = confirm_poll.tick(), if !in_flight.is_empty() => {}
+                // While the connection is blocked, the broker does not confirm anything.
+                Some(end) = in_flight.next() => {
+                    if end == PublishEnd::TimedOut && !*self.blocked.borrow() {
+                        break Err(SessionError::Lost("no confirm came in time".to_owned()));
+                    }
+                }
                 delivery = self.replies.next() => match delivery {
                     Some(Ok(delivery)) => self.deliver_replies(&delivery),
                     Some(Err(error)) => break Err(BrokerError::from(error).into()),
@@ -139,27 +137,10 @@ impl<'a> SessionTask<'a> {
                 },
                 () = stop.cancelled() => break Ok(()),
             }
-            self.poll_publishes(&mut in_flight)?;
         };
-        // Commands that were confirmed before the session ended are reported as confirmed. The
-        // session ends in any case, so a confirm that timed out changes nothing.
-        let _ = self.poll_publishes(&mut in_flight);
+        // Commands that were confirmed before the session ended are reported as confirmed.
+        while let Some(Some(_)) = in_flight.next().now_or_never() {}
         end
-    }
-
-    /// Starts new publishes and collects the confirms that have arrived, without waiting. Waking this
-    /// task for each written message and for each confirm would cost more than the publish itself.
-    fn poll_publishes(
-        &self,
-        in_flight: &mut FuturesUnordered<impl Future<Output = PublishEnd>>,
-    ) -> Result<(), SessionError> {
-        while let Some(Some(end)) = in_flight.next().now_or_never() {
-            // While the connection is blocked, the broker does not confirm anything.
-            if end == PublishEnd::TimedOut && !*self.blocked.borrow() {
-                return Err(SessionError::Lost("no confirm came in time".to_owned()));
-            }
-        }
-        Ok(())
     }
 
     /// Notifies every request that still waits: no reply can arrive in this session any more.

@@ -7,7 +7,7 @@ use runtime::traces::TraceContext;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Commands, SendResult};
-use crate::{graphql::errors::ApiError, records::Records};
+use crate::records::Records;
 
 /// How long to wait for the reply. The last read of the ledger takes at most one more second, so a
 /// request is answered well within ten.
@@ -15,11 +15,28 @@ const REPLY_DEADLINE: Duration = Duration::from_secs(5);
 /// The pause between two reads of the ledger.
 const LEDGER_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Why a command has no outcome that it asked for.
+#[derive(Debug)]
+pub enum SubmitError {
+    /// The worker refused the command. It did not take effect, and will not.
+    Refused(Vec<CommandError>),
+    /// The queue is full. The command was not accepted, and will not take effect.
+    QueueFull,
+    /// Nothing was sent, or the broker has no queue for it. The command will not take effect.
+    Unavailable,
+    /// The command does not fit into the frames of the broker. Nothing was sent.
+    TooLarge,
+    /// The broker confirmed the command, and no reply came in time. It will take effect or be refused.
+    Pending,
+    /// The command was sent and not confirmed. It may take effect.
+    Unknown,
+}
+
 /// Sends a command and returns the record: as a save left it, or as it was before a deletion, if
 /// there was one. Takes at most the deadlines of the reply and of one read.
 ///
 /// # Errors
-/// The variants of [`ApiError`] say whether the command can still take effect.
+/// The variants of [`SubmitError`] say whether the command can still take effect.
 pub async fn submit(
     commands: &Commands,
     records: &Records,
@@ -27,35 +44,34 @@ pub async fn submit(
     subject: &str,
     command: &Command,
     trace: &TraceContext,
-) -> Result<Option<Record>, ApiError> {
-    let kind = command.kind();
+) -> Result<Option<Record>, SubmitError> {
     let envelope = Envelope {
         subject: Some(subject.to_owned()),
         app_id: Some("connector-details-gateway".to_owned()),
-        ..Envelope::of(kind, command_id.clone())
+        ..Envelope::of(command.kind(), command_id.clone())
     };
     let deadline = Instant::now() + REPLY_DEADLINE;
     let confirmed = match commands.send(envelope, command, deadline, trace).await {
         SendResult::Replied(reply) => return record(reply.outcome),
-        SendResult::NotSent => return Err(ApiError::Unavailable),
-        SendResult::QueueFull => return Err(ApiError::QueueFull),
-        SendResult::TooLarge => return Err(ApiError::Internal),
+        SendResult::NotSent => return Err(SubmitError::Unavailable),
+        SendResult::QueueFull => return Err(SubmitError::QueueFull),
+        SendResult::TooLarge => return Err(SubmitError::TooLarge),
         SendResult::Confirmed => true,
         SendResult::Unconfirmed => false,
     };
     match poll_ledger(records, &command_id, command, deadline, trace).await {
         Some(entry) if entry.fingerprint == command.fingerprint() => record(entry.outcome.into()),
-        Some(_) => Err(ApiError::Refused(vec![CommandError::conflict()])),
-        None if confirmed => Err(ApiError::Pending(kind, command_id)),
-        None => Err(ApiError::Unknown(kind, command_id)),
+        Some(_) => Err(SubmitError::Refused(vec![CommandError::conflict()])),
+        None if confirmed => Err(SubmitError::Pending),
+        None => Err(SubmitError::Unknown),
     }
 }
 
-fn record(outcome: Outcome) -> Result<Option<Record>, ApiError> {
+fn record(outcome: Outcome) -> Result<Option<Record>, SubmitError> {
     match outcome {
         Outcome::Saved { record } => Ok(Some(record)),
         Outcome::Deleted { record } => Ok(record),
-        Outcome::Refused { errors } => Err(ApiError::Refused(errors)),
+        Outcome::Refused { errors } => Err(SubmitError::Refused(errors)),
     }
 }
 

@@ -10,12 +10,11 @@ mod inputs;
 mod limits;
 mod scan;
 mod shape;
-mod trusted;
 mod values;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_graphql::{
@@ -31,68 +30,40 @@ use self::{executed::Executed, inputs::check_inputs};
 use super::error_text;
 use crate::limits::Cost;
 
-/// Caches parsed documents, and whether the schema found them valid. Clients send the same few documents
-/// again and again, and parsing a document costs more than all further steps.
+/// Caches parsed documents. Clients send the same few documents again and again, and parsing a document
+/// costs more than all further steps of its analysis.
 #[derive(Debug, Default)]
-pub struct DocumentCache(Mutex<HashMap<String, CachedDocument>>);
-
-#[derive(Debug, Clone)]
-struct CachedDocument {
-    document: ExecutableDocument,
-    is_valid: bool,
-}
-
-/// A parsed document within the limits.
-#[derive(Debug)]
-pub(crate) struct Parsed {
-    pub document: ExecutableDocument,
-    /// Whether the schema found the document valid before, perhaps with other variables.
-    pub is_valid: bool,
-}
+pub struct DocumentCache(Mutex<HashMap<String, Arc<ExecutableDocument>>>);
 
 impl DocumentCache {
     const MAX_DOCUMENTS: usize = 256;
     const MAX_BYTES: usize = 4096;
 
     /// Parses a document and checks all limits that do not depend on its variables.
-    pub(crate) fn parse(&self, query: &str, args: &DocumentArgs) -> Result<Parsed, ServerError> {
+    pub(crate) fn parse(
+        &self,
+        query: &str,
+        args: &DocumentArgs,
+    ) -> Result<Arc<ExecutableDocument>, ServerError> {
         // A document with a string or a comment may contain a secret, so it must not be stored.
         let is_cacheable = query.len() <= Self::MAX_BYTES && !query.contains(['"', '#']);
-        let new = |document| Parsed {
-            document,
-            is_valid: false,
-        };
         if !is_cacheable {
-            return parse(query, args).map(new);
+            return parse(query, args).map(Arc::new);
         }
-        if let Some(CachedDocument { document, is_valid }) = self.lock().get(query) {
-            return Ok(Parsed {
-                document: document.clone(),
-                is_valid: *is_valid,
-            });
+        if let Some(document) = self.lock().get(query) {
+            return Ok(document.clone());
         }
-        let document = parse(query, args)?;
+        let document = Arc::new(parse(query, args)?);
         let mut cache = self.lock();
         if cache.len() >= Self::MAX_DOCUMENTS {
             // Real clients have fewer documents, so the cached ones are probably generated.
             cache.clear();
         }
-        let cached = CachedDocument {
-            document: document.clone(),
-            is_valid: false,
-        };
-        cache.insert(query.to_owned(), cached);
-        Ok(new(document))
+        cache.insert(query.to_owned(), document.clone());
+        Ok(document)
     }
 
-    /// Records that the schema found a document valid.
-    pub(crate) fn mark_valid(&self, query: &str) {
-        if let Some(cached) = self.lock().get_mut(query) {
-            cached.is_valid = true;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, CachedDocument>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<ExecutableDocument>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,9 +87,6 @@ pub struct Analysis {
     pub complexity: usize,
     /// The maximum size of the records in the answer, without pages, in bytes.
     pub answer_bytes: usize,
-    /// Whether all variables certainly have the right types. Then a document that was found valid before
-    /// need not be validated again.
-    pub(crate) fits: bool,
 }
 
 /// Analyses a document as the gateway does before every execution, without a server and a schema. Time,
@@ -177,7 +145,6 @@ pub(crate) fn analyse_parsed(
         charge,
         complexity: weight.fields,
         answer_bytes,
-        fits: trusted::fits(operation, &fields, variables),
     }))
 }
 

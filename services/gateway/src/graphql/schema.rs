@@ -1,6 +1,6 @@
 //! The published GraphQL API. The names are those of the contract, inconsistent capitals included.
 
-use async_graphql::{Context, MergedObject, Object, Schema, SchemaBuilder, ValidationMode};
+use async_graphql::{Context, MergedObject, Object, Schema, SchemaBuilder};
 use proto::{
     CatalogGuid, Command, CommandError, CommandId, DeleteConnectorDetails, Record,
     SaveConnectorDetails, SaveInput,
@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     auth::caller::Caller,
-    commands::{client::Commands, submit},
+    commands::{
+        client::Commands,
+        submit::{self, SubmitError},
+    },
     events::Changes,
     records::Records,
 };
@@ -24,39 +27,26 @@ use crate::{
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
 
-/// The schema in two validation modes, with the data of its resolvers.
-#[derive(Clone)]
-pub struct Schemas {
-    /// Validates every document.
-    pub strict: ConnectorDetailsSchema,
-    /// Skips the validation, for documents that were validated before.
-    pub trusting: ConnectorDetailsSchema,
-}
-
-impl Schemas {
-    /// With `dev`, introspection and suggestions are on. The schema has no limits on depth and
-    /// complexity, because [`crate::graphql::document`] checks them before.
-    #[must_use]
-    pub fn new(commands: &Commands, records: &Records, changes: &Changes, dev: bool) -> Self {
-        let build = |mode| {
-            let builder = builder()
-                .validation_mode(mode)
-                .data(commands.clone())
-                .data(records.clone())
-                .data(changes.clone());
-            if dev {
-                builder.finish()
-            } else {
-                builder
-                    .disable_introspection()
-                    .disable_suggestions()
-                    .finish()
-            }
-        };
-        Self {
-            strict: build(ValidationMode::Strict),
-            trusting: build(ValidationMode::Fast),
-        }
+/// Builds the schema with the data of its resolvers. With `dev`, introspection and suggestions are on. The
+/// schema has no limits on depth and complexity, because [`super::document`] checks them before.
+#[must_use]
+pub fn build(
+    commands: &Commands,
+    records: &Records,
+    changes: &Changes,
+    dev: bool,
+) -> ConnectorDetailsSchema {
+    let builder = builder()
+        .data(commands.clone())
+        .data(records.clone())
+        .data(changes.clone());
+    if dev {
+        builder.finish()
+    } else {
+        builder
+            .disable_introspection()
+            .disable_suggestions()
+            .finish()
     }
 }
 
@@ -191,15 +181,23 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
     let caller: &Caller = context.data_unchecked();
     own_space(caller, &command.key().catalog_guid)?;
     let commands = context.data_unchecked::<Commands>();
-    submit::submit(
+    let id = command_id(commands, caller).map_err(|_| ApiError::Internal)?;
+    let submitted = submit::submit(
         commands,
         context.data_unchecked::<Records>(),
-        command_id(commands, caller).map_err(|_| ApiError::Internal)?,
+        id.clone(),
         &caller.subject,
         &command,
         context.data_unchecked::<TraceContext>(),
-    )
-    .await
+    );
+    submitted.await.map_err(|error| match error {
+        SubmitError::Refused(errors) => ApiError::Refused(errors),
+        SubmitError::QueueFull => ApiError::QueueFull,
+        SubmitError::Unavailable => ApiError::Unavailable,
+        SubmitError::TooLarge => ApiError::Internal,
+        SubmitError::Pending => ApiError::Pending(command.kind(), id),
+        SubmitError::Unknown => ApiError::Unknown(command.kind(), id),
+    })
 }
 
 fn invalid(errors: Vec<CommandError>, consequence: &str) -> ApiError {

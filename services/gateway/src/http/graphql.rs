@@ -25,7 +25,7 @@ use super::{
     rejection::Rejection,
     response::{answer, redact_errors},
 };
-use crate::{app::App, error_code::Code, graphql::errors::code, limits::Share};
+use crate::{app::App, graphql::errors::code, limits::Share};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/graphql", any(graphql))
@@ -102,25 +102,9 @@ async fn serve(
 
 async fn execute(app: &App, prepared: Prepared) -> Executed {
     let Prepared {
-        request,
-        answer,
-        is_valid,
-        to_remember,
-        ..
+        request, answer, ..
     } = prepared;
-    let schemas = &app.schemas;
-    let schema = if is_valid {
-        &schemas.trusting
-    } else {
-        &schemas.strict
-    };
-    let response = redact_errors(schema.execute(request).await);
-    let invalid = Code::GraphqlValidationFailed.as_str();
-    if let Some(query) = to_remember
-        && !response.errors.iter().any(|it| code(it) == Some(invalid))
-    {
-        app.documents.mark_valid(&query);
-    }
+    let response = redact_errors(app.schema.execute(request).await);
     Executed {
         response,
         share: answer.share(),

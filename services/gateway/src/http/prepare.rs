@@ -1,7 +1,12 @@
 //! Checks a document and charges its cost before it is executed. `/graphql`, `/graphql/stream` and
 //! `/graphql/ws` all use [`prepare`], so that the same limits hold for them.
 
-use async_graphql::{Request, ServerError, Variables, parser::types::OperationType};
+use std::sync::Arc;
+
+use async_graphql::{
+    Request, ServerError, Variables,
+    parser::types::{ExecutableDocument, OperationType},
+};
 
 use super::{access_log::RequestLog, params::Params, rejection::Rejection};
 use crate::{
@@ -9,7 +14,7 @@ use crate::{
     auth::caller::Caller,
     error_code::Code,
     graphql::{
-        document::{self, Analysis, Parsed},
+        document::{self, Analysis},
         errors,
     },
     limits::{AnswerBudget, Cost, Denied},
@@ -33,10 +38,6 @@ pub(super) struct Prepared {
     pub answer: AnswerBudget,
     /// The number of streams that a subscription opens.
     pub streams: usize,
-    /// Whether the document is known to be valid with these variables.
-    pub is_valid: bool,
-    /// The document, if the cache does not know yet that it is valid.
-    pub to_remember: Option<String>,
 }
 
 /// Why a request is not executed.
@@ -68,7 +69,7 @@ pub(super) fn prepare(
         Err(_) => Cost::Reads(1),
     };
     app.limits.charge(&caller, cost)?;
-    let Checked { parsed, analysis } = checked?;
+    let Checked { document, analysis } = checked?;
     let answer = app.limits.answer(&caller, app.document.max_answer_bytes);
     let known_bytes = analysis.map_or(0, |analysis| analysis.answer_bytes);
     answer.take(known_bytes).map_err(Rejection::from)?;
@@ -81,20 +82,18 @@ pub(super) fn prepare(
         .data(answer.clone())
         .data(caller);
     request.operation_name = params.operation_name;
-    request.set_parsed_query(parsed.document);
+    request.set_parsed_query(Arc::unwrap_or_clone(document));
     Ok(Prepared {
         request,
         answer,
         streams: match cost {
             Cost::Reads(count) | Cost::Saves(count) => count as usize,
         },
-        is_valid: parsed.is_valid && analysis.is_some_and(|analysis| analysis.fits),
-        to_remember: (!parsed.is_valid).then_some(params.query),
     })
 }
 
 struct Checked {
-    parsed: Parsed,
+    document: Arc<ExecutableDocument>,
     /// `None` if the operation does not exist; the schema reports that error.
     analysis: Option<Analysis>,
 }
@@ -107,11 +106,11 @@ fn check(
     log: &mut RequestLog,
 ) -> Result<Checked, Failed> {
     let invalid = Failed::Invalid;
-    let parsed = app.documents.parse(&params.query, &app.document);
-    let parsed = parsed.map_err(invalid)?;
+    let document = app.documents.parse(&params.query, &app.document);
+    let document = document.map_err(invalid)?;
     let name = params.operation_name.as_deref();
     let variables = &params.variables;
-    let analysis = document::analyse_parsed(&parsed.document, name, variables, &app.document);
+    let analysis = document::analyse_parsed(&document, name, variables, &app.document);
     let analysis = analysis.map_err(invalid)?;
     if let Some(analysis) = analysis {
         log.set_kind(analysis.charge);
@@ -133,7 +132,7 @@ fn check(
         )
         .into());
     }
-    Ok(Checked { parsed, analysis })
+    Ok(Checked { document, analysis })
 }
 
 pub(super) fn only_subscriptions() -> ServerError {

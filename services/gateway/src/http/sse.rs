@@ -118,8 +118,7 @@ pub(super) fn subscribe(
         is_expired.load(Ordering::Relaxed).then(expired)
     });
     let responses = app
-        .schemas
-        .strict
+        .schema
         .execute_stream_with_session_data(request, Arc::<Data>::default());
     let identify = log.identifier();
     let stream = catch_panics(responses)

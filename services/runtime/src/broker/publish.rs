@@ -67,7 +67,7 @@ pub async fn publish_confirmed(
     message: Message<'_>,
 ) -> Result<(), PublishError> {
     let write_and_wait = async { write(channel, message).await?.await };
-    check(within_deadline(write_and_wait).await?)
+    check(&within_deadline(write_and_wait).await?)
 }
 
 /// Publishes one message without waiting for its confirm, so that others can follow meanwhile. Pass
@@ -90,7 +90,7 @@ pub async fn confirmed(
     confirms: impl IntoIterator<Item = PublisherConfirm>,
 ) -> Result<(), PublishError> {
     let confirmations = within_deadline(try_join_all(confirms)).await?;
-    confirmations.into_iter().try_for_each(check)
+    confirmations.iter().try_for_each(check)
 }
 
 async fn write(channel: &Channel, message: Message<'_>) -> lapin::Result<PublisherConfirm> {
@@ -110,7 +110,7 @@ async fn write(channel: &Channel, message: Message<'_>) -> lapin::Result<Publish
 }
 
 /// The broker confirms a mandatory message that no queue receives, too, after it has returned it.
-fn check(confirmation: Confirmation) -> Result<(), PublishError> {
+fn check(confirmation: &Confirmation) -> Result<(), PublishError> {
     match confirmation {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) => Err(PublishError::Returned),
@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn only_an_ack_says_that_a_message_is_in_a_queue() {
-        assert!(matches!(check(Confirmation::Ack(None)), Ok(())));
-        let refused = check(Confirmation::Nack(None));
+        assert!(matches!(check(&Confirmation::Ack(None)), Ok(())));
+        let refused = check(&Confirmation::Nack(None));
         assert!(matches!(refused, Err(PublishError::Refused)));
-        let not_confirmed = check(Confirmation::NotRequested);
+        let not_confirmed = check(&Confirmation::NotRequested);
         assert!(matches!(not_confirmed, Err(PublishError::NotConfirmed)));
     }
 }
