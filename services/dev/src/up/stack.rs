@@ -50,7 +50,8 @@ impl Stack {
         gateway_count: u16,
     ) -> anyhow::Result<Self> {
         let _ = fs::remove_file(stack_env::path(&folder));
-        orphans::stop(&folder);
+        // A run that stopped in good order has written no pids.
+        let _ = orphans::stop(&folder);
         Ok(Self {
             state: State::open(&folder)?,
             folder,
