@@ -75,3 +75,25 @@ fn no_function_is_too_long() -> anyhow::Result<()> {
     ensure!(too_long.is_empty(), "long functions: {too_long:#?}");
     Ok(())
 }
+
+/// docs/guarantees.md names the test of each guarantee as `path::test`.
+#[test]
+fn the_tests_of_the_guarantees_exist() -> anyhow::Result<()> {
+    let top = dev::paths::repository();
+    let guarantees = std::fs::read_to_string(top.join("docs/guarantees.md"))?;
+    let mut found = 0;
+    for code in guarantees.split('`') {
+        let Some((path, test)) = code.split_once(".rs::") else {
+            continue;
+        };
+        let file = std::fs::read_to_string(top.join(path).with_extension("rs"))?;
+        let mut words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        ensure!(
+            words.any(|word| word == test),
+            "{path}.rs has no test {test}"
+        );
+        found += 1;
+    }
+    ensure!(found > 50, "only {found} tests are named");
+    Ok(())
+}
