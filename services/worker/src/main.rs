@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     match &config.command {
         Some(Command::Migrate) => migrate(&config::database()?).await,
-        Some(Command::Healthcheck) => health::check(config.consume.listen).await,
+        Some(Command::Healthcheck) => runtime::health::ask(config.consume.listen).await,
         Some(Command::Replay(args)) => {
             let store = Store::new(config::database()?);
             replay::replay(&config::broker()?, &store, args, std::io::stdout()).await
@@ -112,16 +112,16 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let (publisher, publisher_task) = Publisher::start(uri.clone(), publisher_stop.clone());
     let (connected, is_connected) = watch::channel(false);
     let oldest = Oldest::default();
-    let readiness = Arc::new(health::Readiness {
+    let health = Arc::new(health::Health {
         database: health::watch_database(store.clone()),
         publisher: publisher.clone(),
         connected: is_connected,
         stop: stop.clone(),
         oldest: oldest.clone(),
     });
-    let refresh_gauges = health::refresh_gauges(readiness.clone());
+    let refresh_gauges = health::refresh_gauges(health.clone());
     let endpoints =
-        health::router(readiness).merge(runtime::metrics::router(metrics_handle, refresh_gauges));
+        health::router(health).merge(runtime::metrics::router(metrics_handle, refresh_gauges));
     tokio::spawn(serve(listener, endpoints));
 
     let retention = args.ledger_retention;

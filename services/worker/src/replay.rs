@@ -7,18 +7,22 @@ mod message;
 
 use std::{collections::HashSet, io::Write};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use lapin::{
-    Channel, Confirmation,
+    Channel,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
+    options::{BasicAckOptions, BasicGetOptions},
     uri::AMQPUri,
 };
 use proto::{
     Command, Envelope,
     amqp::{parked, topology},
 };
-use runtime::broker::{self, within_deadline};
+use runtime::broker::{
+    self,
+    publish::{Message, PublishError, confirm_channel, publish_confirmed},
+    within_deadline,
+};
 
 use self::message::{header, id, kind, original_properties, published};
 use crate::store::Store;
@@ -83,9 +87,8 @@ pub async fn replay(
     mut report: impl Write,
 ) -> anyhow::Result<()> {
     let connection = broker::connect(uri, "connector-details-worker replay").await?;
-    let channel = within_deadline(connection.create_channel()).await?;
+    let channel = confirm_channel(&connection).await?;
     tokio::time::timeout(broker::DEADLINE, topology::declare(&channel)).await??;
-    within_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let mut replay = Replay {
         channel: &channel,
         store,
@@ -171,27 +174,21 @@ impl Replay<'_> {
 
     /// Publishes the command, and removes it from `.parked` after the broker's confirm.
     async fn send(&self, message: &BasicGetMessage) -> anyhow::Result<()> {
-        let options = BasicPublishOptions {
+        let command = Message {
+            exchange: topology::COMMANDS,
+            routing_key: kind(&message.properties).routing_key(),
             mandatory: true,
-            ..BasicPublishOptions::default()
+            body: &message.data,
+            properties: original_properties(&message.properties),
         };
-        let confirmation = within_deadline(async {
-            self.channel
-                .basic_publish(
-                    topology::COMMANDS.into(),
-                    kind(&message.properties).routing_key().into(),
-                    options,
-                    &message.data,
-                    original_properties(&message.properties),
-                )
-                .await?
-                .await
-        })
-        .await?;
-        ensure!(
-            confirmation == Confirmation::Ack(None),
-            "the broker did not accept the command; it is still parked"
-        );
+        publish_confirmed(self.channel, command)
+            .await
+            .map_err(|error| match error {
+                PublishError::Broker(error) => anyhow::Error::from(error),
+                PublishError::Refused | PublishError::Returned | PublishError::NotConfirmed => {
+                    anyhow!("the broker did not accept the command; it is still parked")
+                }
+            })?;
         let acknowledged = within_deadline(message.ack(BasicAckOptions::default())).await?;
         ensure!(
             acknowledged,

@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapin::{Channel, Connection, options::ConfirmSelectOptions, uri::AMQPUri};
+use lapin::{Channel, Connection, uri::AMQPUri};
 use proto::amqp::topology;
 use runtime::{
-    broker::{self, BrokerError, within_deadline},
+    broker::{self, BrokerError, publish::confirm_channel, within_deadline},
     queue_depth,
 };
 use tokio::{
@@ -71,8 +71,8 @@ pub(super) async fn supervise(
 async fn open(uri: &AMQPUri) -> Result<(Connection, [Channel; 3]), BrokerError> {
     let connection = broker::connect(uri, "connector-details-worker replies").await?;
     let replies = within_deadline(connection.create_channel()).await?;
-    let parked = confirming(&connection).await?;
-    let events = confirming(&connection).await?;
+    let parked = confirm_channel(&connection).await?;
+    let events = confirm_channel(&connection).await?;
     Ok((connection, [replies, parked, events]))
 }
 
@@ -101,13 +101,6 @@ async fn watch_channels(connection: &Connection, all: &[Channel], parked: &Atomi
             checks = Some(channel);
         }
     }
-}
-
-/// Opens a channel with publisher confirms.
-async fn confirming(connection: &Connection) -> Result<Channel, BrokerError> {
-    let channel = within_deadline(connection.create_channel()).await?;
-    within_deadline(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    Ok(channel)
 }
 
 /// Writes replies until the connection is lost, or one of its channels is `closed`. After `stop` it writes the

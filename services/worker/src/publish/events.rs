@@ -6,17 +6,19 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::{FutureExt as _, future::try_join_all};
+use futures_util::FutureExt as _;
 use lapin::{
-    BasicProperties, Channel, Confirmation, PublisherConfirm,
-    options::BasicPublishOptions,
+    BasicProperties, Channel, PublisherConfirm,
     types::{AMQPValue, FieldTable},
 };
 use proto::amqp::{
     envelope::{CONTENT_TYPE, since_epoch},
     topology,
 };
-use runtime::broker::{BrokerError, within_deadline};
+use runtime::broker::{
+    BrokerError,
+    publish::{Message, PublishError, confirmed, publish},
+};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +57,17 @@ enum RelayError {
     Panicked,
     #[error("an event can't be serialised: {0}")]
     Serialize(#[from] serde_json::Error),
+}
+
+impl From<PublishError> for RelayError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Broker(error) => Self::Broker(error),
+            PublishError::Refused | PublishError::Returned | PublishError::NotConfirmed => {
+                Self::Refused
+            }
+        }
+    }
 }
 
 /// Publishes the events of the outbox until `stop`, and then once more.
@@ -160,11 +173,11 @@ impl OutboxRelay {
             bytes += event.bytes();
             published += 1;
             if unconfirmed.len() == MAX_UNCONFIRMED || bytes > MAX_UNCONFIRMED_BYTES {
-                confirm(unconfirmed.drain(..)).await?;
+                confirmed(unconfirmed.drain(..)).await?;
                 bytes = 0;
             }
         }
-        confirm(unconfirmed).await?;
+        confirmed(unconfirmed).await?;
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
         self.store.delete_outbox_rows(&seqs).await?;
         metrics::published(published);
@@ -175,24 +188,15 @@ impl OutboxRelay {
 async fn send(channel: &Channel, event: &PendingEvent) -> Result<PublisherConfirm, RelayError> {
     failpoint::before_publishing(&event.event);
     let body = event.event.encode()?;
-    let confirm = within_deadline(channel.basic_publish(
-        topology::EVENTS.into(),
-        event.event.routing_key().into(),
-        BasicPublishOptions::default(),
-        &body,
-        properties(event),
-    ));
-    Ok(confirm.await?)
-}
-
-async fn confirm(all: impl IntoIterator<Item = PublisherConfirm>) -> Result<(), RelayError> {
-    for confirmation in within_deadline(try_join_all(all)).await? {
-        // The broker also confirms an event that it routes to no queue.
-        if !matches!(confirmation, Confirmation::Ack(_)) {
-            return Err(RelayError::Refused);
-        }
-    }
-    Ok(())
+    let message = Message {
+        exchange: topology::EVENTS,
+        routing_key: event.event.routing_key(),
+        // An event that no queue receives is not an error: nobody has subscribed to it.
+        mandatory: false,
+        body: &body,
+        properties: properties(event),
+    };
+    Ok(publish(channel, message).await?)
 }
 
 fn properties(PendingEvent { event, traceparent }: &PendingEvent) -> BasicProperties {

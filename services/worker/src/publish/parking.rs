@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use lapin::{BasicProperties, Channel, Confirmation, options::BasicPublishOptions};
+use lapin::{BasicProperties, Channel};
 use proto::{
     CommandError, Envelope, ErrorCode,
     amqp::{
@@ -19,12 +19,13 @@ use proto::{
         topology::{self, PARKED_BODY_BYTES},
     },
 };
-use runtime::broker::{self, BrokerError, within_deadline};
+use runtime::broker::{
+    self, BrokerError,
+    publish::{DEFAULT_EXCHANGE, Message, PublishError, publish_confirmed},
+};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{failpoint, metrics};
-
-const DEFAULT_EXCHANGE: &str = "";
 
 /// Publishes to `.parked`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,11 +42,21 @@ enum NotParked {
     Disconnected,
     /// The connection was lost, or the broker did not confirm in time. The message may be in the queue.
     #[error(transparent)]
-    Broker(#[from] BrokerError),
+    Broker(BrokerError),
     #[error("the queue of parked messages is full")]
     Full,
     #[error("the queue of parked messages does not exist")]
     NoQueue,
+}
+
+impl From<PublishError> for NotParked {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Broker(error) => Self::Broker(error),
+            PublishError::Refused => Self::Full,
+            PublishError::Returned | PublishError::NotConfirmed => Self::NoQueue,
+        }
+    }
 }
 
 pub(super) fn channel() -> (watch::Sender<Option<Channel>>, Parking) {
@@ -72,31 +83,16 @@ impl Parking {
             .borrow()
             .clone()
             .ok_or(NotParked::Disconnected)?;
-        let options = BasicPublishOptions {
+        let message = Message {
+            exchange: DEFAULT_EXCHANGE,
+            routing_key: topology::PARKED,
             mandatory: true,
-            ..BasicPublishOptions::default()
+            body,
+            properties,
         };
-        let confirmation = within_deadline(async {
-            channel
-                .basic_publish(
-                    DEFAULT_EXCHANGE.into(),
-                    topology::PARKED.into(),
-                    options,
-                    body,
-                    properties,
-                )
-                .await?
-                .await
-        })
-        .await?;
-        match confirmation {
-            Confirmation::Ack(None) => {
-                self.parked.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Confirmation::Ack(Some(_)) | Confirmation::NotRequested => Err(NotParked::NoQueue),
-            Confirmation::Nack(_) => Err(NotParked::Full),
-        }
+        publish_confirmed(&channel, message).await?;
+        self.parked.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Parks a message, and retries until it succeeds. Drop the future to cancel it.

@@ -11,7 +11,7 @@ use proto::{
     amqp::envelope::CONTENT_TYPE,
     reply::{self, BatchedReply},
 };
-use runtime::broker::{BrokerError, within_deadline};
+use runtime::broker::{BrokerError, publish::DEFAULT_EXCHANGE, within_deadline};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -30,7 +30,6 @@ const OVERHEAD_BYTES: usize = 2 * 1024;
 pub(super) const MAX_BATCHED: usize = 256;
 /// A message is complete when its replies have more bytes of details than this.
 const MAX_BATCHED_BYTES: usize = 128 * 1024;
-const DEFAULT_EXCHANGE: &str = "";
 
 /// The queue of replies. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -50,7 +50,9 @@ pub async fn run(uri: AMQPUri, publisher: Publisher, stop: CancellationToken) {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let result = stop.run_until_cancelled(session(&uri, &publisher)).await;
+        let result = stop
+            .run_until_cancelled(Box::pin(session(&uri, &publisher)))
+            .await;
         let (was_open, error) = match result {
             None => return,
             Some(Ok(error)) => (true, error),
