@@ -319,7 +319,7 @@ async fn an_idempotency_key_is_accepted_with_one_save_only() -> anyhow::Result<(
     Ok(())
 }
 
-/// A document that was found valid is not validated again with each request; its variables are.
+/// The variables are checked with each request, also if the document is in the cache.
 #[tokio::test]
 async fn variables_are_checked_for_a_cached_document() -> anyhow::Result<()> {
     let stack = Stack::start().await?;

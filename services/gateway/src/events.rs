@@ -5,7 +5,7 @@
 //! so events are lost while there is none; the subscribers then receive [`Change::Missed`] and read
 //! again.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
 use lapin::{
@@ -19,13 +19,16 @@ use proto::{
     CatalogGuid, Event,
     amqp::{envelope::REPLY_QUEUES, topology},
 };
-use runtime::broker::{self, BrokerError, within_deadline};
+use runtime::{
+    broker::{self, BrokerError, within_deadline},
+    supervise::{self, Next},
+};
 use tokio::{
     sync::{
         Notify,
         broadcast::{self, error::RecvError},
     },
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -65,7 +68,14 @@ impl Changes {
             changes,
             subscribed: Arc::default(),
         };
-        tokio::spawn(supervise(uri, this.clone(), stop));
+        let session = EventSession {
+            uri,
+            changes: this.clone(),
+            stop: stop.clone(),
+        };
+        tokio::spawn(async move {
+            let Ok(()) = supervise::supervise("events", session, &stop).await;
+        });
         this
     }
 
@@ -90,32 +100,37 @@ impl Changes {
     }
 }
 
-async fn supervise(uri: AMQPUri, changes: Changes, stop: CancellationToken) {
-    let mut backoff = broker::backoff();
-    while !stop.is_cancelled() {
-        if changes.changes.receiver_count() == 0 {
-            let subscribed = stop.run_until_cancelled(changes.subscribed.notified());
-            if subscribed.await.is_none() {
-                return;
-            }
-            continue;
+/// A session that receives events while there are subscribers.
+struct EventSession {
+    uri: AMQPUri,
+    changes: Changes,
+    stop: CancellationToken,
+}
+
+impl supervise::Session for EventSession {
+    type Error = ReceiveError;
+    type Fatal = Infallible;
+
+    /// Without a subscriber it opens no connection, and waits for the first one.
+    async fn run(&mut self) -> Next<ReceiveError, Infallible> {
+        let Changes {
+            changes,
+            subscribed,
+        } = &self.changes;
+        if changes.receiver_count() == 0 {
+            let waiting = self.stop.run_until_cancelled(subscribed.notified());
+            return waiting.await.map_or(Next::Stop, |()| Next::Restart);
         }
-        let started = Instant::now();
-        let receiving = stop.run_until_cancelled(receive(&uri, &changes.changes));
+        let receiving = self.stop.run_until_cancelled(receive(&self.uri, changes));
         match receiving.await {
-            Some(Err(error)) => {
-                tracing::warn!(%error, "subscriptions receive no events; trying again");
-            }
-            Some(Ok(())) => continue,
-            None => return,
+            Some(Ok(())) => Next::Restart,
+            Some(Err(error)) => Next::Retry(error),
+            None => Next::Stop,
         }
-        if started.elapsed() > broker::GOOD_SESSION {
-            backoff = broker::backoff();
-        }
-        let pause = backoff.next().unwrap_or(broker::DEADLINE);
-        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
-            return;
-        }
+    }
+
+    fn log_failure(&self, _: &'static str, error: &ReceiveError) {
+        tracing::warn!(%error, "subscriptions receive no events; trying again");
     }
 }
 

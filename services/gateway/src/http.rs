@@ -3,7 +3,7 @@
 mod access_log;
 mod cors;
 mod graphql;
-pub mod health;
+mod health;
 mod media;
 mod negotiation;
 pub mod pages;

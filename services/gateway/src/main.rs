@@ -12,7 +12,7 @@ use gateway::{
     events::Changes,
     graphql::{document::DocumentCache, schema},
     http::{
-        self, health,
+        self,
         pages::{console, graphiql},
     },
     limits::Limits,
@@ -22,13 +22,12 @@ use gateway::{
 };
 use mimalloc::MiMalloc;
 use runtime::{
+    health,
     logs::{self, LogFormat},
+    stop,
     traces::Traces,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than a request may take, so that all open requests are answered before the process ends.
@@ -59,7 +58,7 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     match config.command {
         Some(Command::Schema) => Ok(write!(std::io::stdout(), "{}", schema::sdl())?),
-        Some(Command::Healthcheck) => health::check(config.serve.listen).await,
+        Some(Command::Healthcheck) => health::ask(config.serve.listen).await,
         Some(Command::Token(args)) => Ok(writeln!(std::io::stdout(), "{}", args.sign()?)?),
         None => match config.serve.settings() {
             Ok(_) if config.serve.check_config => Ok(writeln!(
@@ -86,7 +85,8 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let metrics_handle = runtime::metrics::install("gateway", VERSION)?;
     metrics::describe();
     let traces = Traces::start("connector-details-gateway", VERSION)?;
-    let stopping = stop_on_signal(args.shutdown_delay)?;
+    let message = "told to stop; answering the open requests";
+    let stop = stop::on_signal_with(args.shutdown_delay, message)?;
     let broker_stop = CancellationToken::new();
     let mut pages = vec![console::page(&args.jwt_spaces_claim)];
     if args.dev {
@@ -96,7 +96,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         )?);
     }
     let records = Records::new(settings.database);
-    let changes = Changes::start(settings.broker.clone(), stopping.close.clone());
+    let changes = Changes::start(settings.broker.clone(), stop.close.clone());
     let (commands, broker) = Commands::start(settings.broker, settings.ids, broker_stop.clone());
     let auth = Auth::new(
         Keys::new(settings.keys, settings.fetching).await,
@@ -113,7 +113,7 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
         document: args.document,
         documents: Arc::new(DocumentCache::default()),
         traces: traces.clone(),
-        stop: stopping.not_ready,
+        stop: stop.requested,
     });
     if let Some(listener) = metrics_listener {
         let metrics = runtime::metrics::router(metrics_handle, app::refresh_gauges(app.clone()));
@@ -121,10 +121,10 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     }
     tracing::info!(listen = %listener.local_addr()?, "serving");
     let router = http::router(app, &args.allowed_origins, pages);
-    let server = server::serve(listener, router, &args.connections, stopping.close.clone());
+    let server = server::serve(listener, router, &args.connections, stop.close.clone());
     tokio::select! {
         result = server => result.context("serving")?,
-        () = drained(&stopping.close) => tracing::warn!("some requests did not end in time"),
+        () = drained(&stop.close) => tracing::warn!("some requests did not end in time"),
         ended = broker => {
             ended?.context("the broker has another topology than this version's")?;
             return Ok(());
@@ -145,35 +145,4 @@ async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener>
 async fn drained(close: &CancellationToken) {
     close.cancelled().await;
     tokio::time::sleep(DRAIN).await;
-}
-
-/// The two steps of a stop that no client notices.
-struct Stopping {
-    /// The gateway reports that it is not ready, so load balancers choose another one.
-    not_ready: CancellationToken,
-    /// The gateway accepts no new connections. Open connections end with their current request.
-    close: CancellationToken,
-}
-
-fn stop_on_signal(delay: Duration) -> anyhow::Result<Stopping> {
-    let (not_ready, close) = (CancellationToken::new(), CancellationToken::new());
-    let stopping = Stopping {
-        not_ready: not_ready.clone(),
-        close: close.clone(),
-    };
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    tokio::spawn(async move {
-        let delay = tokio::select! {
-            _ = interrupt.recv() => Duration::ZERO,
-            _ = terminate.recv() => delay,
-        };
-        tracing::info!("told to stop; answering the open requests");
-        not_ready.cancel();
-        tokio::time::sleep(delay).await;
-        close.cancel();
-    });
-    Ok(stopping)
 }

@@ -16,7 +16,19 @@ pub struct Stop {
     pub close: CancellationToken,
 }
 
-/// Installs the signal handlers and returns at once; a task then waits for a signal.
+/// As [`on_signal_with`], with a log line that suits every service.
+///
+/// # Errors
+/// As [`on_signal_with`].
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn on_signal(delay: Duration) -> io::Result<Stop> {
+    on_signal_with(delay, "told to stop; finishing the work that was accepted")
+}
+
+/// Installs the signal handlers and returns at once; a task then waits for a signal, and logs
+/// `message` when it arrives.
 ///
 /// `delay` is the time between the two steps after SIGTERM. After SIGINT, which a person sends from a
 /// terminal, both follow at once. Too short a delay, and a load balancer still sends requests to a
@@ -27,7 +39,7 @@ pub struct Stop {
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn on_signal(delay: Duration) -> io::Result<Stop> {
+pub fn on_signal_with(delay: Duration, message: &'static str) -> io::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = Stop {
@@ -36,11 +48,11 @@ pub fn on_signal(delay: Duration) -> io::Result<Stop> {
     };
     let tokens = stop.clone();
     tokio::spawn(async move {
-        let (signal, delay) = tokio::select! {
-            _ = interrupt.recv() => ("SIGINT", Duration::ZERO),
-            _ = terminate.recv() => ("SIGTERM", delay),
+        let delay = tokio::select! {
+            _ = interrupt.recv() => Duration::ZERO,
+            _ = terminate.recv() => delay,
         };
-        tracing::info!(signal, "stopping: finishing the work that was accepted");
+        tracing::info!("{message}");
         tokens.requested.cancel();
         tokio::time::sleep(delay).await;
         tokens.close.cancel();

@@ -23,6 +23,12 @@ pub trait Session {
     /// It ends soon after the stop signal. A session that may be dropped at any `await` can be
     /// wrapped in [`CancellationToken::run_until_cancelled`]; another one checks the token itself.
     fn run(&mut self) -> impl Future<Output = Next<Self::Error, Self::Fatal>>;
+
+    /// Logs why a session failed. `name` is the one that was passed to [`supervise`]. A service that
+    /// has a log line of its own for this replaces the method.
+    fn log_failure(&self, name: &'static str, error: &Self::Error) {
+        tracing::warn!(session = name, %error, "a session with the broker failed; another one follows");
+    }
 }
 
 /// What follows the end of a session.
@@ -43,7 +49,8 @@ pub enum Next<E, F> {
 /// Runs sessions one after another until `stop`. `name` says in the log which session failed.
 ///
 /// The pauses between failed sessions start at 100 ms and double to 5 s, each with a random part. They
-/// start again after a session that lasted longer than [`GOOD_SESSION`]. The stop signal ends a pause.
+/// start again after a failed session that lasted longer than [`GOOD_SESSION`]. The stop signal ends a
+/// pause.
 ///
 /// # Errors
 /// What a session returned as [`Next::Fail`].
@@ -55,19 +62,16 @@ pub async fn supervise<S: Session>(
     let mut pauses = Pauses::new(backoff);
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let next = session.run().await;
-        pauses.session_lasted(started.elapsed());
-        let (pause, error) = match next {
+        let (fixed_pause, error) = match session.run().await {
             Next::Stop => break,
             Next::Restart => continue,
-            Next::Retry(error) => (pauses.next_pause(), error),
-            Next::RetryAfter(pause, error) => (pause, error),
+            Next::Retry(error) => (None, error),
+            Next::RetryAfter(pause, error) => (Some(pause), error),
             Next::Fail(error) => return Err(error),
         };
-        if stop.is_cancelled() {
-            break;
-        }
-        tracing::warn!(session = name, %error, "a session with the broker failed; another one follows");
+        session.log_failure(name, &error);
+        pauses.session_lasted(started.elapsed());
+        let pause = fixed_pause.unwrap_or_else(|| pauses.next_pause());
         // None only says that the stop signal came during the pause; the loop checks the token.
         let _: Option<()> = stop.run_until_cancelled(sleep(pause)).await;
     }

@@ -1,4 +1,7 @@
 //! Caches verified tokens until they expire or the keys change.
+//!
+//! With RS256 the gateway does 7 to 8 % fewer saves and 17 % fewer reads a second without this cache, and takes
+//! 27 to 45 % more processor time: see docs/performance.md.
 
 use std::{
     collections::HashMap,

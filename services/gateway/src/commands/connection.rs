@@ -5,8 +5,6 @@
 //! requests that wait are notified at once. (Direct reply-to was measured as an alternative: as fast
 //! with many callers, 8 % slower with one, and twice the p99 with one caller.)
 
-use std::time::Instant;
-
 use lapin::{
     Channel, Connection, Consumer,
     options::{BasicConsumeOptions, ConfirmSelectOptions, QueueDeclareOptions},
@@ -20,11 +18,9 @@ use proto::amqp::{
 use runtime::{
     broker::{self, BrokerError, within_deadline},
     queue_depth::{self, Labelled},
+    supervise::{self, Next},
 };
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -46,44 +42,58 @@ pub(crate) async fn supervise(
     current: watch::Sender<Option<Session>>,
     stop: CancellationToken,
 ) -> Result<(), TopologyError> {
-    let mut backoff = broker::backoff();
-    while !stop.is_cancelled() {
-        let started = Instant::now();
-        match run_session(&uri, &pending, &current, &stop).await {
-            Ok(()) => break,
-            Err(SessionError::Topology(error)) if error.is_mismatch() => return Err(error),
-            Err(error) => tracing::warn!(%error, "no connection to the broker; trying again"),
-        }
-        if started.elapsed() > broker::GOOD_SESSION {
-            backoff = broker::backoff();
-        }
-        let pause = backoff.next().unwrap_or(broker::DEADLINE);
-        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
-            break;
-        }
-    }
-    Ok(())
+    let sessions = BrokerSession {
+        uri,
+        pending,
+        current,
+        stop: stop.clone(),
+    };
+    supervise::supervise("commands", sessions, &stop).await
 }
 
-async fn run_session(
-    uri: &AMQPUri,
-    pending: &PendingReplies,
-    current: &watch::Sender<Option<Session>>,
-    stop: &CancellationToken,
-) -> Result<(), SessionError> {
-    let connection = broker::connect(uri, "connector-details-gateway").await?;
-    let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
-    let (channel, replies) = open(&connection, &reply_to).await?;
-    let _queue_depth = queue_depth::Watch::start(&connection, QUEUES).await?;
-    let frame_max = frame_max(&connection);
-    let (session, mut task) = SessionTask::new(channel, frame_max, replies, reply_to, pending);
-    current.send_replace(Some(session));
-    tracing::info!("connected to the broker");
-    let result = task.run(&connection, stop).await;
-    current.send_replace(None);
-    task.fail_pending();
-    broker::close(&connection).await;
-    result
+/// Everything that a session with the broker needs.
+struct BrokerSession {
+    uri: AMQPUri,
+    pending: PendingReplies,
+    /// The handle to the session while it is open.
+    current: watch::Sender<Option<Session>>,
+    stop: CancellationToken,
+}
+
+impl supervise::Session for BrokerSession {
+    type Error = SessionError;
+    type Fatal = TopologyError;
+
+    async fn run(&mut self) -> Next<SessionError, TopologyError> {
+        match self.run_until_stop().await {
+            Ok(()) => Next::Stop,
+            Err(SessionError::Topology(error)) if error.is_mismatch() => Next::Fail(error),
+            Err(error) => Next::Retry(error),
+        }
+    }
+
+    fn log_failure(&self, _: &'static str, error: &SessionError) {
+        tracing::warn!(%error, "no connection to the broker; trying again");
+    }
+}
+
+impl BrokerSession {
+    async fn run_until_stop(&self) -> Result<(), SessionError> {
+        let connection = broker::connect(&self.uri, "connector-details-gateway").await?;
+        let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
+        let (channel, replies) = open(&connection, &reply_to).await?;
+        let _queue_depth = queue_depth::Watch::start(&connection, QUEUES).await?;
+        let frame_max = frame_max(&connection);
+        let (session, mut task) =
+            SessionTask::new(channel, frame_max, replies, reply_to, &self.pending);
+        self.current.send_replace(Some(session));
+        tracing::info!("connected to the broker");
+        let result = task.run(&connection, &self.stop).await;
+        self.current.send_replace(None);
+        task.fail_pending();
+        broker::close(&connection).await;
+        result
+    }
 }
 
 /// The largest frame that the broker accepts. The broker sends 0 if it has no limit.

@@ -2,10 +2,13 @@
 
 use std::time::Instant;
 
-use lapin::{BasicProperties, Channel, Confirmation, options::BasicPublishOptions};
+use lapin::{BasicProperties, Channel};
 use proto::{Kind, amqp::topology};
 use runtime::{
-    broker::{BrokerError, within_deadline},
+    broker::{
+        BrokerError,
+        publish::{Message, PublishError, publish_confirmed},
+    },
     traces::Span,
 };
 
@@ -60,54 +63,33 @@ pub(crate) async fn publish(
         return PublishEnd::Known;
     }
     let started = Instant::now();
-    let publishing = publish_and_confirm(&channel, kind, &body, properties);
-    let (failure, end) = match within_deadline(publishing).await {
-        Ok(failure) => (failure, PublishEnd::Known),
-        // The message was in the socket's buffer, so a part of it may have reached the broker.
-        Err(BrokerError::Amqp(_)) => (Some(SendEvent::Lost), PublishEnd::Known),
-        Err(BrokerError::Deadline) => (Some(SendEvent::Lost), PublishEnd::TimedOut),
-    };
-    let outcome = match &failure {
-        None => "confirmed",
-        Some(SendEvent::QueueFull) => "queue full",
-        Some(SendEvent::Unroutable) => "unroutable",
-        Some(_) => "lost",
-    };
-    metrics::published(outcome, started.elapsed());
-    match failure {
-        None => slot.confirm(),
-        Some(failure) => {
-            span.fail(outcome);
-            slot.notify(failure);
-        }
-    }
-    end
-}
-
-/// Returns `None` if the broker has stored the message, and otherwise why it did not.
-async fn publish_and_confirm(
-    channel: &Channel,
-    kind: Kind,
-    body: &[u8],
-    properties: BasicProperties,
-) -> lapin::Result<Option<SendEvent>> {
-    let options = BasicPublishOptions {
+    let message = Message {
+        exchange: topology::COMMANDS,
+        routing_key: kind.routing_key(),
         mandatory: true,
-        ..BasicPublishOptions::default()
+        body: &body,
+        properties,
     };
-    let confirm = channel
-        .basic_publish(
-            topology::COMMANDS.into(),
-            kind.routing_key().into(),
-            options,
-            body,
-            properties,
-        )
-        .await?;
-    Ok(match confirm.await? {
-        Confirmation::Ack(None) => None,
-        // A `mandatory` message without a queue to go to is confirmed and returned.
-        Confirmation::Ack(Some(_)) | Confirmation::NotRequested => Some(SendEvent::Unroutable),
-        Confirmation::Nack(_) => Some(SendEvent::QueueFull),
-    })
+    let result = publish_confirmed(&channel, message).await;
+    let duration = started.elapsed();
+    let Err(error) = result else {
+        metrics::published("confirmed", duration);
+        slot.confirm();
+        return PublishEnd::Known;
+    };
+    let (outcome, event, end) = match error {
+        PublishError::Refused => ("queue full", SendEvent::QueueFull, PublishEnd::Known),
+        PublishError::Returned | PublishError::NotConfirmed => {
+            ("unroutable", SendEvent::Unroutable, PublishEnd::Known)
+        }
+        // The message was in the socket's buffer, so a part of it may have reached the broker.
+        PublishError::Broker(BrokerError::Amqp(_)) => ("lost", SendEvent::Lost, PublishEnd::Known),
+        PublishError::Broker(BrokerError::Deadline) => {
+            ("lost", SendEvent::Lost, PublishEnd::TimedOut)
+        }
+    };
+    metrics::published(outcome, duration);
+    span.fail(outcome);
+    slot.notify(event);
+    end
 }
