@@ -157,7 +157,7 @@ async fn the_dev_stack_replaces_empty_queues_of_an_older_version_and_no_others()
     dev::broker::prepare(&stack.amqp_url).await?;
 
     let said = refused.err().map(|error| error.to_string());
-    assert!(said.is_some_and(|said| said.contains("1 messages are in it")));
+    assert!(said.is_some_and(|said| said.contains("it holds 1 messages")));
     assert_eq!(
         message_left.map(|message| message.data.clone()),
         Some(b"message".to_vec())
