@@ -42,7 +42,7 @@ async fn nothing_was_lost(stack: &FaultStack, fault: &str, report: &Report) -> a
 
 /// How often the worker held commands back so far.
 fn held(stack: &FaultStack) -> anyhow::Result<usize> {
-    stack.logged("can't decide now")
+    stack.logged("the database is unavailable")
 }
 
 async fn execute(database: &PgPool, statements: &[&str]) -> anyhow::Result<()> {
