@@ -21,10 +21,10 @@
 //! | large frames, idle sockets | `sockets::a_large_frame_is_refused_before_it_is_buffered`, `sockets::a_socket_without_connection_init_is_closed`, `sockets::the_number_of_sockets_is_limited` |
 //! | many aliases of a large page | `requests::an_answer_is_bounded_before_it_is_read` |
 //! | large variables of an operation that is not there | `requests::variables_are_not_copied_for_an_unknown_operation` |
-//! | many tokens, refusals that nobody charges | `requests::every_request_is_charged_before_it_is_parsed` |
+//! | many tokens, rejected requests that count against no rate limit | `requests::every_request_is_charged_before_it_is_parsed` |
 //! | a large `tracestate` | `requests::a_large_tracestate_does_not_close_the_broker_connection` |
 //! | messages that no library reads | `messages::messages_with_large_headers_affect_no_other_message`, `messages::messages_that_are_not_utf_8_affect_no_other_message`, `messages::messages_with_nested_headers_affect_no_other_message` |
-//! | looking at what is parked | `parked::inspecting_the_parking_queue_leaves_it_complete` |
+//! | inspecting parked commands | `parked::inspecting_the_parking_queue_leaves_it_complete` |
 //! | replaying what is older than the record | `parked::replay_does_not_undo_a_later_save_without_force` |
 //! | much to be parked | `parked::a_flood_of_invalid_commands_does_not_fill_the_worker`, `parked::parking_commands_delays_no_other_command` |
 //! | `priority` | `parked::a_priority_is_refused_and_overtakes_nothing` |

@@ -87,7 +87,7 @@ async fn an_answer_is_bounded_before_it_is_read() -> anyhow::Result<()> {
         assert_eq!(listed["edges"].as_array().map(Vec::len), Some(first));
     }
     let grew = memory.grew_mib()?;
-    // An answer of 8 MiB is in memory several times, and the allocator keeps what was freed.
+    // A response of 8 MiB is in memory several times, and the allocator keeps freed memory.
     ensure!(grew < 128, "{grew} MiB more");
     attack.others_were_unaffected().await
 }

@@ -15,7 +15,7 @@ fn program(name: &str) -> PathBuf {
     dev::paths::repository().join("tests/clients").join(name)
 }
 
-/// Tells a program where the gateway is, and what to save.
+/// Sets the gateway's URL, the token and the input of the save in the environment of a client program.
 fn configured(mut command: Command, gateway: &Process) -> anyhow::Result<Command> {
     let token = gateway::auth::dev_token::sign(SECRET, SPACE, "a client", Duration::from_mins(10))?;
     command

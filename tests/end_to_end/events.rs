@@ -42,7 +42,7 @@ async fn every_change_publishes_an_event_in_order_without_secrets() -> anyhow::R
     let second = ann.save(&sample()).await?.record()?;
     ann.execute(DELETE, json!({ "input": key(&sample()) }))
         .await?;
-    // There is nothing to announce about nothing, nor about a conflict.
+    // Deleting a missing record publishes no event, and a conflict publishes none either.
     ann.execute(DELETE, json!({ "input": key(&sample()) }))
         .await?;
     let stale = "mutation save($input: SaveIPackInstanceOauthConnectorDetailsInput!) {

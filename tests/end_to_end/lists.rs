@@ -93,7 +93,7 @@ async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
         }
     }
 
-    // Between two pages, others save before and behind, and take away what was listed.
+    // Between two pages, save records before and after the cursor, and delete a listed record.
     let first = page(&api, Value::Null, 10, &Value::Null).await?;
     for (process, connection) in [("process 0", "connection ."), ("process 9", "new")] {
         let mut input = sample_with("processId", process);

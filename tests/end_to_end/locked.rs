@@ -243,7 +243,7 @@ async fn a_new_command_for_a_locked_record_delays_no_others_in_safe_mode() -> an
     nothing_is_left(&stack, &publisher).await
 }
 
-/// Nobody can see such a record, nor that it is locked.
+/// Other transactions see neither an uncommitted record nor its lock.
 #[tokio::test]
 async fn an_uncommitted_insert_delays_only_commands_of_that_record() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;

@@ -1,4 +1,4 @@
-//! `worker replay`: what was parked is sent again, and undoes nothing.
+//! `worker replay` publishes parked commands again, and does not undo later changes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -180,7 +180,7 @@ async fn a_command_that_is_older_than_its_records_last_change_stays_parked() -> 
     Ok(())
 }
 
-/// RabbitMQ 4 drops what was delivered more than twenty times, from a queue with no limit of its own.
+/// RabbitMQ 4 drops a message after twenty deliveries if its queue does not set another delivery limit.
 #[tokio::test]
 async fn inspecting_parked_commands_changes_nothing() -> anyhow::Result<()> {
     const RUNS: usize = 25;

@@ -172,8 +172,8 @@ const GREEDY: [&str; 2] = [
 ];
 
 /// Locks the row that the worker needs next, and then waits for the row that the worker has locked.
-/// The worker gives up before the server detects the deadlock, and saves when the other transaction
-/// is done.
+/// The worker's lock timeout ends its statement before the server detects the deadlock. The worker saves when
+/// the other transaction has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlocked() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;

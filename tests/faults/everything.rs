@@ -35,7 +35,7 @@ async fn killing_everything_and_replaying_twice_loses_nothing() -> anyhow::Resul
         Ok((text.matches("would be sent").count() >= 5).then_some(()))
     })
     .await?;
-    // A good one that was given up, as a worker that dies of it leaves it behind.
+    // A valid dead-lettered command, as if the worker had crashed at each delivery of it.
     publisher
         .channel
         .basic_publish(

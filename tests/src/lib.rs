@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Polls until a check returns a value. The error names what was expected.
+/// Polls until a check returns a value. The error names the expected condition.
 ///
 /// # Errors
 /// The check returned no value within the deadline.

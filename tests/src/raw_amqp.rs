@@ -117,7 +117,7 @@ impl RawAmqp {
                 Some(NACK) => return Ok(Confirm::Nack),
                 Some(RETURN) => returned = true,
                 Some(other) => bail!("the broker said {other:?}: {}", text(&payload)),
-                // The content of what was returned.
+                // The content of the returned message.
                 None => {}
             }
         }

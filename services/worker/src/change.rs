@@ -28,7 +28,7 @@ impl Change {
         }
     }
 
-    /// Whether this is a save without an expected revision. Nearly all commands are, and a cheaper
+    /// Whether this is a save without an expected revision. Nearly all commands are such saves. A cheaper
     /// statement stores them, because it does not have to compare revisions.
     #[must_use]
     pub fn is_plain(&self) -> bool {

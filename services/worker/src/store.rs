@@ -63,7 +63,7 @@ pub struct Store {
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
     identity: Arc<Identity>,
-    /// Whether a command was stored since the last heartbeat.
+    /// Whether a batch was stored since the last heartbeat.
     has_decided: Arc<AtomicBool>,
     /// Notified when a statement may have written to the outbox.
     outbox_written: Arc<Notify>,
@@ -72,7 +72,7 @@ pub struct Store {
 type Slot = Mutex<Idle>;
 
 impl Store {
-    /// Nothing is opened before it is needed.
+    /// Opens no connection. Each connection is opened when it is first needed.
     #[must_use]
     pub fn new(options: PgConnectOptions) -> Self {
         let options = options
@@ -162,7 +162,7 @@ impl Store {
         self.run(&self.checks, DEADLINE, select).await
     }
 
-    /// Ends when a statement of this worker may have written to the outbox.
+    /// Waits until a statement of this worker may have written to the outbox.
     pub async fn outbox_written(&self) {
         self.outbox_written.notified().await;
     }
@@ -176,7 +176,7 @@ impl Store {
         self.run(&self.outbox, DEADLINE, lock).await
     }
 
-    /// Releases the lock.
+    /// Releases the lock of the outbox relay.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].
@@ -203,7 +203,8 @@ impl Store {
         self.run(&self.outbox, DEADLINE, delete).await
     }
 
-    /// Deletes ledger entries that are older, at most `at_most`. Returns their number.
+    /// Deletes ledger entries that are older than `older_than`, at most `at_most` of them. Returns the number
+    /// of deleted entries.
     ///
     /// # Errors
     /// As [`Store::lock_outbox`].

@@ -8,8 +8,8 @@ use runtime::broker::guard::{Broken, Guard};
 
 /// The type of a frame with a content header.
 const HEADER: u8 = 2;
-/// The most bytes by which a content header grows: where it is too large and announces a body that is
-/// too large. Type, channel, size, class, weight and body size (19 bytes) are replaced by a whole frame
+/// The most bytes by which a content header grows. This happens if the header is too large and declares a body
+/// that is too large. Type, channel, size, class, weight and body size (19 bytes) are replaced by a whole frame
 /// with two headers, one about the properties and one about the body (79 bytes).
 const MARKS_BYTES: usize = 60;
 

@@ -38,7 +38,7 @@ fuzz_target!(|payload: &[u8]| {
     check_bounds(&envelope);
     let accepted = envelope.check().is_ok();
     let copy = Envelope::read(&parked::properties(&envelope, &CommandError::internal(), 0));
-    // A copy can be sent again: what was a command is one still, and the id is the same.
+    // A parked copy can be replayed: a valid command stays valid and keeps its id.
     assert_eq!(copy.command_id, envelope.command_id);
     assert!(!accepted || copy.check().is_ok());
 });

@@ -65,7 +65,7 @@ const PROPERTIES: [Property; 14] = {
         ShortString, // cluster_id
     ]
 };
-/// Flags without a meaning in AMQP 0-9-1. The lowest one announces more flags.
+/// Flags without a meaning in AMQP 0-9-1. If the lowest one is set, another word of flags follows.
 const UNKNOWN_FLAGS: u16 = 0b11;
 
 /// Checks the payload of a content header frame. lapin can parse every payload that passes.

@@ -191,7 +191,7 @@ async fn send(channel: &Channel, event: &PendingEvent) -> Result<PublisherConfir
     let message = Message {
         exchange: topology::EVENTS,
         routing_key: event.event.routing_key(),
-        // An event that no queue receives is not an error: nobody has subscribed to it.
+        // It is not an error if no queue receives an event: the event has no subscriber then.
         mandatory: false,
         body: &body,
         properties: properties(event),

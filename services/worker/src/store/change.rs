@@ -5,11 +5,12 @@ use sqlx::PgConnection;
 
 use super::{input::Input, ledger::entries};
 
-/// Deletes records, and saves those that are as the command expected; and writes down which were not.
+/// Deletes records, and saves records that have the expected revision. A command whose expected revision is
+/// wrong gets the outcome `conflict` in the ledger.
 ///
-/// The revisions are those of the statement's snapshot. Another worker can't have changed a record
-/// since then without having decided these commands, too: they were the broker's to hand out first.
-/// Then the ledger's key fails this statement, and it is run again.
+/// The revisions are compared in the snapshot of the statement. Another worker can change one of the records
+/// after the snapshot only if it has processed these commands too, because the broker delivers them first. In
+/// that case the unique key of the ledger makes this statement fail, and the worker runs it again.
 #[expect(clippy::too_many_lines, reason = "one statement")]
 pub(super) async fn change(
     connection: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! One connection, opened when it is needed.
+//! A single connection, which is opened when it is first needed.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio::time::timeout;
 
 use super::error::StoreError;
 
-/// For a statement with its commit.
+/// Deadline for a statement including its commit.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-/// For a new connection, beside the statement's own deadline: on a busy machine a short one would
-/// give up each connection that was nearly there.
+/// Deadline for opening a connection. The deadline of the statement starts afterwards. With a shorter one, a
+/// busy machine would cancel each attempt shortly before it succeeds.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A connection while nobody uses it. Whoever does takes it out and puts it back when all went
-/// well; so one that failed, or was given up half way, is closed by being dropped.
+/// A connection that is not in use. A statement takes it out. The connection is put back only if it is still
+/// usable afterwards. If it failed, or if the statement was cancelled, dropping the connection closes it.
 pub(super) type Idle = Option<PgConnection>;
 
-/// Runs a statement, and opens the connection before if there is none.
+/// Runs a statement. Opens a connection first if there is none.
 pub(super) async fn run_on<T>(
     idle: &mut Idle,
     options: &PgConnectOptions,

@@ -1,25 +1,27 @@
-//! Why a statement had no effect.
+//! The errors of a statement.
 
-/// Why a statement had no effect, as far as is known.
+/// The reason why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, busy, read-only, full or not migrated yet. Waiting may help.
+    /// The database is unreachable, busy, read-only, full or not migrated yet. A later retry may succeed.
     #[error("the database could not take the statement")]
     Transient(#[source] sqlx::Error),
-    /// Another worker decided one of the commands at the same moment. Running it again helps.
+    /// Another worker processed one of the commands at the same time. A retry finds its outcome in the ledger.
     #[error("another worker decided a command at the same time")]
     Race(#[source] sqlx::Error),
-    /// A command is neither stored nor decided before. No known cause; running it again decides.
+    /// A command was not stored, and the ledger has no entry for it. There is no known cause. A retry processes
+    /// the command.
     #[error("a command was neither stored nor decided before")]
     Undecided,
-    /// Somebody's open transaction has locked a record, or the table. The others can go on without it.
+    /// Another open transaction has locked a record or the table. Commands for other records can be stored
+    /// without waiting for a locked record.
     #[error("a record is locked by somebody else's transaction")]
     Locked(#[source] sqlx::Error),
-    /// One of the commands can't be stored. Waiting will not help.
+    /// The database refuses the content of one of the commands. A retry fails in the same way.
     #[error("the database refused the content of a command")]
     Content(#[source] sqlx::Error),
-    /// The statement was given up half way; it may or may not have taken effect, and the ledger
-    /// makes running it again safe.
+    /// The statement was cancelled at its deadline and may have been committed. A retry is safe, because
+    /// commands that are in the ledger are not applied again.
     #[error("the database did not answer in time")]
     Deadline,
 }
@@ -33,8 +35,8 @@ impl From<sqlx::Error> for StoreError {
         match code.as_ref() {
             "23505" => Self::Race(error),
             "55P03" => Self::Locked(error),
-            // Data exceptions, broken constraints, and rows over a limit are about the content.
-            // Everything else - a missing table or privilege, too - is about the database.
+            // Data exceptions, violated constraints and exceeded row limits are errors of the content.
+            // All other errors, such as a missing table or privilege, are errors of the database.
             code if ["22", "23", "54"]
                 .iter()
                 .any(|class| code.starts_with(class)) =>

@@ -1,8 +1,8 @@
-//! The row of this worker: the proof that the database takes writes.
+//! The heartbeat row of this worker. Writing it shows that the database accepts writes.
 
 use sqlx::PgConnection;
 
-/// Which worker this is.
+/// Identifies a worker in the heartbeat table.
 #[derive(Debug)]
 pub(super) struct Identity {
     host: String,
@@ -10,7 +10,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Of this process.
+    /// The identity of this process.
     pub fn of_process() -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = host.trim();
@@ -21,7 +21,7 @@ impl Identity {
     }
 }
 
-/// Writes the row, and deletes those of workers that are long gone.
+/// Writes the row of this worker, and deletes rows that were not updated for a day.
 pub(super) async fn write(
     connection: &mut PgConnection,
     identity: &Identity,

@@ -1,4 +1,4 @@
-//! A change as the database takes it.
+//! A change as a parameter of an SQL statement.
 
 use proto::{Command, ExpectedRevision};
 use sqlx::{
@@ -8,10 +8,11 @@ use sqlx::{
 
 use crate::change::Change;
 
-/// The type of [`Input`] in the database.
+/// The name of the composite type in the database that [`Input`] is encoded as.
 const NAME: &str = "connector_details_input";
 
-/// One change. What a deletion has not is empty. The fields stand in the order of the type's.
+/// One change. The fields that a deletion does not have are empty. The order of the fields must be the order
+/// of the attributes of the database type, because the encoding depends on it.
 #[derive(sqlx::Encode)]
 pub(super) struct Input<'a> {
     kind: &'static str,

@@ -1,17 +1,18 @@
-//! What a record's last change was, for whoever is about to send an old command again.
+//! The query for a record's last change. A replay uses it before it publishes a parked command again.
 
 use proto::{CommandId, RecordKey};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-/// What is known of a record, and of one command for it.
+/// The last change of a record, and whether one command for the record was already processed.
 #[derive(Debug, Default)]
 pub struct LastChange {
-    /// Whether the command stands in the ledger: deciding it again changes nothing.
+    /// Whether the ledger has an entry for the command. If so, processing the command again changes nothing.
     pub is_decided: bool,
-    /// When the record was last saved or deleted. None: never, as far as the ledger reaches back.
+    /// The time of the last save or deletion. `None` if the record does not exist and the ledger has no entry
+    /// of its deletion. Old ledger entries are pruned.
     pub at: Option<OffsetDateTime>,
-    /// The command that did it.
+    /// The id of the command that made this change.
     pub by: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Outcomes of commands that were decided before.
+//! Reads the outcomes of commands from the ledger.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::input::Input;
 use crate::change::Change;
 
-/// The rows of the ledger for these commands, in any order.
+/// The ledger entries of these commands, in any order. A command without an entry is left out.
 pub(super) async fn entries_of(
     connection: &mut PgConnection,
     changes: &[Input<'_>],
@@ -36,7 +36,7 @@ pub(super) async fn entries_of(
     entries(rows)
 }
 
-/// Reads rows of the ledger.
+/// Converts rows of the ledger.
 ///
 /// # Errors
 /// [`sqlx::Error::Decode`]: a row is malformed.

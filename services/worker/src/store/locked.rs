@@ -1,11 +1,11 @@
-//! Which records somebody else's transaction has locked.
+//! The query for records that another transaction has locked.
 
 use sqlx::PgConnection;
 
 use super::input::Input;
 
-/// The places, from 1 on, of the changes whose record exists and can't be locked at this moment. Not
-/// among them: records that another transaction has inserted and not committed, which nobody can see.
+/// The positions, counted from 1, of the changes whose record exists and is locked by another transaction. A
+/// record that another transaction has inserted but not committed is not visible, so it is not included.
 pub(super) async fn locked(
     connection: &mut PgConnection,
     changes: &[Input<'_>],

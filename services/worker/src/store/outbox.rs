@@ -1,6 +1,6 @@
-//! The outbox: what was committed and whose events are not known to be published.
+//! The outbox: references to committed changes whose events are not confirmed as published yet.
 //!
-//! Each statement that changes records leaves one row, whose `seq` is its place in the order.
+//! Each statement that changes records inserts one row. The relay publishes the rows in the order of `seq`.
 
 use proto::{
     event::{ConnectorDetailsDeleted, ConnectorDetailsSaved, Event},
@@ -9,22 +9,22 @@ use proto::{
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-/// The advisory lock of the relay. Any number that nobody else uses.
+/// The key of the relay's advisory lock. The number is arbitrary; no other advisory lock may use it.
 const LOCK: i64 = 0x636f_6e6e_6465;
-/// What an event takes beside its details, roughly.
+/// Approximate size of an event without its connector details.
 const OVERHEAD_BYTES: usize = 2 * 1024;
 
-/// An event with the trace of its command.
+/// An event with the trace context of its command.
 #[derive(Debug)]
 pub struct PendingEvent {
-    /// What happened.
+    /// The event to publish.
     pub event: Event,
     /// W3C trace context of the command.
     pub traceparent: Option<String>,
 }
 
 impl PendingEvent {
-    /// None where nothing happened to a record.
+    /// `None` if the command changed no record: a conflict, or the deletion of a record that does not exist.
     fn of(
         command_id: &str,
         end: &LedgerOutcome,
@@ -53,35 +53,35 @@ impl PendingEvent {
 }
 
 impl PendingEvent {
-    /// How many bytes it takes, roughly.
+    /// Approximate size of the event, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.event.record().oauth_connector_details.len() + OVERHEAD_BYTES
     }
 }
 
-/// A row of the outbox: what one statement committed.
+/// A row of the outbox with the events of the changes that one statement committed.
 #[derive(Debug)]
 pub struct OutboxRow {
-    /// Its place in the order.
+    /// The sequence number of the row. Rows are published in this order.
     pub seq: i64,
-    /// What is to be published.
+    /// The events to publish.
     pub events: Vec<PendingEvent>,
 }
 
 impl OutboxRow {
-    /// How many bytes it takes, roughly.
+    /// Approximate size of all events of the row, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.events.iter().map(PendingEvent::bytes).sum()
     }
 }
 
-/// Takes the lock of the relay: two that publish at once would lose the order. Held until it is given
-/// back, or the connection ends; taking it again is counted.
+/// Takes the lock of the relay, because two relays that publish at the same time would lose the order of the
+/// events. The connection holds the lock until [`unlock`] or until it ends. It may take the lock repeatedly.
 ///
-/// Commits of this connection do not wait for the disk: a row that comes back after a crash is published
-/// again.
+/// Also turns off `synchronous_commit` for this connection. A crash of the database may then undo the deletion
+/// of a row, and the relay only publishes its events again.
 pub(super) async fn lock(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select pg_try_advisory_lock($1) and
@@ -92,7 +92,7 @@ pub(super) async fn lock(connection: &mut PgConnection) -> sqlx::Result<bool> {
     .await
 }
 
-/// Gives the lock back, however often it was taken.
+/// Releases the lock, however often this connection has taken it.
 pub(super) async fn unlock(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query_scalar!("select pg_advisory_unlock_all()")
         .fetch_one(connection)
@@ -100,7 +100,7 @@ pub(super) async fn unlock(connection: &mut PgConnection) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// The oldest rows.
+/// The oldest rows, with their events in the order of `seq`.
 pub(super) async fn oldest(
     connection: &mut PgConnection,
     statements: i64,
@@ -144,7 +144,7 @@ pub(super) async fn oldest(
     Ok(all)
 }
 
-/// Deletes rows whose events are published.
+/// Deletes rows after their events were published.
 pub(super) async fn delete(connection: &mut PgConnection, seqs: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from connector_details_outbox where seq = any ($1)",

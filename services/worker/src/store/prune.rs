@@ -1,4 +1,4 @@
-//! Forgets what is old.
+//! Deletes old entries of the ledger.
 
 use std::time::Duration;
 

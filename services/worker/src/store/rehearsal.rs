@@ -1,13 +1,13 @@
-//! Runs the statements of a batch and takes them back: whether the database could take them, without
-//! deciding anything.
+//! Runs the statements of a batch and rolls them back. This checks whether the database accepts them, and
+//! stores nothing.
 
 use sqlx::{Connection as _, PgConnection};
 
 use super::{change, error::StoreError, input::inputs, locked, save};
 use crate::change::Change;
 
-/// Ends well when the batch could be decided, apart from what is wrong with single commands: a locked
-/// record, or content that the database refuses, is no outage.
+/// Succeeds if the database can apply the batch. An error that concerns single commands, such as a locked
+/// record or refused content, is not an outage, so it is not an error here.
 pub(super) async fn rehearse(
     connection: &mut PgConnection,
     changes: &[Change],
@@ -21,7 +21,7 @@ pub(super) async fn rehearse(
         };
         match StoreError::from(error) {
             StoreError::Locked(_) => {
-                // Where nothing can be read either, this statement fails, too.
+                // If the whole table is locked, this statement fails too.
                 let inputs = inputs(changes.iter().copied());
                 let places = locked::locked(connection, &inputs).await?;
                 if places.is_empty() {
@@ -40,7 +40,7 @@ pub(super) async fn rehearse(
     Ok(())
 }
 
-/// If it is given up half way, the connection is dropped, and the transaction ends with it.
+/// If this future is cancelled, its caller drops the connection, and Postgres rolls the transaction back.
 async fn run_and_roll_back(connection: &mut PgConnection, changes: &[&Change]) -> sqlx::Result<()> {
     let (plain, others): (Vec<&Change>, Vec<&Change>) =
         changes.iter().partition(|change| change.is_plain());

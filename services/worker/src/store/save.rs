@@ -1,4 +1,4 @@
-//! The statement for saves that take effect whatever the record is.
+//! The statement for saves without an expected revision.
 
 use proto::{Record, SaveConnectorDetails};
 use sqlx::{PgConnection, types::Uuid};
@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 
 use super::input::Input;
 
-/// A save that took effect: what the database added to it.
+/// The values that the database has assigned to a stored save.
 pub(super) struct Saved {
-    /// Its place among the changes, from 1 on.
+    /// The position of the save in the parameter array, counted from 1.
     pub place: i64,
     pub record_id: Uuid,
     pub revision: i64,
@@ -16,7 +16,7 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// The record as the save left it.
+    /// The record after the save.
     pub fn record(&self, save: &SaveConnectorDetails, updated_by: Option<String>) -> Record {
         let key = &save.key;
         Record {
@@ -42,7 +42,7 @@ pub(super) async fn save(
 ) -> sqlx::Result<Vec<Saved>> {
     // A redelivered command is found in the ledger and changes nothing. The lookup is a subquery for each
     // command: `not exists` becomes a join, and a plan that was made while the table was small would read
-    // all of it for every batch. The statement returns only what the caller does not know. It does not
+    // all of it for every batch. The statement returns only values that the caller does not have. It does not
     // sort: the caller passes the commands in the order of their keys.
     sqlx::query_as!(
         Saved,

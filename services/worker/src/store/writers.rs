@@ -1,4 +1,4 @@
-//! The connections that decide commands.
+//! The connections that store batches of commands.
 
 use std::{
     sync::{
@@ -25,14 +25,14 @@ use super::{
 };
 use crate::{batch_trace::Statement, change::Change, metrics};
 
-/// Changes with their places in the batch.
+/// Changes with their index in the batch.
 type Indexed<'a> = Vec<(usize, &'a Change)>;
 
-/// From this many commands on, a statement is split in two that run at the same time: one connection keeps
-/// one processor of the database busy. Measured: docs/performance.md.
+/// A batch with at least this many commands is split in two halves that run concurrently, because one
+/// connection uses only one processor of the database. Measured: docs/performance.md.
 const SPLIT_MIN: usize = 100;
 
-/// Two connections that decide one batch. The second is opened for the first large batch.
+/// Two connections for one batch at a time. The second is opened when the first large batch arrives.
 #[derive(Debug)]
 pub struct Writers {
     first: Writer,
@@ -47,12 +47,12 @@ impl Writers {
         }
     }
 
-    /// Decides the changes that were not decided before: what became of each, in their order; `None`
-    /// where it was. No record and no command id may be named twice, so that it does not matter which of
-    /// the two halves of a large batch commits first.
+    /// Applies the changes that are not in the ledger yet. Returns their outcomes in the order of the changes,
+    /// and `None` for a change that was in the ledger already. No two changes may have the same record or the
+    /// same command id, because the two halves of a large batch commit in any order.
     ///
     /// # Errors
-    /// Every [`StoreError`]. One half may have taken effect.
+    /// Every [`StoreError`]. Some of the changes may have been committed.
     pub async fn apply(
         &mut self,
         changes: &[&Change],
@@ -67,8 +67,8 @@ impl Writers {
         Ok(all)
     }
 
-    /// What was decided before about these commands, in their order. A statement of its own, because
-    /// a part of [`Writers::apply`]'s would see the snapshot from before the other worker's commit.
+    /// The ledger entries of these commands, in the order of the commands. This is a separate statement,
+    /// because the snapshot of the statement in [`Writers::apply`] may be older than another worker's commit.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
@@ -79,15 +79,15 @@ impl Writers {
         self.first.decisions(changes).await
     }
 
-    /// Which of the changes, in their order, are for records that somebody else's transaction has locked.
+    /// For each change, in their order, whether another transaction has locked its record.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] where the whole table is; else as [`Writers::decisions`].
+    /// [`StoreError::Locked`] if the whole table is locked; otherwise as [`Writers::decisions`].
     pub async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
         self.first.locked(changes).await
     }
 
-    /// The statements that were run since this was last asked.
+    /// Removes and returns the recorded statements, for the trace of the batch.
     pub(crate) fn take_statements(&mut self) -> Vec<Statement> {
         let mut statements = std::mem::take(&mut self.first.statements);
         statements.append(&mut self.second.statements);
@@ -95,14 +95,14 @@ impl Writers {
     }
 }
 
-/// One connection, which decides one statement after the other.
+/// One connection, which runs one statement at a time.
 #[derive(Debug)]
 pub(super) struct Writer {
     options: Arc<PgConnectOptions>,
     idle: Idle,
     outbox_written: Arc<Notify>,
     has_decided: Arc<AtomicBool>,
-    /// Since they were last asked for.
+    /// The statements since the last call of [`Writers::take_statements`].
     statements: Vec<Statement>,
 }
 
@@ -121,15 +121,16 @@ impl Writer {
         }
     }
 
-    /// Decides the changes that were not decided before: what became of each, in their order; none
-    /// where it was. No record and no command id may be named twice.
+    /// Applies the changes that are not in the ledger yet. Returns their outcomes in the order of the changes,
+    /// and `None` for a change that was in the ledger already. No two changes may have the same record or the
+    /// same command id.
     ///
-    /// It takes one statement for those that take effect whatever the record is, and another for
-    /// deletions and for what expects a revision. They take the records in the order of their keys, so
-    /// that two workers that overlap for a moment wait for each other instead of deadlocking.
+    /// One statement stores the saves without an expected revision. Another statement stores the deletions and
+    /// the saves with an expected revision. Each locks the records in the order of their keys. If two workers
+    /// run for a moment at the same time, one waits for the other instead of causing a deadlock.
     ///
     /// # Errors
-    /// Every [`StoreError`]. All of a statement or nothing of it took effect.
+    /// Every [`StoreError`]. Each statement is atomic, but the first may be committed when the second fails.
     async fn decide(
         &mut self,
         changes: &[&Change],
@@ -194,8 +195,8 @@ impl Writer {
         Ok(decided.collect())
     }
 
-    /// What was decided before about these commands, in their order. A statement of its own, because
-    /// a part of [`Writers::apply`]'s would see the snapshot from before the other worker's commit.
+    /// The ledger entries of these commands, in the order of the commands. This is a separate statement,
+    /// because the snapshot of the statement in [`Writers::apply`] may be older than another worker's commit.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
@@ -220,10 +221,10 @@ impl Writer {
         Ok(found.collect())
     }
 
-    /// Which of the changes, in their order, are for records that somebody else's transaction has locked.
+    /// For each change, in their order, whether another transaction has locked its record.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] where the whole table is; else as [`Lane::decisions`].
+    /// [`StoreError::Locked`] if the whole table is locked; otherwise as [`Writer::decisions`].
     async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
         let inputs = inputs(changes.iter().copied());
         let statement =
