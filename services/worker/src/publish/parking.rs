@@ -101,15 +101,21 @@ impl Parking {
     /// required is not parked: its delivery would stay unacknowledged, and in the end no other command would
     /// be delivered.
     pub async fn park(&self, mut copy: ParkedCopy) {
+        let mut was_refused = false;
         for pause in broker::backoff() {
             if self.parked.load(Ordering::Relaxed) >= topology::PARKED_WITH_BODY {
                 copy.body.clear();
             }
             match self.publish(&copy.body, copy.properties.clone()).await {
                 Ok(()) => return,
+                // A queue that has no leader at the moment refuses messages, too. So the body is dropped only
+                // after a second refusal.
                 Err(NotParked::Full) if !copy.body.is_empty() => {
-                    copy.body.clear();
-                    continue;
+                    if was_refused {
+                        copy.body.clear();
+                        continue;
+                    }
+                    was_refused = true;
                 }
                 Err(NotParked::Full) if !copy.required => {
                     let id = copy.properties.message_id().as_ref();
