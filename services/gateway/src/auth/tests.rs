@@ -1,3 +1,5 @@
+//! Unit tests of the checks on tokens and headers.
+
 use axum::http::HeaderValue;
 use serde_json::json;
 

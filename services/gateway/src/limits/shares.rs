@@ -24,11 +24,11 @@ pub struct Shares(Arc<Inner>);
 struct Inner {
     max: usize,
     max_per_bearer: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Counts {
     total: usize,
     by_bearer: HashMap<u64, usize>,
 }
@@ -72,7 +72,7 @@ impl Shares {
         self.lock().total
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

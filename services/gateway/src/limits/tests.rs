@@ -1,3 +1,5 @@
+//! Unit tests of the rate limits and shares.
+
 use clap::Parser;
 use proto::{CatalogGuid, CommandError};
 

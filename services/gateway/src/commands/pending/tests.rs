@@ -1,3 +1,5 @@
+//! Unit tests of pending replies.
+
 use proto::Outcome;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Unit tests of the error texts.
+
 use super::*;
 
 fn redacted(message: &str) -> String {

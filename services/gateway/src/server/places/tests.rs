@@ -1,3 +1,5 @@
+//! Unit tests of the places for connections.
+
 use std::{net::Ipv4Addr, num::NonZeroUsize};
 
 use super::*;

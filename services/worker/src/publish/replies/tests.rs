@@ -1,3 +1,5 @@
+//! Unit tests of how replies are grouped into messages.
+
 use lapin::types::ShortString;
 use proto::{CommandError, Record};
 use time::OffsetDateTime;

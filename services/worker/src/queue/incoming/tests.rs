@@ -1,3 +1,5 @@
+//! Unit tests of how a delivery is read and checked.
+
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},

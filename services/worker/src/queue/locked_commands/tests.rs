@@ -1,3 +1,5 @@
+//! Unit tests of the order of locked commands.
+
 use super::*;
 
 const LOCKED: bool = true;

@@ -1,3 +1,5 @@
+//! Unit tests of the scan, with the parser beside it.
+
 use async_graphql::parser::parse_query;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Unit tests of the limits on the shape of a document.
+
 use std::time::{Duration, Instant};
 
 use async_graphql::parser::parse_query;
