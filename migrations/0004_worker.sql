@@ -37,6 +37,27 @@ create table connector_details_heartbeat (
 -- Each update finds room on its page, and writes to no index.
 with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- Redelivered commands that went back to the broker although they come before others in the order of the
+-- queue. The broker delivers such a message behind the others that went back before. So this table has their
+-- order, and a later command for the same record waits for them.
+create sequence connector_details_redeliveries;
+
+create table connector_details_redelivered (
+    catalog_guid text collate "C" not null,
+    command_id text collate "C" not null,
+    integration_pack_instance_id text collate "C" not null,
+    process_id text collate "C" not null,
+    env_id text collate "C" not null,
+    connection_id text collate "C" not null,
+    first_delivery bigint not null default nextval('connector_details_redeliveries'),
+    last_delivery bigint not null default currval('connector_details_redeliveries'),
+    -- How often the command was about to go back.
+    deliveries integer not null default 1,
+    at timestamptz not null default now(),
+    primary key (catalog_guid, command_id)
+)
+with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- Deletes some rows of the ledger that are older than the retention: such a command is forgotten, and would
 -- be decided again if it came again. The worker may not delete from the ledger; through this function it
 -- can delete nothing that is younger than a day, or whose events are not published.

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use proto::amqp::topology;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use tests::{api::sample_with, eventually, processes::counter, publisher::Publisher, stack::Stack};
+use tests::{api::sample_with, eventually, publisher::Publisher, stack::Stack};
 use tokio::time::sleep;
 
 /// The others are answered within this time.
@@ -167,11 +167,26 @@ async fn deletions_and_conditional_saves_wait_in_order() -> anyhow::Result<()> {
     nothing_is_left(&stack, &publisher).await
 }
 
-/// Waiting commands are redelivered first, one by one, to a worker that has just started. Taking
-/// others before they are applied could change the order of a record's commands.
-#[tokio::test]
-async fn a_worker_that_starts_while_a_record_is_locked_waits_and_keeps_the_order()
--> anyhow::Result<()> {
+/// Kills the active worker, which is the first one. Commands for other records are answered in time by the next
+/// one, which gets the waiting commands first, one by one.
+async fn kill_active_worker(
+    stack: &mut Stack,
+    publisher: &mut Publisher,
+    name: &str,
+) -> anyhow::Result<()> {
+    stack.workers[0].signal(Signal::SIGKILL)?;
+    stack.workers.remove(0);
+    publish_others(publisher, name, 20).await?;
+    if stack.workers.is_empty() {
+        stack.start_worker().await?;
+    }
+    others_are_answered(publisher, name, 20, Instant::now()).await?;
+    assert_eq!(decided(stack, LOCKED).await?, 1);
+    Ok(())
+}
+
+/// The waiting commands go back to the broker, which turns their order.
+async fn waiting_commands_keep_their_order(standbys: usize) -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
     let mut publisher = stack.publisher().await?;
@@ -187,25 +202,32 @@ async fn a_worker_that_starts_while_a_record_is_locked_waits_and_keeps_the_order
     let since = Instant::now();
     publish_others(&publisher, "before", 20).await?;
     others_are_answered(&mut publisher, "before", 20, since).await?;
+    for _ in 0..standbys {
+        stack.start_worker().await?;
+    }
 
-    stack.workers[0].signal(Signal::SIGKILL)?;
-    stack.workers.clear();
-    publish_others(&publisher, "after", 20).await?;
-    stack.start_worker().await?;
-    eventually("three tries in vain", async || {
-        let name = "connector_details_database_retries_total";
-        let retries = counter(&stack.workers[0], name).await?;
-        Ok((retries >= 3.0).then_some(()))
-    })
-    .await?;
+    for name in ["first", "second"] {
+        kill_active_worker(&mut stack, &mut publisher, name).await?;
+    }
+    let body = save(LOCKED, "4");
+    publisher.publish(body, properties("locked 4")).await?;
     owner.execute("rollback").await?;
 
-    others_are_answered(&mut publisher, "after", 20, Instant::now()).await?;
-    for number in 1..=3 {
+    for number in 1..=4 {
         let reply = publisher.reply(&format!("locked {number}")).await?;
         assert_eq!(reply["record"]["revision"], number + 1);
     }
     nothing_is_left(&stack, &publisher).await
+}
+
+#[tokio::test]
+async fn workers_that_die_while_a_record_is_locked_delay_no_others() -> anyhow::Result<()> {
+    waiting_commands_keep_their_order(0).await
+}
+
+#[tokio::test]
+async fn standbys_that_take_over_while_a_record_is_locked_delay_no_others() -> anyhow::Result<()> {
+    waiting_commands_keep_their_order(2).await
 }
 
 /// A command that was never delivered before ends safe mode, also where its record is locked: it is given

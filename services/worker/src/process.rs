@@ -104,12 +104,29 @@ async fn apply_with_retries(
     changes: &[&Change],
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
+    let apply = async || apply(writers, changes).await;
+    let result = hold_during_outage(changes.len(), stop, apply).await;
+    result.map_err(|source| Outage {
+        source,
+        sample: plan::sample(changes),
+    })
+}
+
+/// Runs a statement, and retries while the database is unavailable. `commands`: how many commands wait for it.
+///
+/// # Errors
+/// The last error, after two minutes.
+pub async fn hold_during_outage<T>(
+    commands: usize,
+    stop: &CancellationToken,
+    mut statement: impl AsyncFnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let hold = failpoint::outage_hold().unwrap_or(OUTAGE_HOLD);
     let started = Instant::now();
     let mut pauses = broker::backoff();
     loop {
-        let error = match apply(writers, changes).await {
-            Ok(progress) => return Ok(progress),
+        let error = match statement().await {
+            Ok(result) => return Ok(result),
             Err(error) => error,
         };
         let limit = if stop.is_cancelled() {
@@ -118,15 +135,12 @@ async fn apply_with_retries(
             hold
         };
         if started.elapsed() > limit {
-            return Err(Outage {
-                source: error,
-                sample: plan::sample(changes),
-            });
+            return Err(error);
         }
         metrics::database_retry();
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            commands = changes.len(),
+            commands,
             "the database is unavailable; holding the commands and trying again"
         );
         // The pauses have no end; the default is never used.

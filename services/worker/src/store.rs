@@ -11,6 +11,7 @@ mod ledger;
 mod locked;
 mod outbox;
 mod prune;
+mod redelivered;
 mod rehearsal;
 mod save;
 mod writers;
@@ -31,6 +32,7 @@ pub use self::{
     error::StoreError,
     last_change::LastChange,
     outbox::{OutboxRow, PendingEvent},
+    redelivered::{Redelivery, UndecidedCommand},
     writers::Writers,
 };
 
@@ -59,6 +61,8 @@ pub struct Store {
     heartbeat: Arc<Slot>,
     /// For statements that change nothing: rehearsals, and the query for a record's last change.
     checks: Arc<Slot>,
+    /// For the order of redelivered commands.
+    redelivered: Arc<Slot>,
     /// Holds the advisory lock of the outbox relay.
     outbox: Arc<Slot>,
     pruning: Arc<Slot>,
@@ -94,6 +98,7 @@ impl Store {
             options: Arc::new(options),
             heartbeat: Arc::default(),
             checks: Arc::default(),
+            redelivered: Arc::default(),
             outbox: Arc::default(),
             pruning: Arc::default(),
             identity: Arc::new(Identity::of_process()),
@@ -160,6 +165,25 @@ impl Store {
             last_change::last_change(connection, key, command_id).await
         };
         self.run(&self.checks, DEADLINE, select).await
+    }
+
+    /// Remembers the order of a redelivered command that may have to go back to the broker.
+    ///
+    /// # Errors
+    /// As [`Store::heartbeat`].
+    pub async fn remember_redelivered(&self, change: &Change) -> Result<Redelivery, StoreError> {
+        let remember =
+            async |connection: &mut PgConnection| redelivered::remember(connection, change).await;
+        self.run(&self.redelivered, DEADLINE, remember).await
+    }
+
+    /// The redelivered commands that went back to the broker and have no outcome, in their order.
+    ///
+    /// # Errors
+    /// As [`Store::heartbeat`].
+    pub async fn undecided_redelivered(&self) -> Result<Vec<UndecidedCommand>, StoreError> {
+        let select = async |connection: &mut PgConnection| redelivered::undecided(connection).await;
+        self.run(&self.redelivered, DEADLINE, select).await
     }
 
     /// Waits until a statement of this worker may have written to the outbox.

@@ -46,9 +46,13 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
         metrics::safe_mode(prefetch == SAFE_PREFETCH);
         let started = Instant::now();
         let result = session::run(context, prefetch).await;
-        if matches!(result, Ok(SessionEnd::Promoted)) {
-            (prefetch, retries) = (PREFETCH, SAFE_RETRIES);
-            continue;
+        match result {
+            Ok(SessionEnd::Promoted) => {
+                (prefetch, retries) = (PREFETCH, SAFE_RETRIES);
+                continue;
+            }
+            Ok(SessionEnd::Returned) => continue,
+            _ => {}
         }
         let was_open = context.connected.send_replace(false);
         match result {
@@ -101,5 +105,6 @@ async fn wait_for_database(context: &Context, sample: &[Change]) {
 
 async fn can_write(store: &Store, sample: &[Change]) -> Result<(), StoreError> {
     store.heartbeat().await?;
+    store.undecided_redelivered().await?;
     store.rehearse(sample).await
 }

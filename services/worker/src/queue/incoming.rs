@@ -8,11 +8,17 @@ use crate::{
     change::Change, failpoint, publish::parking::catch_panic, publisher_acl::PublisherAcl,
 };
 
+/// Larger than all positions that are reserved for commands that went back to the broker before.
+const FIRST_DELIVERY: u64 = 1 << 32;
+
 /// A valid command that was received and has no outcome yet.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    /// The tag of its delivery. In one session, tags increase in the order of delivery.
+    /// The tag of its delivery.
     pub tag: u64,
+    /// Its position in the order of the queue: [`FIRST_DELIVERY`] and the tag, or a smaller number for a command
+    /// that went back to the broker before.
+    pub order: u64,
     /// Whether the broker has delivered it before.
     pub redelivered: bool,
     pub envelope: Envelope,
@@ -55,6 +61,7 @@ impl Incoming {
         match change {
             Ok(change) => Ok(Self {
                 tag,
+                order: FIRST_DELIVERY + tag,
                 redelivered,
                 envelope,
                 body,

@@ -14,12 +14,15 @@ use super::{
     incoming::Incoming,
     locked_commands::{KeyHashes, LockedCommands, key_hashes},
 };
-use crate::store::Writers;
+use crate::store::{UndecidedCommand, Writers};
 
 /// Pause between two attempts. An attempt itself waits for the lock as long as every other statement.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The most commands in one attempt.
 const MAX_ATTEMPTED: usize = 200;
+/// How long to wait for the commands that went back to the broker before. The broker delivers them before all
+/// that are new, so one that does not arrive was parked.
+const RESERVED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The commands of a session that wait for locked records, and the connection that retries them.
 pub(super) struct Retries<'a> {
@@ -32,6 +35,8 @@ pub(super) struct Retries<'a> {
     attempt_oldest: Option<u64>,
     /// The earliest start of the next attempt.
     next_attempt: Instant,
+    /// When to stop waiting for the commands that have reserved places, if there are any.
+    reserved_until: Option<Instant>,
     hasher: RandomState,
 }
 
@@ -44,30 +49,54 @@ impl<'a> Retries<'a> {
             attempt: None,
             attempt_oldest: None,
             next_attempt: Instant::now(),
+            reserved_until: None,
             hasher: RandomState::new(),
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.commands.len() == 0
-    }
-
     /// Whether a command has to wait behind one of these commands.
     pub fn must_wait(&self, incoming: &Incoming) -> bool {
-        !self.is_empty() && self.commands.overlaps(self.hashes(incoming))
+        !self.commands.is_empty() && self.commands.overlaps(self.hashes(incoming))
     }
 
     fn hashes(&self, incoming: &Incoming) -> KeyHashes {
-        key_hashes(&self.hasher, &incoming.change)
+        let change = &incoming.change;
+        key_hashes(&self.hasher, change.command.key(), &change.command_id)
+    }
+
+    /// Reserves the places of commands that went back to the broker before. All other commands of the session
+    /// come after them.
+    pub fn reserve(&mut self, commands: &[UndecidedCommand]) {
+        let hashes = |command: &UndecidedCommand| {
+            key_hashes(&self.hasher, &command.key, &command.command_id)
+        };
+        self.commands.reserve(commands.iter().map(hashes));
+        self.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
+    }
+
+    /// Ends all reservations, because the commands will not arrive.
+    pub fn release_reserved(&mut self) {
+        if self.reserved_until.take().is_some() {
+            self.commands.release_reserved();
+        }
     }
 
     /// Adds a command: see [`LockedCommands::push`].
-    pub fn push(&mut self, incoming: Incoming, found_locked: bool) {
-        if self.is_empty() {
+    pub fn push(&mut self, mut incoming: Incoming, found_locked: bool) {
+        if self.commands.is_empty() {
             self.next_attempt = Instant::now() + PAUSE;
         }
-        let (tag, hashes) = (incoming.tag, self.hashes(&incoming));
-        self.commands.push(tag, hashes, incoming, found_locked);
+        let hashes = self.hashes(&incoming);
+        if let Some(order) = self.commands.take_reserved(hashes) {
+            incoming.order = order;
+        }
+        let order = incoming.order;
+        self.commands.push(order, hashes, incoming, found_locked);
+    }
+
+    /// The first of these commands.
+    pub fn first(&self) -> Option<&Incoming> {
+        self.commands.waiting().next()
     }
 
     /// When the oldest of these commands was published, in seconds since 1970.
@@ -79,19 +108,28 @@ impl<'a> Retries<'a> {
     /// Waits for the result of the current attempt, or for that of the next one. `None` if no command waits.
     /// It can be dropped and called again without losing an attempt.
     pub async fn next(&mut self) -> Option<ProcessedBatch> {
-        if self.attempt.is_none() {
-            if self.is_empty() {
-                return None;
-            }
+        while self.attempt.is_none() {
+            self.first()?;
             sleep_until(self.next_attempt.into()).await;
+            if self
+                .reserved_until
+                .is_some_and(|time| time < Instant::now())
+            {
+                self.release_reserved();
+            }
             self.start_attempt();
         }
         self.finish().await
     }
 
+    /// Starts an attempt, unless all commands wait behind reserved places.
     fn start_attempt(&mut self) {
         let context = self.context;
         let commands = self.commands.start_attempt(MAX_ATTEMPTED);
+        if commands.is_empty() {
+            self.next_attempt = Instant::now() + PAUSE;
+            return;
+        }
         let batch = Batch::new(commands, &context.traces);
         self.attempt_oldest = batch.oldest();
         let mut writers = self
@@ -115,9 +153,9 @@ impl<'a> Retries<'a> {
     }
 
     /// Takes back the commands of the attempt that are still locked. Returns the commands that no longer have
-    /// to wait, in the order of delivery.
+    /// to wait, in their order.
     pub fn finish_attempt(&mut self, still_locked: Vec<Incoming>) -> Vec<Incoming> {
-        let with_hashes = |incoming: Incoming| (incoming.tag, self.hashes(&incoming), incoming);
+        let with_hashes = |incoming: Incoming| (incoming.order, self.hashes(&incoming), incoming);
         let still_locked = still_locked.into_iter().map(with_hashes).collect();
         self.attempt_oldest = None;
         self.commands.finish_attempt(still_locked)

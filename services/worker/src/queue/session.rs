@@ -12,6 +12,7 @@
 mod acknowledgements;
 mod deliveries;
 mod end;
+mod order;
 mod outcomes;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -44,7 +45,7 @@ use super::{
     retries::Retries,
     topology_watch,
 };
-use crate::store::Writers;
+use crate::store::{Redelivery, Writers};
 
 /// The prefetch of safe mode, which is on at the start of a process and after each session that ended with an
 /// error, until a command was settled that is not a redelivery.
@@ -99,6 +100,12 @@ struct Session<'a> {
     parking: JoinSet<u64>,
     prefetch: u16,
     window: Arc<Window>,
+    /// Whether [`Session::load_order`] is done.
+    order_is_loaded: bool,
+    /// Whether commands may arrive out of order: safe mode is on, and commands went back to the broker.
+    checks_order: bool,
+    /// The order of the last command, if it was checked.
+    redelivery: Option<Redelivery>,
 }
 
 impl<'a> Session<'a> {
@@ -127,6 +134,9 @@ impl<'a> Session<'a> {
             parking: JoinSet::new(),
             prefetch,
             window,
+            order_is_loaded: false,
+            checks_order: false,
+            redelivery: None,
         })
     }
 
@@ -170,7 +180,7 @@ impl<'a> Session<'a> {
                     self.writers = Some(writers);
                     let promotes = processed.is_new();
                     self.handle_batch(processed).await?;
-                    if self.leaves_safe_mode(promotes).await? {
+                    if self.leaves_safe_mode(promotes).await? || self.must_return_locked().await? {
                         return Ok(SessionEnd::Promoted);
                     }
                 }
@@ -181,8 +191,8 @@ impl<'a> Session<'a> {
                     self.acks.settle(parked?, Instant::now());
                 }
                 delivery = self.consumer.next(), if self.waiting.len() < MAX_BUFFERED => {
-                    if self.receive(delivery)? && self.leaves_safe_mode(true).await? {
-                        return Ok(SessionEnd::Promoted);
+                    if let Some(end) = self.deliver(delivery).await? {
+                        return Ok(end);
                     }
                 }
                 () = until(self.acks.due()) => self.acknowledge().await?,

@@ -35,10 +35,10 @@ fn an_attempt_has_one_command_of_a_record_and_the_others_keep_their_order() {
     let free = commands.finish_attempt(still_locked(&[(2, [2, 102])]));
 
     assert_eq!(free, [3, 4], "record 1 is free now");
-    assert_eq!(commands.len(), 2);
+    assert!(!commands.is_empty());
     assert_eq!(commands.start_attempt(10), [2]);
     assert_eq!(commands.finish_attempt(Vec::new()), [5]);
-    assert_eq!(commands.len(), 0);
+    assert!(commands.is_empty());
 }
 
 #[test]
@@ -68,7 +68,6 @@ fn a_new_command_waits_behind_a_command_in_the_current_attempt() {
     commands.start_attempt(10);
     assert!(commands.overlaps([1, 102]));
     commands.push(2, [1, 102], 2, BEHIND);
-    assert_eq!(commands.len(), 2);
     assert!(
         commands
             .finish_attempt(still_locked(&[(1, [1, 101])]))
@@ -92,7 +91,7 @@ fn a_command_found_locked_during_an_attempt_waits_with_those_behind_it() {
     assert!(commands.overlaps([2, 105]));
     assert_eq!(commands.start_attempt(10), [2]);
     assert_eq!(commands.finish_attempt(Vec::new()), [3]);
-    assert_eq!(commands.len(), 0);
+    assert!(commands.is_empty());
 }
 
 #[test]
@@ -148,4 +147,44 @@ fn commands_beyond_the_limit_of_an_attempt_are_in_a_later_one() {
     );
     assert_eq!(commands.finish_attempt(Vec::new()), [3]);
     assert_eq!(commands.start_attempt(1), [1]);
+}
+
+#[test]
+fn commands_wait_behind_a_reserved_place_until_its_command_has_an_outcome() {
+    let mut commands = LockedCommands::default();
+    commands.reserve([[1, 101], [1, 102]]);
+    assert!(commands.overlaps([1, 103]) && !commands.overlaps([2, 103]));
+
+    commands.push(10, [1, 103], 103, BEHIND);
+    assert!(commands.start_attempt(10).is_empty());
+    assert!(commands.finish_attempt(Vec::new()).is_empty());
+
+    // The commands arrive in another order than that of their places.
+    assert_eq!(commands.take_reserved([1, 102]), Some(1));
+    commands.push(1, [1, 102], 102, BEHIND);
+    assert!(commands.start_attempt(10).is_empty());
+    assert!(commands.finish_attempt(Vec::new()).is_empty());
+    assert_eq!(commands.take_reserved([1, 101]), Some(0));
+    commands.push(0, [1, 101], 101, BEHIND);
+
+    assert_eq!(commands.start_attempt(10), [101]);
+    assert_eq!(commands.finish_attempt(Vec::new()), [102, 103]);
+    assert!(commands.is_empty());
+}
+
+#[test]
+fn released_places_delay_no_command() {
+    let mut commands = LockedCommands::default();
+    commands.reserve([[1, 101]]);
+    commands.push(10, [1, 103], 103, BEHIND);
+    commands.release_reserved();
+
+    assert_eq!(commands.take_reserved([1, 101]), None);
+    assert_eq!(commands.start_attempt(10), [103]);
+    assert!(commands.finish_attempt(Vec::new()).is_empty());
+    assert!(commands.is_empty() && !commands.overlaps([1, 104]));
+
+    commands.reserve([[2, 201]]);
+    commands.release_reserved();
+    assert!(!commands.overlaps([2, 202]));
 }

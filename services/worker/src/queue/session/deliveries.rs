@@ -5,7 +5,7 @@ use lapin::message::Delivery;
 use proto::{CommandError, CommandId, Outcome};
 use runtime::{broker::BrokerError, traces::trace_id};
 
-use super::{MAX_BUFFERED, Session, SessionError};
+use super::{MAX_BUFFERED, Session, SessionEnd, SessionError};
 use crate::{
     failpoint, metrics,
     process::OutcomeKind,
@@ -14,9 +14,29 @@ use crate::{
 };
 
 impl Session<'_> {
+    /// Receives a delivery, and all further deliveries that have already arrived. Returns whether the session
+    /// has to end.
+    pub(super) async fn deliver(
+        &mut self,
+        first: Option<Result<Delivery, lapin::Error>>,
+    ) -> Result<Option<SessionEnd>, SessionError> {
+        let redelivered = matches!(&first, Some(Ok(delivery)) if delivery.redelivered);
+        if redelivered {
+            self.load_order().await?;
+        }
+        let refused_new = self.receive(first)?;
+        if refused_new && self.leaves_safe_mode(true).await? {
+            return Ok(Some(SessionEnd::Promoted));
+        }
+        if redelivered && self.is_out_of_order().await? {
+            return Ok(Some(SessionEnd::Returned));
+        }
+        Ok(None)
+    }
+
     /// Receives a delivery, and all further deliveries that have already arrived, up to [`MAX_BUFFERED`]
     /// commands. Returns whether a command was refused that is not a redelivery.
-    pub(super) fn receive(
+    fn receive(
         &mut self,
         first: Option<Result<Delivery, lapin::Error>>,
     ) -> Result<bool, SessionError> {
@@ -25,6 +45,10 @@ impl Session<'_> {
         while let Some(delivery) = next {
             let delivery = delivery.ok_or(SessionError::Ended)?;
             let delivery = delivery.map_err(BrokerError::from)?;
+            if !delivery.redelivered {
+                // The broker delivers redeliveries first. So the commands that went back are gone.
+                self.retries.release_reserved();
+            }
             let held = self.window.hold(delivery.data.len());
             self.acks.open(delivery.delivery_tag, 1, held);
             match Incoming::read(delivery, &self.context.publishers) {

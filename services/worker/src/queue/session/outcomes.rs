@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Instant};
 
 use tokio::task::yield_now;
 
-use super::{SAFE_PREFETCH, Session, SessionError};
+use super::{Session, SessionError};
 use crate::{
     metrics,
     process::{OutcomeKind, Progress},
@@ -23,7 +23,7 @@ impl Session<'_> {
     ) -> Result<(), SessionError> {
         let locked = self.handle_outcomes(processed).await?;
         if !locked.is_empty() {
-            self.log_locked(locked.len());
+            Self::log_locked(locked.len());
             for incoming in locked {
                 self.retries.push(incoming, true);
             }
@@ -42,7 +42,7 @@ impl Session<'_> {
     ) -> Result<(), SessionError> {
         let locked = self.handle_outcomes(processed).await?;
         for incoming in self.retries.finish_attempt(locked) {
-            let earlier = |other: &Incoming| other.tag < incoming.tag;
+            let earlier = |other: &Incoming| other.order < incoming.order;
             let position = self.waiting.partition_point(earlier);
             self.waiting.insert(position, incoming);
         }
@@ -97,18 +97,11 @@ impl Session<'_> {
         Ok(locked)
     }
 
-    fn log_locked(&self, commands: usize) {
-        if self.prefetch == SAFE_PREFETCH {
-            tracing::warn!(
-                "in safe mode a command waits for a record that somebody else's transaction has \
-                 locked; if it is a redelivery, all other commands wait, too"
-            );
-        } else {
-            tracing::warn!(
-                commands,
-                "commands wait for records that somebody else's transaction has locked; the others go on"
-            );
-        }
+    fn log_locked(commands: usize) {
+        tracing::warn!(
+            commands,
+            "commands wait for records that somebody else's transaction has locked; the others go on"
+        );
     }
 
     /// Updates the oldest command that is being processed. `batch`: when the oldest command of the current
