@@ -89,7 +89,10 @@ async fn concurrent_migrations_are_safe() -> anyhow::Result<()> {
     )
     .fetch_one(&stack.database)
     .await?;
-    assert_eq!(tables, 4, "records, ledger, outbox, heartbeat");
+    assert_eq!(
+        tables, 5,
+        "records, ledger, outbox, heartbeat, redelivered commands"
+    );
     Ok(())
 }
 

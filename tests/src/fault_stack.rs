@@ -9,10 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use dev::{
-    database,
-    paths::{self, free_port},
-    servers::{Servers, ready},
-    services::{self, ServiceConfig},
+    database, paths,
+    servers::Servers,
+    services::{self, Service, ServiceConfig, Services},
     state::State,
     supervisor::{Supervised, Supervisor},
 };
@@ -51,7 +50,7 @@ pub struct FaultStack {
     pub workers: Vec<Supervised>,
     /// How the services are started.
     pub config: ServiceConfig,
-    worker_ports: Vec<u16>,
+    services: Services,
     supervisor: Supervisor,
     folder: PathBuf,
     _turn: MutexGuard<'static, ()>,
@@ -62,7 +61,7 @@ impl FaultStack {
     ///
     /// # Errors
     /// Something does not start.
-    pub async fn start(gateways: usize, workers: usize) -> anyhow::Result<Self> {
+    pub async fn start(gateways: u16, workers: u16) -> anyhow::Result<Self> {
         Self::start_with(gateways, workers, async |_| Ok(())).await
     }
 
@@ -70,7 +69,7 @@ impl FaultStack {
     ///
     /// # Errors
     /// Something does not start.
-    pub async fn proxied(gateways: usize, workers: usize) -> anyhow::Result<(Self, Proxies)> {
+    pub async fn proxied(gateways: u16, workers: u16) -> anyhow::Result<(Self, Proxies)> {
         let mut proxies = Proxies::default();
         let stack = Self::start_with(gateways, workers, async |config| {
             for (name, url) in [
@@ -90,8 +89,8 @@ impl FaultStack {
     }
 
     async fn start_with(
-        gateways: usize,
-        workers: usize,
+        gateways: u16,
+        workers: u16,
         change: impl AsyncFnOnce(&mut ServiceConfig) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let turn = ONE_AT_A_TIME.lock().await;
@@ -112,31 +111,20 @@ impl FaultStack {
             graphiql: None,
         };
         change(&mut config).await?;
-        let mut stack = Self {
+        let services = Services::start(&config, &supervisor, gateways, workers, None)?;
+        let programs =
+            |services: &[Service]| services.iter().map(|it| it.program.clone()).collect();
+        let stack = Self {
             servers,
-            gateway_urls: Vec::new(),
-            gateways: Vec::new(),
-            workers: Vec::new(),
+            gateway_urls: services.gateways.iter().map(Service::url).collect(),
+            gateways: programs(&services.gateways),
+            workers: programs(&services.workers),
             config,
-            worker_ports: Vec::new(),
+            services,
             supervisor,
             folder,
             _turn: turn,
         };
-        for index in 0..workers {
-            let port = free_port(None)?;
-            let worker = stack.config.worker(&format!("worker-{index}"), port);
-            stack.workers.push(stack.supervisor.start(worker)?);
-            stack.worker_ports.push(port);
-        }
-        for index in 0..gateways {
-            let port = free_port(None)?;
-            let gateway = stack
-                .config
-                .gateway(&format!("gateway-{index}"), port, free_port(None)?);
-            stack.gateways.push(stack.supervisor.start(gateway)?);
-            stack.gateway_urls.push(format!("http://127.0.0.1:{port}"));
-        }
         stack.ready().await?;
         Ok(stack)
     }
@@ -147,20 +135,7 @@ impl FaultStack {
     /// One of them is not ready within two minutes.
     pub async fn ready(&self) -> anyhow::Result<()> {
         self.servers.wait().await?;
-        let workers = self
-            .worker_ports
-            .iter()
-            .map(|port| format!("http://127.0.0.1:{port}"));
-        for url in self.gateway_urls.iter().cloned().chain(workers) {
-            ready(&url, async || {
-                let answer = reqwest::get(format!("{url}/health/ready")).await?;
-                let answer = answer.error_for_status()?.text().await?;
-                anyhow::ensure!(answer.contains("\"ready\""), "{answer}");
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
+        self.services.ready().await
     }
 
     /// Clients that save through the gateways.

@@ -1,4 +1,6 @@
-//! Builds the services, and describes how to run gateway and worker.
+//! Builds, configures and starts gateway and worker: for the dev stack, the fault tests and the benchmark.
+
+mod running;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,8 @@ use crate::{
     paths,
     supervisor::{Program, Stop},
 };
+
+pub use self::running::{Service, Services};
 
 /// Variables that configure a service. They are removed from the inherited environment, which may
 /// be meant for another service. OpenTelemetry's variables are inherited: a collector serves every

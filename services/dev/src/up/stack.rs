@@ -9,15 +9,15 @@ use std::{
 use anyhow::{Context as _, ensure};
 use tokio::time::{sleep, timeout};
 
-use super::summary::{Instance, Summary};
+use super::summary::Summary;
 use crate::{
     broker, database, graphiql, orphans,
     paths::free_port,
-    servers::{Servers, ready},
-    services::{self, ServiceConfig},
+    servers::Servers,
+    services::{self, ServiceConfig, Services},
     stack_env,
     state::State,
-    supervisor::{Supervised, Supervisor},
+    supervisor::Supervisor,
 };
 
 const GATEWAY_PORT: u16 = 8080;
@@ -33,14 +33,7 @@ pub(super) struct Stack {
     state: State,
     supervisor: Supervisor,
     servers: Option<Servers>,
-    gateways: Vec<Service>,
-    workers: Vec<Service>,
-}
-
-struct Service {
-    port: u16,
-    metrics_port: u16,
-    program: Supervised,
+    services: Services,
 }
 
 impl Stack {
@@ -59,8 +52,7 @@ impl Stack {
             gateway_count,
             supervisor: Supervisor::default(),
             servers: None,
-            gateways: Vec::new(),
-            workers: Vec::new(),
+            services: Services::default(),
         })
     }
 
@@ -77,7 +69,14 @@ impl Stack {
         self.servers = Some(servers);
         self.remember_pids()?;
         let config = self.prepare(programs).await?;
-        self.start_services(&config, port)?;
+        eprintln!("starting gateway and worker");
+        self.services = Services::start(
+            &config,
+            &self.supervisor,
+            self.gateway_count,
+            self.worker_count,
+            Some(port),
+        )?;
         self.remember_pids()?;
         self.wait().await?;
         let summary = self.summary()?;
@@ -114,55 +113,18 @@ impl Stack {
         })
     }
 
-    fn start_services(&mut self, config: &ServiceConfig, first_port: u16) -> anyhow::Result<()> {
-        eprintln!("starting gateway and worker");
-        for index in 0..self.worker_count {
-            let port = free_port(None)?;
-            let worker = config.worker(&numbered("worker", index), port);
-            self.workers.push(Service {
-                port,
-                metrics_port: port,
-                program: self.supervisor.start(worker)?,
-            });
-        }
-        for index in 0..self.gateway_count {
-            let port = match index {
-                0 => first_port,
-                _ => free_port(first_port.checked_add(index))?,
-            };
-            let metrics_port = free_port(None)?;
-            let gateway = config.gateway(&numbered("gateway", index), port, metrics_port);
-            self.gateways.push(Service {
-                port,
-                metrics_port,
-                program: self.supervisor.start(gateway)?,
-            });
-        }
-        Ok(())
-    }
-
     /// Waits until all servers and services are ready.
     async fn wait(&self) -> anyhow::Result<()> {
         if let Some(servers) = &self.servers {
             servers.wait().await?;
         }
-        for service in self.workers.iter().chain(&self.gateways) {
-            let url = format!("http://127.0.0.1:{}/health/ready", service.port);
-            ready(&service.program.name, async || {
-                let health = reqwest::get(&url).await?.error_for_status()?.text().await?;
-                ensure!(health.contains("\"ready\""), "{health}");
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
+        self.services.ready().await
     }
 
     fn pids(&self) -> Vec<Option<u32>> {
         let servers = self.servers.iter().flat_map(|servers| &servers.programs);
-        let services = self.workers.iter().chain(&self.gateways);
         servers
-            .chain(services.map(|service| &service.program))
+            .chain(self.services.all().map(|service| &service.program))
             .map(|program| *program.pid.borrow())
             .collect()
     }
@@ -181,17 +143,8 @@ impl Stack {
 
     fn summary(&self) -> anyhow::Result<Summary> {
         let servers = self.servers.as_ref().context("no servers")?;
-        let instances = |services: &[Service]| {
-            let instance = |service: &Service| Instance {
-                port: service.port,
-                metrics_port: service.metrics_port,
-                pid: *service.program.pid.borrow(),
-            };
-            services.iter().map(instance).collect()
-        };
         Ok(Summary {
-            gateways: instances(&self.gateways),
-            workers: instances(&self.workers),
+            services: self.services.clone(),
             database_url: servers.database_url.clone(),
             amqp_url: servers.amqp_url.clone(),
             management_url: servers.management_url.clone(),
@@ -217,13 +170,6 @@ fn first_port(port: Option<u16>) -> anyhow::Result<u16> {
     let is_free = free_port(Some(port))? == port;
     ensure!(is_free, "--port {port}: the port is taken");
     Ok(port)
-}
-
-fn numbered(name: &str, index: u16) -> String {
-    match index {
-        0 => name.to_owned(),
-        _ => format!("{name}-{}", index + 1),
-    }
 }
 
 #[expect(clippy::print_stdout, reason = "this is the output of the command")]

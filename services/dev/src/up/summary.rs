@@ -10,11 +10,12 @@ use gateway::{
     http::pages::graphiql::{SAMPLE, SPACE},
 };
 
+use crate::services::{Service, Services};
+
 const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
 pub(super) struct Summary {
-    pub gateways: Vec<Instance>,
-    pub workers: Vec<Instance>,
+    pub services: Services,
     pub database_url: String,
     pub amqp_url: String,
     pub management_url: Option<String>,
@@ -23,13 +24,6 @@ pub(super) struct Summary {
     pub data: Option<PathBuf>,
     pub postgres_pid: Option<u32>,
     pub rabbitmq_pid: Option<u32>,
-}
-
-/// A gateway or a worker.
-pub(super) struct Instance {
-    pub port: u16,
-    pub metrics_port: u16,
-    pub pid: Option<u32>,
 }
 
 impl Summary {
@@ -41,11 +35,12 @@ impl Summary {
     /// The variables of `stack.env`.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         let path = |path: &Path| path.display().to_string();
-        let first_pid = |instances: &[Instance]| pid(instances.first().and_then(|it| it.pid));
+        let Services { gateways, workers } = &self.services;
+        let first_pid = |services: &[Service]| pids(&services[..services.len().min(1)]);
         vec![
             ("GATEWAY_URL", self.gateway_url()),
-            ("GATEWAY_URLS", urls(&self.gateways)),
-            ("WORKER_URLS", urls(&self.workers)),
+            ("GATEWAY_URLS", urls(gateways)),
+            ("WORKER_URLS", urls(workers)),
             ("METRICS_URLS", self.metrics_urls().join(",")),
             ("DATABASE_URL", self.database_url.clone()),
             ("AMQP_URL", self.amqp_url.clone()),
@@ -60,10 +55,10 @@ impl Summary {
                 "DATA_DIR",
                 self.data.as_deref().map(path).unwrap_or_default(),
             ),
-            ("GATEWAY_PID", first_pid(&self.gateways)),
-            ("GATEWAY_PIDS", pids(&self.gateways)),
-            ("WORKER_PID", first_pid(&self.workers)),
-            ("WORKER_PIDS", pids(&self.workers)),
+            ("GATEWAY_PID", first_pid(gateways)),
+            ("GATEWAY_PIDS", pids(gateways)),
+            ("WORKER_PID", first_pid(workers)),
+            ("WORKER_PIDS", pids(workers)),
             ("POSTGRES_PID", pid(self.postgres_pid)),
             ("RABBITMQ_PID", pid(self.rabbitmq_pid)),
         ]
@@ -93,27 +88,19 @@ impl Summary {
     }
 
     fn gateway_url(&self) -> String {
-        self.gateways
-            .first()
-            .map(|gateway| url(gateway.port))
-            .unwrap_or_default()
+        let first = self.services.gateways.first();
+        first.map(Service::url).unwrap_or_default()
     }
 
     /// The URLs that Prometheus scrapes.
     fn metrics_urls(&self) -> Vec<String> {
-        let services = self.gateways.iter().chain(&self.workers);
-        services
-            .map(|service| format!("{}/metrics", url(service.metrics_port)))
-            .collect()
+        let url = |service: &Service| format!("http://127.0.0.1:{}/metrics", service.metrics_port);
+        self.services.all().map(url).collect()
     }
 }
 
-fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
-}
-
-fn urls(instances: &[Instance]) -> String {
-    let urls: Vec<_> = instances.iter().map(|it| url(it.port)).collect();
+fn urls(services: &[Service]) -> String {
+    let urls: Vec<_> = services.iter().map(Service::url).collect();
     urls.join(",")
 }
 
@@ -121,7 +108,7 @@ fn pid(pid: Option<u32>) -> String {
     pid.map(|pid| pid.to_string()).unwrap_or_default()
 }
 
-fn pids(instances: &[Instance]) -> String {
-    let pids: Vec<_> = instances.iter().map(|it| pid(it.pid)).collect();
-    pids.join(",")
+fn pids(services: &[Service]) -> String {
+    let pids = services.iter().map(|it| pid(*it.program.pid.borrow()));
+    pids.collect::<Vec<_>>().join(",")
 }

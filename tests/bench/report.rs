@@ -47,7 +47,7 @@ pub struct Report {
     /// MiB by process, after the load.
     pub memory: BTreeMap<String, f64>,
     /// Gateways, partitions, and saves per second.
-    pub grown: Vec<(usize, usize, f64)>,
+    pub grown: Vec<(u16, u16, f64)>,
     /// MiB by process at an interval during a long load.
     pub soak: Vec<BTreeMap<String, f64>>,
 }

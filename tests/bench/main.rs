@@ -3,6 +3,11 @@
 //!
 //! Machines are shared and noisy, so only ratios count: those of the medians of interleaved
 //! repetitions.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal"
+)]
 
 mod environment;
 mod load;
@@ -13,8 +18,9 @@ mod processes;
 mod progress;
 mod report;
 
-use std::{fs, process::ExitCode, time::Duration};
+use std::{fs, time::Duration};
 
+use clap::Parser as _;
 use dev::{paths, services, signals::until_stopped, test_servers::TestServers};
 use runtime::settings;
 
@@ -22,9 +28,10 @@ use self::{environment::Environment, measure::Bench, plan::Plan};
 
 const PROGRAMS: [&str; 4] = ["gateway", "worker", "direct", "load"];
 
-/// How much to measure.
-#[derive(Debug, clap::Args)]
-pub struct BenchArgs {
+/// Compares the speed with a plain service that writes each row itself.
+#[derive(Debug, clap::Parser)]
+#[command(name = "cargo dev bench", bin_name = "cargo dev bench")]
+struct Args {
     /// Take less than a minute, with less precise results.
     #[arg(long)]
     quick: bool,
@@ -39,10 +46,9 @@ pub struct BenchArgs {
 }
 
 /// Measures, prints the report, and writes it with a plot to `target/bench/`.
-///
-/// # Errors
-/// A program does not start, or a request fails.
-pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
     let programs = until_stopped(services::build(&PROGRAMS, true)).await?;
     let report = TestServers::during(async |servers| {
         let plan = if args.quick { Plan::QUICK } else { Plan::FULL };
@@ -66,5 +72,5 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         "\n{report}\nThe report and a plot are in {}",
         folder.display()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use dev::{paths::free_port, up::SPACE};
+use dev::{
+    services::{Service, Services},
+    up::SPACE,
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::sleep;
 
 use super::{
-    environment::{Environment, wait_until_ready},
+    environment::Environment,
     load,
     plan::Plan,
     progress::Progress,
@@ -205,24 +208,18 @@ impl<'a> Bench<'a> {
     /// Returns the gateways' addresses.
     async fn start_partitions(
         &self,
-        gateways: usize,
-        partitions: usize,
+        gateways: u16,
+        partitions: u16,
     ) -> anyhow::Result<Vec<String>> {
         let mut addresses = Vec::new();
         for partition in 0..partitions {
             let name = format!("bench-{gateways}-{partitions}-{partition}");
             let config = self.environment.virtual_host(&name).await?;
-            let worker = config.worker(&format!("{name}-worker"), free_port(None)?);
-            self.environment.start(worker)?;
-            for gateway in 0..gateways / partitions {
-                let (port, name) = (free_port(None)?, format!("{name}-gateway-{gateway}"));
-                let gateway = config.gateway(&name, port, free_port(None)?);
-                self.environment.start(gateway)?;
-                addresses.push(format!("127.0.0.1:{port}"));
-            }
-        }
-        for address in &addresses {
-            wait_until_ready(address).await?;
+            let supervisor = &self.environment.servers.supervisor;
+            let services = Services::start(&config, supervisor, gateways / partitions, 1, None)?;
+            services.ready().await?;
+            let address = |gateway: &Service| format!("127.0.0.1:{}", gateway.port);
+            addresses.extend(services.gateways.iter().map(address));
         }
         Ok(addresses)
     }

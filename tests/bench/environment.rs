@@ -8,8 +8,8 @@ use dev::{
     database,
     paths::{self, free_port},
     servers::ready,
-    services::{self, ServiceConfig},
-    supervisor::{Program, Stop, Supervised},
+    services::{self, ServiceConfig, Services},
+    supervisor::{Program, Stop},
     test_servers::TestServers,
     up::SPACE,
 };
@@ -74,18 +74,20 @@ impl<'a> Environment<'a> {
 
     /// Starts worker, gateway and the plain service, and waits until they are ready.
     pub async fn start_services(&mut self) -> anyhow::Result<()> {
-        let worker = self.start_worker()?;
-        let gateway = self
-            .config
-            .gateway("gateway", self.product_port, free_port(None)?);
-        let gateway = self.start(gateway)?;
-        let direct = self.start(self.direct_program())?;
-        for subject in [Subject::Product, Subject::Direct] {
-            wait_until_ready(&self.address(subject)).await?;
+        let supervisor = &self.servers.supervisor;
+        let services = Services::start(&self.config, supervisor, 1, 1, Some(self.product_port))?;
+        let direct = supervisor.start(self.direct_program())?;
+        services.ready().await?;
+        let url = format!("http://{}/health/ready", self.address(Subject::Direct));
+        ready(&direct.name, async || {
+            reqwest::get(&url).await?.error_for_status()?;
+            Ok(())
+        })
+        .await?;
+        for service in services.all() {
+            self.processes.add(&service.program).await;
         }
-        for service in [&worker, &gateway, &direct] {
-            self.processes.add(service).await;
-        }
+        self.processes.add(&direct).await;
         Ok(())
     }
 
@@ -104,12 +106,9 @@ impl<'a> Environment<'a> {
         }
     }
 
-    pub fn start_worker(&self) -> anyhow::Result<Supervised> {
-        self.start(self.config.worker("worker", free_port(None)?))
-    }
-
-    pub fn start(&self, program: Program) -> anyhow::Result<Supervised> {
-        self.servers.supervisor.start(program)
+    /// Starts a worker alone.
+    pub fn start_worker(&self) -> anyhow::Result<()> {
+        Services::start(&self.config, &self.servers.supervisor, 0, 1, None).map(drop)
     }
 
     /// The host and port of a service.
@@ -153,13 +152,4 @@ impl<'a> Environment<'a> {
             ..self.config.clone()
         })
     }
-}
-
-pub async fn wait_until_ready(address: &str) -> anyhow::Result<()> {
-    ready(address, async || {
-        let url = format!("http://{address}/health/ready");
-        reqwest::get(url).await?.error_for_status()?;
-        Ok(())
-    })
-    .await
 }

@@ -1,6 +1,7 @@
 //! `cargo dev faults`: runs all fault tests, with the long ones, and prints a table of their results.
+#![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
-use std::{ffi::OsString, fmt::Write as _, fs, path::Path, process::ExitCode};
+use std::{env, fmt::Write as _, fs, path::Path, process::ExitCode};
 
 use dev::{
     paths,
@@ -12,11 +13,10 @@ use serde_json::Value;
 /// The result of one test: columns and their values.
 type Row = Vec<(String, Value)>;
 
-/// Runs the fault tests one after the other, prints the table, and writes it to `target/faults/`.
-///
-/// # Errors
-/// The programs don't build, or the table can't be written.
-pub async fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+/// Runs the fault tests one after the other, prints the table, and writes it to `target/faults/`. The arguments
+/// are passed on to the tests.
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
     until_stopped(services::build(&services::SERVICES, false)).await?;
     let folder = paths::repository().join("target/faults");
     fs::create_dir_all(&folder)?;
@@ -25,7 +25,7 @@ pub async fn run(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let status = cargo()
         .args(["test", "--workspace", "--locked", "--test", "faults", "--"])
         .args(["--include-ignored", "--test-threads=1"])
-        .args(arguments)
+        .args(env::args_os().skip(1))
         .env("FAULTS_REPORT", &rows)
         .status()
         .await?;
