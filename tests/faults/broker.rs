@@ -17,7 +17,7 @@ use tests::{
 use crate::{CLIENTS, command, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed() -> anyhow::Result<()> {
+async fn a_killed_broker_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
 
@@ -66,7 +66,7 @@ async fn a_subscription_survives_a_broker_restart() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn frozen() -> anyhow::Result<()> {
+async fn a_frozen_broker_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let mut load = stack.load(CLIENTS).await?;
 

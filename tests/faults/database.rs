@@ -64,9 +64,10 @@ async fn disconnect(database: &PgPool) -> anyhow::Result<()> {
     .await
 }
 
-/// Until the worker wants a row that we have, and will go on wanting it for long enough to be given it.
+/// Waits until the worker waits for a row that the test has locked, with enough of its lock timeout left to get
+/// the row.
 async fn worker_waits(database: &PgPool) -> anyhow::Result<()> {
-    eventually("the worker to wait for us", async || {
+    eventually("the worker to wait for the lock", async || {
         let waiting: i64 = sqlx::query_scalar(
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
              and application_name = 'connector-details-worker'
@@ -80,7 +81,7 @@ async fn worker_waits(database: &PgPool) -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed() -> anyhow::Result<()> {
+async fn a_killed_database_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let load = stack.load(CLIENTS).await?;
 
@@ -94,7 +95,7 @@ async fn killed() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn frozen() -> anyhow::Result<()> {
+async fn a_frozen_database_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
     let load = stack.load(CLIENTS).await?;
 
@@ -107,9 +108,9 @@ async fn frozen() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As a standby answers that was taken for the primary.
+/// A standby that is used as the primary answers in this way.
 #[tokio::test(flavor = "multi_thread")]
-async fn read_only() -> anyhow::Result<()> {
+async fn a_read_only_database_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let load = stack.load(CLIENTS).await?;
     let database = stack.database().await?;
@@ -139,7 +140,7 @@ async fn read_only() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn crowded() -> anyhow::Result<()> {
+async fn a_database_without_free_connections_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let load = stack.load(CLIENTS).await?;
     let database = stack.database().await?;
@@ -175,7 +176,7 @@ const GREEDY: [&str; 2] = [
 /// The worker's lock timeout ends its statement before the server detects the deadlock. The worker saves when
 /// the other transaction has ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn deadlocked() -> anyhow::Result<()> {
+async fn a_deadlock_with_another_client_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let database = stack.database().await?;
     for process in ["lock a", "lock b"] {
@@ -219,7 +220,7 @@ async fn deadlocked() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unserializable() -> anyhow::Result<()> {
+async fn a_serialization_failure_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let load = stack.load(CLIENTS).await?;
     let database = stack.database().await?;
@@ -308,7 +309,7 @@ fn as_root(command: &[&str], path: &Path) -> anyhow::Result<()> {
 /// The ledger lies on a file system of its own, which is then filled to the last byte.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the right to mount a file system"]
-async fn full() -> anyhow::Result<()> {
+async fn a_full_disk_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
     let database = stack.database().await?;
     let disk = Disk::mount(stack.folder().join("disk"), 200)?;

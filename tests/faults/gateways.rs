@@ -11,7 +11,7 @@ use crate::{CLIENTS, seconds};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long"]
-async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
+async fn gateways_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(2, 1).await?;
     let mut load = stack.load(CLIENTS).await?;
 
@@ -29,7 +29,7 @@ async fn workers_killed_repeatedly_lose_no_save() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
+async fn a_gateway_killed_between_confirm_and_reply_loses_no_save() -> anyhow::Result<()> {
     let stack = FaultStack::start(2, 1).await?;
     let keyed =
         |url: &str| Ok::<_, anyhow::Error>(Api::new(url, SPACE)?.with("idempotency-key", "one"));
@@ -46,7 +46,7 @@ async fn killed_between_confirm_and_reply() -> anyhow::Result<()> {
     stack.gateways[0].signal(Signal::SIGKILL).await?;
     let cut_off = save.await?;
     stack.workers[0].thaw().await?;
-    // The gateway had sent it, or it would not be decided without a repeat.
+    // The command gets an outcome without a repeat, so the gateway had sent it.
     let database = stack.database().await?;
     eventually("the command to be decided", async || {
         let count: i64 = sqlx::query_scalar("select count(*) from connector_details_ledger")

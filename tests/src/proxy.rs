@@ -1,6 +1,12 @@
 //! A TCP proxy that can cut, delay or drop traffic.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -33,6 +39,17 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Proxy {
     mode: watch::Sender<Mode>,
+    effects: Effects,
+}
+
+/// How often the mode had an effect.
+#[derive(Debug, Clone, Default)]
+struct Effects(Arc<AtomicUsize>);
+
+impl Effects {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Proxy {
@@ -46,24 +63,35 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (mode, watched) = watch::channel(Mode::Pass);
+        let effects = Effects::default();
+        let counted = effects.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *watched.borrow() != Mode::Cut {
-                    tokio::spawn(serve(client, server, watched.clone()));
+                if *watched.borrow() == Mode::Cut {
+                    counted.count();
+                } else {
+                    tokio::spawn(serve(client, server, watched.clone(), counted.clone()));
                 }
             }
         });
         url.set_port(Some(port)).ok().context("no port")?;
-        Ok((Self { mode }, url.into()))
+        Ok((Self { mode, effects }, url.into()))
     }
 
-    /// Changes what the proxy does, with the connections that it has too.
+    /// How often traffic was delayed or dropped, or a connection was cut or refused.
+    /// [`Mode::LoseAcknowledgements`] is not counted.
+    #[must_use]
+    pub fn effects(&self) -> usize {
+        self.effects.0.load(Ordering::Relaxed)
+    }
+
+    /// Changes what the proxy does, also with the connections that it has already.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 }
 
-async fn serve(client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>) {
+async fn serve(client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>, effects: Effects) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
         return;
     };
@@ -75,12 +103,19 @@ async fn serve(client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>) 
         server_writes,
         Mode::LoseRequests,
         mode.clone(),
+        &effects,
     );
-    let answers = carry(server_reads, client_writes, Mode::LoseAnswers, mode.clone());
+    let answers = carry(
+        server_reads,
+        client_writes,
+        Mode::LoseAnswers,
+        mode.clone(),
+        &effects,
+    );
     tokio::select! {
         () = requests => {}
         () = answers => {}
-        _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
+        _ = mode.wait_for(|mode| *mode == Mode::Cut) => effects.count(),
     }
 }
 
@@ -89,6 +124,7 @@ async fn carry(
     mut to: OwnedWriteHalf,
     loses: Mode,
     mode: watch::Receiver<Mode>,
+    effects: &Effects,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     let mut frames = Frames::default();
@@ -96,7 +132,11 @@ async fn carry(
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let now = *mode.borrow();
         // Bytes that arrive while the connection is being cut must not pass.
-        lost |= now == loses || now == Mode::Cut;
+        let loses_now = now == loses || now == Mode::Cut;
+        lost |= loses_now;
+        if loses_now || matches!(now, Mode::Delay(_)) {
+            effects.count();
+        }
         if let Mode::Delay(time) = now {
             tokio::time::sleep(time).await;
         }
