@@ -294,7 +294,7 @@ async fn until_told(stream: &mut TcpStream, text: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn an_open_websocket_is_not_closed_as_idle() -> anyhow::Result<()> {
+async fn an_open_websocket_is_neither_idle_nor_replaced() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack
         .ready_gateway(&[

@@ -20,7 +20,7 @@ use tokio::{
 
 /// A newer one may want a newer Chromium than Debian has.
 const PACKAGES: [&str; 2] = ["playwright-core@1.65.1", "axe-core@4.14.1"];
-/// NativeServers once, for all tests.
+/// Installed once, for all tests.
 static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
 const PATIENCE: Duration = Duration::from_mins(4);
 

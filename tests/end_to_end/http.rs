@@ -91,7 +91,8 @@ async fn saves_without_a_broker_are_refused_at_once() -> anyhow::Result<()> {
     let found = api.find(&sample()).await?;
 
     assert_eq!(saved.code(), "SERVICE_UNAVAILABLE");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // A save that waits for its reply takes 5 s.
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(found.record()?, Value::Null, "reads need no broker");
     let (status, health) = gateway.health().await?;
     assert_eq!(status, 503);

@@ -16,7 +16,7 @@ use tests::{
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test]
-async fn a_tracestate_over_512_bytes_is_dropped() -> anyhow::Result<()> {
+async fn a_tracestate_is_passed_on_up_to_512_bytes() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
     let publisher = stack.publisher().await?;
     let (queue, exclusive) = ("seen", QueueDeclareOptions::default());
