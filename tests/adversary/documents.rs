@@ -140,7 +140,7 @@ const NESTED: [Nested; 14] = [
     ("", r#"{ y(i: "})") "#, "{ a }", "}", ""),
 ];
 
-/// DocumentCache that are deeper than a stack; some end where they are deepest.
+/// Documents that are nested deeper than a stack allows. Some end at their deepest level.
 fn deep() -> Vec<String> {
     let mut documents = Vec::new();
     for (front, opens, inside, closes, behind) in NESTED {
