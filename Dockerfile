@@ -1,11 +1,11 @@
-# One image for each service: `docker build --target gateway .` and `--target worker`. Nothing is in
-# them but the program, the libraries that it is linked with and the certificates of authorities: no
-# shell, nothing to write to, and not root.
+# One image for each service: `docker build --target gateway .` and `--target worker`. An image contains
+# only the program, the libraries that it is linked with, and the certificates of the authorities. It has
+# no shell, and the program does not run as root.
 
 FROM rust:1-slim-bookworm AS build
 WORKDIR /source
 COPY . .
-# What was compiled before stays, and changes of the sources compile the sources only.
+# The caches keep the compiled dependencies, so a change of the sources compiles only the sources.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --release --locked --bin gateway --bin worker \
