@@ -24,7 +24,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Six batches of 200: one in the database, one that waits, and the others in transit. After the death of a
+/// Three batches of 400: one in the database, one that waits, and one in transit. After the death of a
 /// worker all of these commands are delivered again and processed one by one, so more would take longer. A
 /// quorum queue allows at most 2,000.
 const PREFETCH: u16 = 1200;
@@ -51,7 +51,14 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
                 (prefetch, retries) = (PREFETCH, SAFE_RETRIES);
                 continue;
             }
-            Ok(SessionEnd::Returned) => continue,
+            Ok(SessionEnd::Returned { full_prefetch }) => {
+                prefetch = if full_prefetch {
+                    PREFETCH
+                } else {
+                    SAFE_PREFETCH
+                };
+                continue;
+            }
             _ => {}
         }
         let was_open = context.connected.send_replace(false);

@@ -12,7 +12,7 @@ use super::{SAFE_PREFETCH, Session, SessionError};
 const PARKING_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Session<'_> {
-    /// Whether safe mode is on and ends now. `promotes`: whether a command was settled that is not a
+    /// Whether safe mode is on and ends now. `promotes`: whether the last batch or delivery was not a
     /// redelivery.
     ///
     /// If safe mode goes on, deliveries are acknowledged at once. With a prefetch of 1 the broker sends

@@ -24,14 +24,12 @@ impl Session<'_> {
         if redelivered {
             self.load_order().await?;
         }
+        self.extend_reserved();
         let refused_new = self.receive(first)?;
         if refused_new && self.leaves_safe_mode(true).await? {
             return Ok(Some(SessionEnd::Promoted));
         }
-        if redelivered && self.is_out_of_order().await? {
-            return Ok(Some(SessionEnd::Returned));
-        }
-        Ok(None)
+        self.returns_early_command().await
     }
 
     /// Receives a delivery, and all further deliveries that have already arrived, up to [`MAX_BUFFERED`]
@@ -47,7 +45,7 @@ impl Session<'_> {
             let delivery = delivery.map_err(BrokerError::from)?;
             if !delivery.redelivered {
                 // The broker delivers redeliveries first. So the commands that went back are gone.
-                self.retries.release_reserved();
+                self.release_reserved();
             }
             let held = self.window.hold(delivery.data.len());
             self.acks.open(delivery.delivery_tag, 1, held);

@@ -31,7 +31,9 @@ impl Session<'_> {
                 self.enqueue(incoming);
             }
         }
-        self.update_oldest(None);
+        self.current_oldest = None;
+        self.update_oldest();
+        self.extend_reserved();
         Ok(())
     }
 
@@ -46,6 +48,8 @@ impl Session<'_> {
             let position = self.waiting.partition_point(earlier);
             self.waiting.insert(position, incoming);
         }
+        self.update_oldest();
+        self.extend_reserved();
         Ok(())
     }
 
@@ -104,10 +108,9 @@ impl Session<'_> {
         );
     }
 
-    /// Updates the oldest command that is being processed. `batch`: when the oldest command of the current
-    /// batch was published.
-    pub(super) fn update_oldest(&self, batch: Option<u64>) {
-        let oldest = self.retries.oldest().into_iter().chain(batch).min();
-        self.context.oldest.set(oldest);
+    /// Updates the oldest command that is being processed.
+    pub(super) fn update_oldest(&self) {
+        let oldest = self.retries.oldest().into_iter().chain(self.current_oldest);
+        self.context.oldest.set(oldest.min());
     }
 }
