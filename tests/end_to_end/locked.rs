@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lapin::BasicProperties;
+use lapin::{BasicProperties, types::ShortString};
 use nix::sys::signal::Signal;
 use proto::amqp::topology;
 use serde_json::Value;
@@ -306,7 +306,7 @@ async fn sessions_that_break_while_records_are_locked_park_only_the_command_that
     }
     let parked = publisher.take(topology::PARKED).await?;
     let id = parked.properties.message_id().as_ref();
-    assert_eq!(id.map(|id| id.as_str()), Some("poison"));
+    assert_eq!(id.map(ShortString::as_str), Some("poison"));
     nothing_is_left(&stack, &publisher).await
 }
 

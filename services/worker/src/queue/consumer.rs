@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use proto::amqp::topology::TopologyError;
 use runtime::broker;
+use tokio::time::sleep;
 
 use super::{
     context::Context,
@@ -19,7 +20,6 @@ use super::{
 use crate::{
     change::Change,
     metrics,
-    pause::pause,
     process::Outage,
     store::{Store, StoreError},
 };
@@ -84,10 +84,11 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
         }
         if was_open && retries > 0 {
             retries -= 1;
-            pause(&context.stop, SAFE_PAUSE).await;
+            let _ = context.stop.run_until_cancelled(sleep(SAFE_PAUSE)).await;
         } else {
             // The pauses have no end; the default is never used.
-            pause(&context.stop, pauses.next().unwrap_or(broker::DEADLINE)).await;
+            let pause = sleep(pauses.next().unwrap_or(broker::DEADLINE));
+            let _ = context.stop.run_until_cancelled(pause).await;
         }
     }
     Ok(())
@@ -106,7 +107,7 @@ async fn wait_for_database(context: &Context, sample: &[Change]) {
                 tracing::warn!(error, "the database still takes no commands");
             }
         }
-        pause(&context.stop, next).await;
+        let _ = context.stop.run_until_cancelled(sleep(next)).await;
     }
 }
 

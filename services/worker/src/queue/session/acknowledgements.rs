@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use lapin::options::BasicAckOptions;
 use runtime::broker::within_deadline;
 use tokio::time::timeout;
@@ -32,12 +33,13 @@ impl Session<'_> {
         while let Some(parked) = self.parking.try_join_next() {
             self.acks.settle(parked?, Instant::now());
         }
-        for ack in self.acks.take() {
+        let acks = self.acks.take().into_iter().map(|ack| {
             let options = BasicAckOptions {
                 multiple: ack.multiple,
             };
-            within_deadline(self.channel.basic_ack(ack.tag, options)).await?;
-        }
+            self.channel.basic_ack(ack.tag, options)
+        });
+        within_deadline(try_join_all(acks)).await?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Handles a processed batch: sends replies, settles commands, and lets locked commands wait.
 
-use std::{collections::HashSet, time::Instant};
+use std::time::Instant;
 
 use tokio::task::yield_now;
 
@@ -64,7 +64,7 @@ impl Session<'_> {
             statements,
         } = processed;
         let mut summary = Summary::default();
-        let mut with_outcome = HashSet::new();
+        let mut has_outcome = vec![false; batch.commands.len()];
         let mut locked = Vec::new();
         for (index, (incoming, progress)) in batch.commands.into_iter().zip(progress?).enumerate() {
             match progress {
@@ -82,18 +82,18 @@ impl Session<'_> {
                     continue;
                 }
             }
-            with_outcome.insert(index);
+            has_outcome[index] = true;
         }
         if !locked.is_empty() {
             metrics::database_retry();
         }
-        if !with_outcome.is_empty() {
+        if has_outcome.contains(&true) {
             // Let the publisher's task write the replies first, because callers wait for them.
             yield_now().await;
             summary.report(batch.started.elapsed(), &statements);
             let trace = batch
                 .trace
-                .and_then(|trace| trace.only(|index| with_outcome.contains(&index)));
+                .and_then(|trace| trace.only(|index| has_outcome[index]));
             if let Some(trace) = trace {
                 trace.end(&self.context.traces, &statements);
             }
