@@ -111,8 +111,9 @@ pub async fn build(programs: &[&str], release: bool) -> anyhow::Result<PathBuf> 
         "{} can't be built",
         programs.join(" and ")
     );
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| paths::repository().join("target"), PathBuf::from);
+    // Cargo runs in the top folder, and a relative path starts there.
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let target = paths::repository().join(target);
     Ok(target.join(if release { "release" } else { "debug" }))
 }
 
