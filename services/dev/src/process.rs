@@ -1,7 +1,8 @@
-//! Signals and start times of processes.
+//! Signals, start times, children and memory of processes.
 
 use std::fs;
 
+use anyhow::Context as _;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -16,12 +17,38 @@ pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     Ok(kill(pid, signal)?)
 }
 
-/// The start time of a process in clock ticks after boot; `None` if it is not running.
-pub(crate) fn started(pid: u32) -> Option<String> {
+/// The start time of a process in clock ticks after boot; `None` if it is not running. It shows
+/// whether a pid belongs to another process by now.
+#[must_use]
+pub fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name is in parentheses and may contain any character.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
     let state = fields.next()?;
     (state != "Z").then(|| fields.nth(18).map(ToOwned::to_owned))?
+}
+
+/// The children of a process; none if it is not running.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let pids = fs::read_to_string(path).unwrap_or_default();
+    pids.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// A value of `/proc/PID/status` in KiB: `VmRSS` is the resident memory, `VmHWM` its peak.
+///
+/// # Errors
+/// The process is not running.
+pub fn status_kib(pid: u32, field: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = value.and_then(|value| value.split_whitespace().next());
+    let number = number.with_context(|| format!("process {pid} is not running"))?;
+    Ok(number.parse()?)
 }

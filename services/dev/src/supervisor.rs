@@ -12,7 +12,10 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::program::{Program, Stop};
-use crate::{container, process::signal};
+use crate::{
+    container,
+    process::{children, signal},
+};
 
 /// A program that a [`Supervisor`] runs.
 #[derive(Debug, Clone)]
@@ -74,14 +77,6 @@ impl Supervised {
         }
         Ok(())
     }
-}
-
-fn children(parent: u32) -> Vec<u32> {
-    let path = format!("/proc/{parent}/task/{parent}/children");
-    let pids = std::fs::read_to_string(path).unwrap_or_default();
-    pids.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
 }
 
 /// The programs that run. Dropping it kills those that were not stopped, for example after a panic.
