@@ -1,12 +1,13 @@
-//! Signals, start times, children and memory of processes.
+//! Signals, process groups, start times, children and memory of processes.
 
 use std::fs;
 
 use anyhow::Context as _;
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
+use tokio::process::Child;
 
 /// Sends a signal to a process.
 ///
@@ -15,6 +16,30 @@ use nix::{
 pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     let pid = Pid::from_raw(i32::try_from(pid)?);
     Ok(kill(pid, signal)?)
+}
+
+/// The process group of a child process that was started with `process_group(0)`. Dropping it kills
+/// every process that still runs in the group, because killing the child alone leaves its own child
+/// processes running.
+#[derive(Debug)]
+pub struct ProcessGroup(Option<Pid>);
+
+impl ProcessGroup {
+    /// The group of a child that was not waited for.
+    #[must_use]
+    pub fn of(child: &Child) -> Self {
+        let leader = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self(leader.map(Pid::from_raw))
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // The only expected error is that all processes of the group have ended.
+            let _ = killpg(leader, Signal::SIGKILL);
+        }
+    }
 }
 
 /// The start time of a process in clock ticks after boot; `None` if it is not running. It shows

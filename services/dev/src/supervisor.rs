@@ -97,7 +97,7 @@ impl Supervisor {
     /// # Errors
     /// The first start fails.
     pub fn start(&self, program: Program) -> anyhow::Result<Supervised> {
-        let child = program.spawn()?;
+        let process = program.spawn()?;
         let (sender, pid) = watch::channel(None);
         let stop = CancellationToken::new();
         let supervised = Supervised {
@@ -105,7 +105,7 @@ impl Supervisor {
             pid: pid.clone(),
             stop: program.stop.clone(),
         };
-        let task = tokio::spawn(program.run(child, sender, stop.clone()));
+        let task = tokio::spawn(program.run(process, sender, stop.clone()));
         self.running().push(Running { pid, stop, task });
         Ok(supervised)
     }
@@ -129,6 +129,8 @@ impl Supervisor {
     /// Kills all programs without waiting for them.
     pub fn kill(&self) {
         for Running { pid, task, .. } in mem::take(&mut *self.running()) {
+            // The aborted task kills the process group. Until RabbitMQ has written its pid file, nothing
+            // else finds the server.
             task.abort();
             if let Some(pid) = *pid.borrow() {
                 let _ = signal(pid, Signal::SIGKILL);
