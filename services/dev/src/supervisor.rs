@@ -86,6 +86,7 @@ pub struct Supervisor(Mutex<Vec<Running>>);
 #[derive(Debug)]
 struct Running {
     pid: watch::Receiver<Option<u32>>,
+    stop_method: Stop,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -105,8 +106,14 @@ impl Supervisor {
             pid: pid.clone(),
             stop: program.stop.clone(),
         };
+        let stop_method = program.stop.clone();
         let task = tokio::spawn(program.run(process, sender, stop.clone()));
-        self.running().push(Running { pid, stop, task });
+        self.running().push(Running {
+            pid,
+            stop_method,
+            stop,
+            task,
+        });
         Ok(supervised)
     }
 
@@ -126,16 +133,24 @@ impl Supervisor {
         true
     }
 
-    /// Kills all programs without waiting for them.
+    /// Kills all programs without waiting for their end. Containers are removed when it returns.
     pub fn kill(&self) {
-        for Running { pid, task, .. } in mem::take(&mut *self.running()) {
+        let mut containers = Vec::new();
+        for running in mem::take(&mut *self.running()) {
             // The aborted task kills the process group. Until RabbitMQ has written its pid file, nothing
             // else finds the server.
-            task.abort();
-            if let Some(pid) = *pid.borrow() {
-                let _ = signal(pid, Signal::SIGKILL);
+            running.task.abort();
+            let pid = *running.pid.borrow();
+            match (running.stop_method, pid) {
+                (Stop::Container(name), _) => containers.push(name),
+                (Stop::Signal(_), Some(pid)) => {
+                    let _ = signal(pid, Signal::SIGKILL);
+                }
+                (Stop::Signal(_), None) => {}
             }
         }
+        // Killing the client `docker run` leaves its container running.
+        container::remove(&containers);
     }
 
     /// The pids of the programs that run. A container has none.
