@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -15,11 +14,12 @@ use testcontainers_modules::{
     rabbitmq::RabbitMq,
     testcontainers::{ContainerAsync, ImageExt as _, core::Mount, runners::AsyncRunner as _},
 };
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    docker, orphans, paths,
+    docker,
+    orphans::{self, PidWriter},
+    paths,
     servers::Servers,
     signals::stop_signal,
     state::{OWNER, State},
@@ -27,8 +27,6 @@ use crate::{
 };
 
 const STOPPED: &str = "stopped by a signal";
-/// How often the pids of the running programs are written to disk.
-const PIDS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Running servers that belong to one run.
 pub struct TestServers {
@@ -56,23 +54,24 @@ impl TestServers {
         let lock = fs::File::create(folder.join("lock"))?;
         lock.lock()?;
         let supervisor = Arc::new(Supervisor::default());
+        let mut pid_writer = PidWriter::start(&folder, &supervisor);
         let started = tokio::select! {
             started = Self::start(&folder, supervisor.clone()) => started,
-            error = write_pids(&folder, &supervisor) => Err(error),
             () = &mut stopped => Err(anyhow!(STOPPED)),
         };
         let result = match started {
             Ok(servers) => {
                 let result = tokio::select! {
                     result = run(&servers) => result,
-                    error = write_pids(&folder, &supervisor) => Err(error),
                     () = &mut stopped => Err(anyhow!(STOPPED)),
                 };
+                pid_writer.stop().await;
                 servers.stop().await;
                 result
             }
             Err(error) => Err(error),
         };
+        pid_writer.stop().await;
         supervisor.stop().await;
         let _ = fs::remove_dir_all(&folder);
         result
@@ -166,16 +165,6 @@ impl TestServers {
             let _ = postgres.rm().await;
             let _ = rabbitmq.rm().await;
         }
-    }
-}
-
-/// Writes the pids to disk until that fails.
-async fn write_pids(folder: &Path, supervisor: &Supervisor) -> anyhow::Error {
-    loop {
-        if let Err(error) = orphans::remember(folder, supervisor.pids()) {
-            return error;
-        }
-        sleep(PIDS_INTERVAL).await;
     }
 }
 
