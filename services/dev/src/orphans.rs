@@ -1,5 +1,5 @@
-//! Stops processes that a killed run left running. Each run writes the pids of its programs to a
-//! file; the next run reads it.
+//! Stops what a killed run left running. Each run writes the pids of its processes and the names of
+//! its containers to files; the next run reads them.
 
 use std::{fmt::Write as _, fs, path::Path, sync::Arc, time::Duration};
 
@@ -8,12 +8,14 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    container,
     process::{self, started},
     state,
     supervisor::Supervisor,
 };
 
-const FILE: &str = "pids";
+const PIDS: &str = "pids";
+const CONTAINERS: &str = "containers";
 const WRITE_INTERVAL: Duration = Duration::from_millis(500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
@@ -59,19 +61,37 @@ fn write(folder: &Path, pids: &[u32]) -> anyhow::Result<()> {
             writeln!(lines, "{pid} {started}")?;
         }
     }
-    state::replace(&folder.join(FILE), lines.as_bytes())
+    state::replace(&folder.join(PIDS), lines.as_bytes())
 }
 
-/// Deletes the file, because everything was stopped.
+/// Writes the names of containers to a file in `folder`. Call it before they are started.
+///
+/// # Errors
+/// The file can't be written.
+pub fn remember_containers(folder: &Path, names: &[String]) -> anyhow::Result<()> {
+    state::replace(&folder.join(CONTAINERS), names.join("\n").as_bytes())
+}
+
+/// Deletes the files, because everything was stopped.
 pub fn forget(folder: &Path) {
-    let _ = fs::remove_file(folder.join(FILE));
+    for file in [PIDS, CONTAINERS] {
+        let _ = fs::remove_file(folder.join(file));
+    }
 }
 
-/// Stops the processes that an earlier run in this folder left running. False if the run had not
-/// written any pids.
+/// Removes the containers whose names are in this folder.
+pub fn remove_containers(folder: &Path) {
+    let names = fs::read_to_string(folder.join(CONTAINERS)).unwrap_or_default();
+    let names: Vec<String> = names.lines().map(ToOwned::to_owned).collect();
+    container::remove(&names);
+}
+
+/// Stops what an earlier run in this folder left running. False if the run had not written any
+/// pids.
 #[must_use]
 pub fn stop(folder: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(folder.join(FILE)) else {
+    remove_containers(folder);
+    let Ok(text) = fs::read_to_string(folder.join(PIDS)) else {
         return false;
     };
     let orphans: Vec<u32> = text

@@ -73,6 +73,8 @@ impl TestServers {
         };
         pid_writer.stop().await;
         supervisor.stop().await;
+        // A stop signal may have come while a container was being created.
+        orphans::remove_containers(&folder);
         let _ = fs::remove_dir_all(&folder);
         result
     }
@@ -97,6 +99,9 @@ impl TestServers {
     ) -> anyhow::Result<Self> {
         let (database_password, broker_password) =
             (&state.database_password, &state.broker_password);
+        let names = ["test-postgres", "test-rabbitmq"].map(docker::container_name);
+        orphans::remember_containers(folder, &names)?;
+        let [postgres_name, rabbitmq_name] = names;
         let data = folder.join("data");
         let mount = |name: &str, inside: &str| -> anyhow::Result<Mount> {
             let outside = data.join(name);
@@ -108,6 +113,7 @@ impl TestServers {
             .with_db_name("postgres")
             .with_password(database_password)
             .with_tag(docker::POSTGRES.1)
+            .with_container_name(postgres_name)
             .with_cmd(["postgres", "-c", "max_connections=200"])
             .with_mount(mount("postgres", "/var/lib/postgresql/data")?)
             .start()
@@ -115,6 +121,7 @@ impl TestServers {
             .context("starting the Postgres container")?;
         let rabbitmq = RabbitMq::default()
             .with_tag(docker::RABBITMQ.1)
+            .with_container_name(rabbitmq_name)
             .with_env_var("RABBITMQ_DEFAULT_USER", OWNER)
             .with_env_var("RABBITMQ_DEFAULT_PASS", broker_password)
             .with_mount(mount("rabbitmq", "/var/lib/rabbitmq")?)
