@@ -20,6 +20,7 @@ pub mod native_servers;
 pub mod orphans;
 pub mod paths;
 pub mod process;
+pub mod run_folder;
 pub mod servers;
 pub mod services;
 pub mod signals;

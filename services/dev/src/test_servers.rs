@@ -14,12 +14,10 @@ use testcontainers_modules::{
     rabbitmq::RabbitMq,
     testcontainers::{ContainerAsync, ImageExt as _, core::Mount, runners::AsyncRunner as _},
 };
-use uuid::Uuid;
 
 use crate::{
-    docker,
-    orphans::{self, PidWriter},
-    paths,
+    docker, orphans,
+    run_folder::RunFolder,
     servers::Servers,
     signals::stop_signal,
     state::{OWNER, State},
@@ -47,16 +45,10 @@ impl TestServers {
     /// The servers don't start, `run` fails, or a stop signal came.
     pub async fn during<T>(run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut stopped = pin!(stop_signal()?);
-        let folders = paths::repository().join("target/test-servers");
-        stop_orphans(&folders);
-        let folder = folders.join(Uuid::new_v4().simple().to_string());
-        fs::create_dir_all(folder.join("logs"))?;
-        let lock = fs::File::create(folder.join("lock"))?;
-        lock.lock()?;
         let supervisor = Arc::new(Supervisor::default());
-        let mut pid_writer = PidWriter::start(&folder, &supervisor);
+        let mut folder = RunFolder::create("servers", &supervisor)?;
         let started = tokio::select! {
-            started = Self::start(&folder, supervisor.clone()) => started,
+            started = Self::start(folder.path(), supervisor.clone()) => started,
             () = &mut stopped => Err(anyhow!(STOPPED)),
         };
         let result = match started {
@@ -65,17 +57,15 @@ impl TestServers {
                     result = run(&servers) => result,
                     () = &mut stopped => Err(anyhow!(STOPPED)),
                 };
-                pid_writer.stop().await;
+                folder.keep_pids().await;
                 servers.stop().await;
                 result
             }
             Err(error) => Err(error),
         };
-        pid_writer.stop().await;
+        folder.keep_pids().await;
         supervisor.stop().await;
-        // A stop signal may have come while a container was being created.
-        orphans::remove_containers(&folder);
-        let _ = fs::remove_dir_all(&folder);
+        folder.delete().await;
         result
     }
 
@@ -171,20 +161,6 @@ impl TestServers {
         if let Some((postgres, rabbitmq)) = self.containers {
             let _ = postgres.rm().await;
             let _ = rabbitmq.rm().await;
-        }
-    }
-}
-
-/// Stops the programs of runs that were killed, and deletes their folders. A run that is still
-/// active holds the lock in its folder.
-fn stop_orphans(folders: &Path) {
-    for entry in fs::read_dir(folders).into_iter().flatten().flatten() {
-        let folder = entry.path();
-        let Ok(lock) = fs::File::open(folder.join("lock")) else {
-            continue;
-        };
-        if lock.try_lock().is_ok() && orphans::stop(&folder) {
-            let _ = fs::remove_dir_all(&folder);
         }
     }
 }
