@@ -2,7 +2,10 @@
 
 mod running;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
@@ -11,6 +14,7 @@ use tokio::process::Command;
 use crate::{
     database::Logins,
     paths,
+    process::ProcessGroup,
     supervisor::{Program, Stop},
 };
 
@@ -93,6 +97,22 @@ pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::repository());
     command
+}
+
+/// Runs `cargo test` to its end. Dropping the future kills cargo and the tests. Killing cargo alone
+/// would leave the tests running, because they are its child processes.
+///
+/// # Errors
+/// Cargo can't be started.
+pub async fn run_tests(mut command: Command) -> anyhow::Result<ExitStatus> {
+    let mut child = command
+        // A process that is not in the terminal's foreground group is stopped when it reads from it.
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let _group = ProcessGroup::of(&child);
+    Ok(child.wait().await?)
 }
 
 /// Builds programs of this workspace, and returns their folder. Cargo shows its progress.

@@ -17,7 +17,7 @@ use testcontainers_modules::{
 
 use crate::{
     docker, orphans,
-    run_folder::RunFolder,
+    run_folder::{self, RunFolder},
     servers::Servers,
     signals::stop_signal,
     state::{OWNER, State},
@@ -66,6 +66,8 @@ impl TestServers {
         folder.keep_pids().await;
         supervisor.stop().await;
         folder.delete().await;
+        // A fault test has servers of its own. A stop signal killed it before it stopped them.
+        run_folder::stop_orphans();
         result
     }
 
