@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use dev::{database, paths::free_port, services};
+use dev::{broker, database, paths::free_port, services};
 use lapin::uri::AMQPUri;
 use nix::sys::signal::Signal;
 use reqwest::Url;
@@ -173,14 +173,7 @@ impl Stack {
         database_url.set_path(&name);
         let database_url = String::from(database_url);
         let logins = database::prepare(&database_url, PASSWORD).await?;
-        let vhost = format!("{}/api/vhosts/{name}", servers.management_url);
-        reqwest::Client::new()
-            .put(vhost)
-            .header("content-type", "application/json")
-            .body("{}")
-            .send()
-            .await?
-            .error_for_status()?;
+        broker::create_virtual_host(&servers.management_url, &name).await?;
         let amqp_url = servers.amqp_url.replace("/%2f", &format!("/{name}"));
         let logs = servers.logs.join(&name);
         std::fs::create_dir_all(&logs)?;
