@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+pub use dev::services::Variables;
 use dev::{broker, database, paths::free_port, services};
 use lapin::uri::AMQPUri;
 use nix::sys::signal::Signal;
@@ -19,9 +20,6 @@ use crate::{
 };
 
 const PASSWORD: &str = "test";
-
-/// The variables of a service.
-pub type Variables = Vec<(&'static str, String)>;
 
 /// A running program that dies with the test.
 pub struct Process {
@@ -207,7 +205,15 @@ impl Stack {
     /// # Errors
     /// It can't be started.
     pub fn gateway_with(&self, variables: Variables) -> anyhow::Result<Process> {
-        self.spawn("gateway", &self.logins.gateway, variables)
+        let (port, metrics_port) = (free_port(None)?, free_port(None)?);
+        let login = &self.logins.gateway;
+        let mut all = services::gateway_variables(login, &self.amqp_url, port, metrics_port);
+        // Without a token secret the gateway can't derive an idempotency secret.
+        if variables.iter().any(|(name, _)| name.starts_with("JWKS_")) {
+            all.push(("IDEMPOTENCY_SECRET", SECRET.to_owned()));
+        }
+        all.extend(variables);
+        self.spawn("gateway", port, metrics_port, all)
     }
 
     /// Starts a gateway with the tests' token secret and these variables, and waits until it is
@@ -243,36 +249,24 @@ impl Stack {
     /// # Errors
     /// It can't be started.
     pub fn worker_with(&self, variables: Variables) -> anyhow::Result<Process> {
-        self.spawn("worker", &self.logins.worker, variables)
+        let port = free_port(None)?;
+        let mut all = services::service_variables(&self.logins.worker, &self.amqp_url, port);
+        all.extend(variables);
+        self.spawn("worker", port, port, all)
     }
 
     fn spawn(
         &self,
         program: &str,
-        database_url: &str,
+        port: u16,
+        metrics_port: u16,
         variables: Variables,
     ) -> anyhow::Result<Process> {
-        let port = free_port(None)?;
         let mut all = vec![
-            ("DATABASE_URL", database_url.to_owned()),
-            ("AMQP_URL", self.amqp_url.clone()),
-            ("LISTEN", format!("127.0.0.1:{port}")),
             ("SHUTDOWN_DELAY", "0s".to_owned()),
+            // The machine's trace collector must not receive spans of tests.
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()),
         ];
-        // The machine's trace collector must not receive spans of tests.
-        all.push(("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()));
-        let metrics_port = if program == "gateway" {
-            let port = free_port(None)?;
-            all.push(("METRICS_LISTEN", format!("127.0.0.1:{port}")));
-            port
-        } else {
-            port
-        };
-        // Without a token secret the gateway can't derive an idempotency secret.
-        if variables.iter().any(|(name, _)| name.starts_with("JWKS_")) {
-            all.push(("IDEMPOTENCY_SECRET", SECRET.to_owned()));
-        }
-        all.extend(services::NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         all.extend(variables);
         let log = self.logs.join(format!("{program}-{port}.log"));
         let file = std::fs::File::create(&log)?;

@@ -78,7 +78,7 @@ const CONFIGURATION: &[&str] = &[
 ];
 
 /// Limits that a developer's load can't reach. All of that load comes from one address.
-pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
+const NO_RATE_LIMITS: [(&str, &str); 7] = [
     ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
     ("REQUESTS_PER_SECOND", "4000000"),
     ("REQUESTS_BURST", "4000000"),
@@ -90,6 +90,33 @@ pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
 
 /// The services' programs.
 pub const SERVICES: [&str; 2] = ["gateway", "worker"];
+
+/// Environment variables of a service, by name.
+pub type Variables = Vec<(&'static str, String)>;
+
+/// The variables that a gateway needs, in the dev stack and in the tests.
+#[must_use]
+pub fn gateway_variables(
+    database_url: &str,
+    amqp_url: &str,
+    port: u16,
+    metrics_port: u16,
+) -> Variables {
+    let mut variables = service_variables(database_url, amqp_url, port);
+    variables.push(("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}")));
+    variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
+    variables
+}
+
+/// The variables that both services need, in the dev stack and in the tests.
+#[must_use]
+pub fn service_variables(database_url: &str, amqp_url: &str, port: u16) -> Variables {
+    vec![
+        ("DATABASE_URL", database_url.to_owned()),
+        ("AMQP_URL", amqp_url.to_owned()),
+        ("LISTEN", format!("127.0.0.1:{port}")),
+    ]
+}
 
 /// Cargo, in the workspace.
 #[must_use]
@@ -160,13 +187,12 @@ impl ServiceConfig {
     /// A gateway on `port`, with its metrics on `metrics_port`.
     #[must_use]
     pub fn gateway(&self, name: &str, port: u16, metrics_port: u16) -> Program {
-        let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
+        let (database_url, amqp_url) = (&self.logins.gateway, &self.gateway_amqp_url);
+        let mut variables = gateway_variables(database_url, amqp_url, port, metrics_port);
         variables.push(("JWT_SECRET", self.jwt_secret.clone()));
         variables.push(("GATEWAY_DEV", true.to_string()));
-        variables.push(("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}")));
         let graphiql = self.graphiql.as_deref();
         variables.extend(graphiql.map(|folder| ("GRAPHIQL_DIR", folder.display().to_string())));
-        variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         // On SIGTERM the gateway would wait for a load balancer, and there is none.
         self.program(name, "gateway", variables, Signal::SIGINT)
     }
@@ -174,7 +200,7 @@ impl ServiceConfig {
     /// A worker with its health and metrics on `port`.
     #[must_use]
     pub fn worker(&self, name: &str, port: u16) -> Program {
-        let variables = variables(&self.logins.worker, &self.worker_amqp_url, port);
+        let variables = service_variables(&self.logins.worker, &self.worker_amqp_url, port);
         self.program(name, "worker", variables, Signal::SIGTERM)
     }
 
@@ -182,10 +208,11 @@ impl ServiceConfig {
         &self,
         name: &str,
         program: &str,
-        variables: Vec<(&'static str, String)>,
+        mut variables: Variables,
         stop: Signal,
     ) -> Program {
         let path = self.programs.join(program);
+        variables.push(("LOG_FORMAT", "text".to_owned()));
         Program {
             name: name.to_owned(),
             command: Box::new(move || command(&path, &variables)),
@@ -194,15 +221,6 @@ impl ServiceConfig {
             stop: Stop::Signal(stop),
         }
     }
-}
-
-fn variables(database_url: &str, amqp_url: &str, port: u16) -> Vec<(&'static str, String)> {
-    vec![
-        ("DATABASE_URL", database_url.to_owned()),
-        ("AMQP_URL", amqp_url.to_owned()),
-        ("LISTEN", format!("127.0.0.1:{port}")),
-        ("LOG_FORMAT", "text".to_owned()),
-    ]
 }
 
 /// A service's command with exactly this configuration. It is passed in the environment, because
