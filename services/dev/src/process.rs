@@ -77,3 +77,53 @@ pub fn status_kib(pid: u32, field: &str) -> anyhow::Result<u64> {
     let number = number.with_context(|| format!("process {pid} is not running"))?;
     Ok(number.parse()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Stdio, time::Duration};
+
+    use tokio::{
+        io::{AsyncBufReadExt as _, BufReader},
+        process::Command,
+        time::sleep,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn dropping_a_group_kills_the_children_of_the_child() -> anyhow::Result<()> {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = ProcessGroup::of(&child);
+        let Some(output) = child.stdout.take() else {
+            anyhow::bail!("no output");
+        };
+        let line = BufReader::new(output).lines().next_line().await?;
+        let inner: u32 = line.unwrap_or_default().parse()?;
+        assert!(started(inner).is_some());
+
+        drop(group);
+        child.wait().await?;
+
+        for _ in 0..100 {
+            if started(inner).is_none() {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::bail!("the process still runs")
+    }
+
+    #[test]
+    fn the_memory_of_this_process_is_read() -> anyhow::Result<()> {
+        let pid = std::process::id();
+        let (now, peak) = (status_kib(pid, "VmRSS")?, status_kib(pid, "VmHWM")?);
+        assert!(now > 0 && peak > 0);
+        assert!(status_kib(pid, "Vm").is_err());
+        Ok(())
+    }
+}
