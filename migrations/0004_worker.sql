@@ -53,6 +53,7 @@ create table connector_details_redelivered (
     last_delivery bigint not null default currval('connector_details_redeliveries'),
     -- How often the command was about to go back.
     deliveries integer not null default 1,
+    -- When it was last about to go back.
     at timestamptz not null default now(),
     primary key (catalog_guid, command_id)
 )
@@ -82,6 +83,8 @@ begin
     return pruned;
 end
 $$;
+
+revoke execute on function connector_details_prune from public;
 
 -- A function with the rights of its owner must not find a temporary table of its caller under the name of
 -- one of these tables: without `pg_temp` at the end of its search path temporary tables come first, and

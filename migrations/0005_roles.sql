@@ -29,5 +29,4 @@ grant select, insert, delete on connector_details_outbox to connector_details_wo
 grant select, insert, update, delete on connector_details_heartbeat to connector_details_worker;
 grant select, insert, update, delete on connector_details_redelivered to connector_details_worker;
 grant usage on sequence connector_details_redeliveries to connector_details_worker;
-revoke execute on function connector_details_prune from public;
 grant execute on function connector_details_prune to connector_details_worker;

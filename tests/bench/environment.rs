@@ -3,9 +3,9 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use dev::{
-    database,
+    broker, database,
     paths::{self, free_port},
     servers::ready,
     services::{self, ServiceConfig, Services},
@@ -136,14 +136,7 @@ impl<'a> Environment<'a> {
     pub async fn virtual_host(&self, name: &str) -> anyhow::Result<ServiceConfig> {
         let management = self.servers.servers.management_url.as_deref();
         let management = management.context("no management API")?;
-        let response = reqwest::Client::new()
-            .put(format!("{management}/api/vhosts/{name}"))
-            .header("content-type", "application/json")
-            .body("{}")
-            .send()
-            .await?;
-        let status = response.status();
-        ensure!(status.is_success(), "creating a virtual host: {status}");
+        broker::create_virtual_host(management, name).await?;
         let amqp_url = &self.config.worker_amqp_url;
         let amqp_url = amqp_url.replace("/%2f", &format!("/{name}"));
         Ok(ServiceConfig {

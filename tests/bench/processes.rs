@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use dev::supervisor::Supervised;
+use dev::{
+    process::{children, status_kib},
+    supervisor::Supervised,
+};
 use tokio::time::timeout;
 
 const START_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,20 +57,11 @@ impl Processes {
     /// Resident memory in MiB, without child processes.
     pub fn memory(&self) -> BTreeMap<String, f64> {
         let resident = |(name, pid): (&String, &u32)| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
-            let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-            Some((name.clone(), kib / 1024.0))
+            let kib = u32::try_from(status_kib(*pid, "VmRSS").ok()?).ok()?;
+            Some((name.clone(), f64::from(kib) / 1024.0))
         };
         self.0.iter().filter_map(resident).collect()
     }
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let pids = fs::read_to_string(path).unwrap_or_default();
-    let pids = pids.split_whitespace();
-    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// User and system time of the process and of its children that have ended.

@@ -6,11 +6,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use lapin::types::{AMQPValue, FieldTable};
 use proto::amqp::topology;
 use serde_json::{Value, json};
 use tests::{
     api::{Api, SPACE, key, sample, sample_with},
     eventually,
+    processes::counter,
     publisher::{Found, Publisher},
     stack::Stack,
 };
@@ -250,5 +252,42 @@ async fn a_crash_between_commit_and_publish_loses_no_event() -> anyhow::Result<(
     }
     revisions.dedup();
     assert_eq!(revisions, [1, 2]);
+    Ok(())
+}
+
+/// RabbitMQ refuses a message that one of its queues refuses, and delivers it to the others all the same.
+#[tokio::test]
+async fn a_full_queue_that_refuses_events_does_not_stop_the_others() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), 1.into());
+    arguments.insert(
+        "x-overflow".into(),
+        AMQPValue::LongString("reject-publish".into()),
+    );
+    let full = stack.publisher().await?;
+    let _full = full.listening_with("test.full", arguments).await?;
+    let listener = stack.publisher().await?.listening(QUEUE).await?;
+    let api = stack.api(SPACE)?;
+    // More than the relay publishes at once.
+    let saved: Vec<String> = (0..12).map(|number| format!("p{number}")).collect();
+    for process in &saved {
+        let input = sample_with("processId", process.clone());
+        api.save(&input).await?.record()?;
+    }
+
+    let mut received = Vec::new();
+    while received.len() < saved.len() {
+        let event = listener.take(QUEUE).await?;
+        let process = event.body["record"]["processId"].clone();
+        if !received.contains(&process) {
+            received.push(process);
+        }
+    }
+
+    assert_eq!(received, saved);
+    let worker = &stack.workers[0];
+    let refused = counter(worker, "connector_details_events_refused_total").await?;
+    assert!(refused >= 1.0, "{refused}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lapin::BasicProperties;
+use lapin::{BasicProperties, types::ShortString};
 use nix::sys::signal::Signal;
 use proto::amqp::topology;
 use serde_json::Value;
@@ -262,6 +262,51 @@ async fn a_new_command_for_a_locked_record_delays_no_others_in_safe_mode() -> an
 
     let reply = publisher.reply("locked 1").await?;
     assert_eq!(reply["record"]["revision"], 2);
+    nothing_is_left(&stack, &publisher).await
+}
+
+/// Each session with the full prefetch costs every command a delivery. So the worker gives that up after a few
+/// tries, or the locked commands would be parked with the command that breaks the sessions.
+#[tokio::test]
+async fn sessions_that_break_while_records_are_locked_park_only_the_command_that_breaks_them()
+-> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let mut publisher = stack.publisher().await?;
+    let failpoint = vec![("FAILPOINT", "break-session:poison".to_owned())];
+    let worker = stack.worker_with(failpoint)?;
+    worker.becomes("ready").await?;
+    for number in 0..8 {
+        let record = format!("locked {number}");
+        let properties = properties(&format!("first {number}"));
+        publisher.ask(save(&record, "0"), properties).await?;
+    }
+    let lock = "select from connector_details for update";
+    let mut owner = open_transaction(&stack, lock).await?;
+
+    for number in 0..8 {
+        let record = format!("locked {number}");
+        let properties = properties(&format!("second {number}"));
+        publisher.publish(save(&record, "1"), properties).await?;
+    }
+    let poison = properties("poison");
+    publisher.publish(save("poison", "x"), poison).await?;
+    publish_others(&publisher, "other", 20).await?;
+    let gave_up = "all commands wait in safe mode until the lock ends";
+    eventually("safe mode to stay on", async || {
+        let log = std::fs::read_to_string(&worker.log)?;
+        Ok(log.contains(gave_up).then_some(()))
+    })
+    .await?;
+    owner.execute("rollback").await?;
+
+    others_are_answered(&mut publisher, "other", 20, Instant::now()).await?;
+    for number in 0..8 {
+        let reply = publisher.reply(&format!("second {number}")).await?;
+        assert_eq!(reply["record"]["revision"], 2);
+    }
+    let parked = publisher.take(topology::PARKED).await?;
+    let id = parked.properties.message_id().as_ref();
+    assert_eq!(id.map(ShortString::as_str), Some("poison"));
     nothing_is_left(&stack, &publisher).await
 }
 

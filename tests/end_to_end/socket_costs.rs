@@ -2,30 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use dev::process::status_kib;
 use serde_json::{Value, json};
 use tests::{
     api::{Api, SPACE},
     eventually,
     socket::{Received, Socket},
     sse::CHANGED,
-    stack::{Process, Stack},
+    stack::Stack,
 };
 
 use super::costs::token;
-
-/// The memory of a process in KiB.
-fn memory_kib(process: &Process) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.unwrap_or_default().parse()?)
-}
 
 #[tokio::test]
 async fn a_socket_without_a_token_is_limited_in_memory_and_time() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let gateway = stack.ready_gateway(&[]).await?;
-    let before = memory_kib(&gateway)?;
+    let before = status_kib(gateway.pid, "VmRSS")?;
 
     let (mut sockets, spaces) = (Vec::new(), vec![b' '; 64 * 1024]);
     for _ in 0..20 {
@@ -40,7 +33,7 @@ async fn a_socket_without_a_token_is_limited_in_memory_and_time() -> anyhow::Res
         }
         sockets.push(socket);
     }
-    let grown = memory_kib(&gateway)?.saturating_sub(before);
+    let grown = status_kib(gateway.pid, "VmRSS")?.saturating_sub(before);
     drop(sockets);
 
     let started = Instant::now();
@@ -82,7 +75,7 @@ async fn idle_sockets_are_counted_and_small() -> anyhow::Result<()> {
         for _ in 0..sockets {
             known.push(Socket::known(&gateway.url, &token("anna")?, SPACE).await?);
         }
-        memory.push(memory_kib(&gateway)?);
+        memory.push(status_kib(gateway.pid, "VmRSS")?);
     }
     let annas = Socket::known(&gateway.url, &token("anna")?, SPACE).await;
     let bens = Socket::known(&gateway.url, &token("ben")?, SPACE).await;

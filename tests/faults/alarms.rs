@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use dev::process::status_kib;
 use serde_json::json;
 use tests::{
     api::sample, eventually, fault_stack::FaultStack, load::DEADLINE, publisher::Publisher,
@@ -137,10 +138,7 @@ const ENOUGH: u64 = 256;
 
 /// The peak memory of a process in MiB.
 fn peak(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.context("no peak")?.trim().trim_end_matches("kB");
-    Ok(kibibytes.trim().parse::<u64>()? / 1024)
+    Ok(status_kib(pid, "VmHWM")? / 1024)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dev::process::status_kib;
 use tests::{api::sample_with, eventually, fault_stack::FaultStack};
 use tokio::time::timeout;
 
@@ -37,11 +38,8 @@ async fn hang_up(stack: &FaultStack) -> anyhow::Result<()> {
 /// Resident memory of the gateway, in KiB, and its open files.
 fn size(stack: &FaultStack) -> anyhow::Result<(u64, usize)> {
     let pid = stack.gateways[0].pid.borrow().unwrap_or_default();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let words = line.unwrap_or_default().split_whitespace().next();
     let files = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
-    Ok((words.unwrap_or_default().parse()?, files))
+    Ok((status_kib(pid, "VmRSS")?, files))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,18 @@
 //! `cargo dev faults`: runs all fault tests, with the long ones, and prints a table of their results.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
-use std::{env, fmt::Write as _, fs, path::Path, process::ExitCode};
+use std::{env, fmt::Write as _, fs, path::Path, process::ExitCode, time::Duration};
 
 use dev::{
-    paths,
+    paths, run_folder,
     services::{self, cargo},
     signals::until_stopped,
 };
 use serde_json::Value;
+use tokio::time::sleep;
+
+/// How long a killed test needs to end. It holds the lock of its folder until then.
+const KILL_TIME: Duration = Duration::from_millis(500);
 
 /// The result of one test: columns and their values.
 type Row = Vec<(String, Value)>;
@@ -22,13 +26,19 @@ async fn main() -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&folder)?;
     let rows = folder.join("rows.jsonl");
     fs::write(&rows, "")?;
-    let status = cargo()
+    let mut tests = cargo();
+    tests
         .args(["test", "--workspace", "--locked", "--test", "faults", "--"])
         .args(["--include-ignored", "--test-threads=1"])
         .args(env::args_os().skip(1))
-        .env("FAULTS_REPORT", &rows)
-        .status()
-        .await?;
+        .env("FAULTS_REPORT", &rows);
+    let status = until_stopped(services::run_tests(tests)).await;
+    if status.is_err() {
+        // A stop signal killed the test before it stopped its servers.
+        sleep(KILL_TIME).await;
+        run_folder::stop_orphans();
+    }
+    let status = status?;
     let table = table(&rows)?;
     fs::write(folder.join("report.md"), &table)?;
     println!("\n{table}");

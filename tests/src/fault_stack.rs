@@ -1,15 +1,12 @@
 //! A stack for one fault test: servers and services that the test may kill. A supervisor restarts
 //! them on the same ports and with the same data, as an orchestrator would.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use dev::{
-    database, paths,
+    database,
+    run_folder::RunFolder,
     servers::Servers,
     services::{self, Service, ServiceConfig, Services},
     state::State,
@@ -22,7 +19,6 @@ use tokio::{
     process::Command,
     sync::{Mutex, MutexGuard},
 };
-use uuid::Uuid;
 
 use crate::{
     api::{Api, SECRET, SPACE},
@@ -39,6 +35,7 @@ pub type Proxies = BTreeMap<&'static str, Proxy>;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The stack. After a failed test, dropping it kills its programs. The files stay, to find the cause.
+/// If the test is killed, the next one stops the programs.
 pub struct FaultStack {
     /// Postgres and RabbitMQ.
     pub servers: Servers,
@@ -51,8 +48,8 @@ pub struct FaultStack {
     /// How the services are started.
     pub config: ServiceConfig,
     services: Services,
-    supervisor: Supervisor,
-    folder: PathBuf,
+    supervisor: Arc<Supervisor>,
+    folder: RunFolder,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -94,16 +91,13 @@ impl FaultStack {
         change: impl AsyncFnOnce(&mut ServiceConfig) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let turn = ONE_AT_A_TIME.lock().await;
-        let folder = paths::repository()
-            .join("target/test-servers")
-            .join(format!("faults-{}", Uuid::new_v4().simple()));
-        std::fs::create_dir_all(folder.join("logs"))?;
-        let mut state = State::open(&folder)?;
-        let supervisor = Supervisor::default();
-        let servers = Servers::start_private(&folder, &mut state, &supervisor).await?;
+        let supervisor = Arc::new(Supervisor::default());
+        let folder = RunFolder::create("faults", &supervisor)?;
+        let mut state = State::open(folder.path())?;
+        let servers = Servers::start_private(folder.path(), &mut state, &supervisor).await?;
         let mut config = ServiceConfig {
             programs: programs()?,
-            logs: folder.join("logs"),
+            logs: folder.logs(),
             logins: database::prepare(&servers.database_url, &state.database_password).await?,
             gateway_amqp_url: servers.amqp_url.clone(),
             worker_amqp_url: servers.amqp_url.clone(),
@@ -143,7 +137,7 @@ impl FaultStack {
     /// # Errors
     /// As [`Load::start`].
     pub async fn load(&self, clients: usize) -> anyhow::Result<Load> {
-        let log = self.folder.join("clients.log");
+        let log = self.folder.path().join("clients.log");
         Load::start(&self.gateway_urls, clients, &log).await
     }
 
@@ -240,7 +234,7 @@ impl FaultStack {
     /// The folder of all of its files.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Kills everything and deletes the files.
@@ -248,6 +242,6 @@ impl FaultStack {
         self.supervisor.kill();
         // The killed programs may still write files for a moment.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let _ = std::fs::remove_dir_all(&self.folder);
+        self.folder.delete().await;
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, ensure};
+use dev::process::{self, status_kib};
 use serde_json::Value;
 
 use crate::{
@@ -42,8 +43,9 @@ impl Processes {
         let gateway = stack.gateway.iter().map(|gateway| ("the gateway", gateway));
         let workers = stack.workers.iter().map(|worker| ("the worker", worker));
         let services = gateway.chain(workers).map(|(name, process)| {
-            let started = started(process.pid).with_context(|| format!("{name} does not run"))?;
             let pid = process.pid;
+            let started = process::started(pid);
+            let started = started.with_context(|| format!("{name} does not run"))?;
             anyhow::Ok(Running { name, pid, started })
         });
         Ok(Self {
@@ -59,7 +61,7 @@ impl Processes {
     /// One of them ended or was restarted.
     pub async fn still_run(&self, stack: &Stack) -> anyhow::Result<()> {
         for Running { name, pid, started } in &self.services {
-            let now = self::started(*pid);
+            let now = process::started(*pid);
             ensure!(
                 now.as_ref() == Some(started),
                 "{name} does not run any more"
@@ -104,16 +106,6 @@ async fn database(stack: &Stack) -> anyhow::Result<(String, i32)> {
     Ok(row.fetch_one(&stack.database).await?)
 }
 
-/// The start time of a process; `None` if it is not running.
-fn started(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name is in parentheses and may contain any character.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    let state = fields.next()?;
-    (state != "Z").then(|| fields.nth(18).map(ToOwned::to_owned))?
-}
-
 /// How much memory a process takes from now on.
 #[derive(Debug)]
 pub struct Memory {
@@ -130,7 +122,7 @@ impl Memory {
         let pid = process.pid;
         // The kernel forgets the peak so far.
         fs::write(format!("/proc/{pid}/clear_refs"), "5").context("no peak can be measured")?;
-        let before_kib = kib(pid, "VmRSS:")?;
+        let before_kib = status_kib(pid, "VmRSS")?;
         Ok(Self { pid, before_kib })
     }
 
@@ -139,15 +131,8 @@ impl Memory {
     /// # Errors
     /// The process is gone.
     pub fn grew_mib(&self) -> anyhow::Result<u64> {
-        Ok(kib(self.pid, "VmHWM:")?.saturating_sub(self.before_kib) / 1024)
+        Ok(status_kib(self.pid, "VmHWM")?.saturating_sub(self.before_kib) / 1024)
     }
-}
-
-fn kib(pid: u32, field: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field));
-    let number = value.and_then(|value| value.split_whitespace().next());
-    Ok(number.context("the process is gone")?.parse()?)
 }
 
 /// How many messages wait in a queue of the stack, without taking one.

@@ -112,12 +112,20 @@ impl Publisher {
     /// # Errors
     /// The broker refuses.
     pub async fn listening(self, queue: &str) -> anyhow::Result<Self> {
+        self.listening_with(queue, FieldTable::default()).await
+    }
+
+    /// Receives every event in a queue of this name with these arguments.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn listening_with(self, queue: &str, arguments: FieldTable) -> anyhow::Result<Self> {
         let durable = QueueDeclareOptions {
             durable: true,
             ..QueueDeclareOptions::default()
         };
         self.channel
-            .queue_declare(queue.into(), durable, FieldTable::default())
+            .queue_declare(queue.into(), durable, arguments)
             .await?;
         self.channel
             .queue_bind(

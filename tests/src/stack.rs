@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use dev::{database, paths::free_port, services};
+pub use dev::services::Variables;
+use dev::{broker, database, paths::free_port, services};
 use lapin::uri::AMQPUri;
 use nix::sys::signal::Signal;
 use reqwest::Url;
@@ -19,9 +20,6 @@ use crate::{
 };
 
 const PASSWORD: &str = "test";
-
-/// The variables of a service.
-pub type Variables = Vec<(&'static str, String)>;
 
 /// A running program that dies with the test.
 pub struct Process {
@@ -173,14 +171,7 @@ impl Stack {
         database_url.set_path(&name);
         let database_url = String::from(database_url);
         let logins = database::prepare(&database_url, PASSWORD).await?;
-        let vhost = format!("{}/api/vhosts/{name}", servers.management_url);
-        reqwest::Client::new()
-            .put(vhost)
-            .header("content-type", "application/json")
-            .body("{}")
-            .send()
-            .await?
-            .error_for_status()?;
+        broker::create_virtual_host(&servers.management_url, &name).await?;
         let amqp_url = servers.amqp_url.replace("/%2f", &format!("/{name}"));
         let logs = servers.logs.join(&name);
         std::fs::create_dir_all(&logs)?;
@@ -214,7 +205,15 @@ impl Stack {
     /// # Errors
     /// It can't be started.
     pub fn gateway_with(&self, variables: Variables) -> anyhow::Result<Process> {
-        self.spawn("gateway", &self.logins.gateway, variables)
+        let (port, metrics_port) = (free_port(None)?, free_port(None)?);
+        let login = &self.logins.gateway;
+        let mut all = services::gateway_variables(login, &self.amqp_url, port, metrics_port);
+        // Without a token secret the gateway can't derive an idempotency secret.
+        if variables.iter().any(|(name, _)| name.starts_with("JWKS_")) {
+            all.push(("IDEMPOTENCY_SECRET", SECRET.to_owned()));
+        }
+        all.extend(variables);
+        self.spawn("gateway", port, metrics_port, all)
     }
 
     /// Starts a gateway with the tests' token secret and these variables, and waits until it is
@@ -250,36 +249,24 @@ impl Stack {
     /// # Errors
     /// It can't be started.
     pub fn worker_with(&self, variables: Variables) -> anyhow::Result<Process> {
-        self.spawn("worker", &self.logins.worker, variables)
+        let port = free_port(None)?;
+        let mut all = services::service_variables(&self.logins.worker, &self.amqp_url, port);
+        all.extend(variables);
+        self.spawn("worker", port, port, all)
     }
 
     fn spawn(
         &self,
         program: &str,
-        database_url: &str,
+        port: u16,
+        metrics_port: u16,
         variables: Variables,
     ) -> anyhow::Result<Process> {
-        let port = free_port(None)?;
         let mut all = vec![
-            ("DATABASE_URL", database_url.to_owned()),
-            ("AMQP_URL", self.amqp_url.clone()),
-            ("LISTEN", format!("127.0.0.1:{port}")),
             ("SHUTDOWN_DELAY", "0s".to_owned()),
+            // The machine's trace collector must not receive spans of tests.
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()),
         ];
-        // The machine's trace collector must not receive spans of tests.
-        all.push(("OTEL_EXPORTER_OTLP_ENDPOINT", String::new()));
-        let metrics_port = if program == "gateway" {
-            let port = free_port(None)?;
-            all.push(("METRICS_LISTEN", format!("127.0.0.1:{port}")));
-            port
-        } else {
-            port
-        };
-        // Without a token secret the gateway can't derive an idempotency secret.
-        if variables.iter().any(|(name, _)| name.starts_with("JWKS_")) {
-            all.push(("IDEMPOTENCY_SECRET", SECRET.to_owned()));
-        }
-        all.extend(services::NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         all.extend(variables);
         let log = self.logs.join(format!("{program}-{port}.log"));
         let file = std::fs::File::create(&log)?;

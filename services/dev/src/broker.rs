@@ -1,5 +1,5 @@
 //! Prepares the broker before the services start: declares the topology, and replaces the empty queues
-//! of an older version.
+//! of an older version. Creates virtual hosts for the tests and for the benchmark.
 
 use anyhow::{Context as _, ensure};
 use lapin::{Connection, options::QueueDeleteOptions, uri::AMQPUri};
@@ -26,6 +26,21 @@ pub async fn prepare(amqp_url: &str) -> anyhow::Result<()> {
         }
     }
     broker::close(&connection).await;
+    Ok(())
+}
+
+/// Creates a virtual host. `management_url` holds the name and the password of an administrator.
+///
+/// # Errors
+/// The management API refuses.
+pub async fn create_virtual_host(management_url: &str, name: &str) -> anyhow::Result<()> {
+    reqwest::Client::new()
+        .put(format!("{management_url}/api/vhosts/{name}"))
+        .header("content-type", "application/json")
+        .body("{}")
+        .send()
+        .await?
+        .error_for_status()?;
     Ok(())
 }
 

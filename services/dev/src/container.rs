@@ -1,4 +1,4 @@
-//! Stops, signals and pauses containers by name.
+//! Stops, signals, pauses and removes containers by name.
 
 use std::process::Stdio;
 
@@ -29,6 +29,20 @@ pub async fn pause(name: &str, paused: bool) -> anyhow::Result<()> {
     let done = quiet(&[if paused { "pause" } else { "unpause" }, name]).await;
     ensure!(done, "{name} is not running");
     Ok(())
+}
+
+/// Kills and removes containers, if they exist. It blocks, so that a destructor can call it.
+pub fn remove(names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let _ = std::process::Command::new("docker")
+        .args(["rm", "--force"])
+        .args(names)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Runs `docker` without showing its output. Returns whether it succeeded.

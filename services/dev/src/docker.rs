@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use tokio::{process::Command, time::timeout};
+use uuid::Uuid;
 
 use crate::{
     container::quiet,
@@ -38,10 +39,15 @@ pub async fn has_images() -> bool {
     true
 }
 
-/// Postgres with its data in `folder`.
+/// A name for a container, which no other run uses.
 #[must_use]
-pub fn postgres(folder: &Path, log: &Path, port: u16, password: &str) -> Program {
-    let name = format!("connector-details-postgres-{port}");
+pub fn container_name(server: &str) -> String {
+    format!("connector-details-{server}-{}", Uuid::new_v4().simple())
+}
+
+/// Postgres with its data in `folder`, as a container of this name.
+#[must_use]
+pub fn postgres(name: String, folder: &Path, log: &Path, port: u16, password: &str) -> Program {
     let arguments = vec![
         format!("--publish=127.0.0.1:{port}:5432"),
         format!(
@@ -62,11 +68,16 @@ pub fn postgres(folder: &Path, log: &Path, port: u16, password: &str) -> Program
     )
 }
 
-/// RabbitMQ with its data in `folder`.
+/// RabbitMQ with its data in `folder`, as a container of this name.
 #[must_use]
-pub fn rabbitmq(folder: &Path, log: &Path, ports: (u16, u16), password: &str) -> Program {
+pub fn rabbitmq(
+    name: String,
+    folder: &Path,
+    log: &Path,
+    ports: (u16, u16),
+    password: &str,
+) -> Program {
     let (amqp, management) = ports;
-    let name = format!("connector-details-rabbitmq-{amqp}");
     let arguments = vec![
         format!("--publish=127.0.0.1:{amqp}:5672"),
         format!("--publish=127.0.0.1:{management}:15672"),
@@ -103,7 +114,7 @@ fn program(
     Program {
         name: title.to_owned(),
         command: Box::new(move || {
-            // A killed run may have left a container of this name.
+            // A container that was killed may not be removed yet.
             let script =
                 format!("docker rm --force {name} >/dev/null 2>&1; exec docker run \"$@\"");
             let mut command = Command::new("sh");
@@ -123,10 +134,8 @@ fn program(
 
 /// The arguments of `docker` that run `rabbitmqctl` in the container of [`rabbitmq`].
 #[must_use]
-pub fn rabbitmqctl(amqp: u16) -> Vec<String> {
-    let container = format!("connector-details-rabbitmq-{amqp}");
-    let user = ["exec", "--user", "rabbitmq"].map(ToOwned::to_owned);
-    user.into_iter()
-        .chain([container, "rabbitmqctl".to_owned()])
-        .collect()
+pub fn rabbitmqctl(container: &str) -> Vec<String> {
+    ["exec", "--user", "rabbitmq", container, "rabbitmqctl"]
+        .map(ToOwned::to_owned)
+        .into()
 }

@@ -148,8 +148,7 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
             tests
                 .args(["test", "--workspace", "--locked"])
                 .args(arguments)
-                .envs(servers.variables())
-                .kill_on_drop(true);
+                .envs(servers.variables());
             if ignored {
                 // `cargo dev faults` runs the long fault tests. The performance tests need a machine
                 // without other load.
@@ -168,7 +167,7 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
                     tests.args(["--skip", "containers::"]);
                 }
             }
-            if !tests.status().await?.success() {
+            if !services::run_tests(tests).await?.success() {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -207,6 +206,7 @@ async fn prepare_against(database_url: &str) -> anyhow::Result<()> {
         .env("SQLX_OFFLINE", "false")
         .env("SQLX_OFFLINE_DIR", &folder)
         .env("DATABASE_URL", database_url)
+        .kill_on_drop(true)
         .status()
         .await?;
     ensure!(status.success(), "the queries don't fit the schema");

@@ -2,7 +2,10 @@
 
 mod running;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
@@ -11,6 +14,7 @@ use tokio::process::Command;
 use crate::{
     database::Logins,
     paths,
+    process::ProcessGroup,
     supervisor::{Program, Stop},
 };
 
@@ -74,7 +78,7 @@ const CONFIGURATION: &[&str] = &[
 ];
 
 /// Limits that a developer's load can't reach. All of that load comes from one address.
-pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
+const NO_RATE_LIMITS: [(&str, &str); 7] = [
     ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
     ("REQUESTS_PER_SECOND", "4000000"),
     ("REQUESTS_BURST", "4000000"),
@@ -87,12 +91,55 @@ pub const NO_RATE_LIMITS: [(&str, &str); 7] = [
 /// The services' programs.
 pub const SERVICES: [&str; 2] = ["gateway", "worker"];
 
+/// Environment variables of a service, by name.
+pub type Variables = Vec<(&'static str, String)>;
+
+/// The variables that a gateway needs, in the dev stack and in the tests.
+#[must_use]
+pub fn gateway_variables(
+    database_url: &str,
+    amqp_url: &str,
+    port: u16,
+    metrics_port: u16,
+) -> Variables {
+    let mut variables = service_variables(database_url, amqp_url, port);
+    variables.push(("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}")));
+    variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
+    variables
+}
+
+/// The variables that both services need, in the dev stack and in the tests.
+#[must_use]
+pub fn service_variables(database_url: &str, amqp_url: &str, port: u16) -> Variables {
+    vec![
+        ("DATABASE_URL", database_url.to_owned()),
+        ("AMQP_URL", amqp_url.to_owned()),
+        ("LISTEN", format!("127.0.0.1:{port}")),
+    ]
+}
+
 /// Cargo, in the workspace.
 #[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::repository());
     command
+}
+
+/// Runs `cargo test` to its end. Dropping the future kills cargo and the tests. Killing cargo alone
+/// would leave the tests running, because they are its child processes.
+///
+/// # Errors
+/// Cargo can't be started.
+pub async fn run_tests(mut command: Command) -> anyhow::Result<ExitStatus> {
+    let mut child = command
+        // A process that is not in the terminal's foreground group is stopped when it reads from it.
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let _group = ProcessGroup::of(&child);
+    Ok(child.wait().await?)
 }
 
 /// Builds programs of this workspace, and returns their folder. Cargo shows its progress.
@@ -111,8 +158,9 @@ pub async fn build(programs: &[&str], release: bool) -> anyhow::Result<PathBuf> 
         "{} can't be built",
         programs.join(" and ")
     );
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| paths::repository().join("target"), PathBuf::from);
+    // Cargo runs in the top folder, and a relative path starts there.
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let target = paths::repository().join(target);
     Ok(target.join(if release { "release" } else { "debug" }))
 }
 
@@ -139,13 +187,12 @@ impl ServiceConfig {
     /// A gateway on `port`, with its metrics on `metrics_port`.
     #[must_use]
     pub fn gateway(&self, name: &str, port: u16, metrics_port: u16) -> Program {
-        let mut variables = variables(&self.logins.gateway, &self.gateway_amqp_url, port);
+        let (database_url, amqp_url) = (&self.logins.gateway, &self.gateway_amqp_url);
+        let mut variables = gateway_variables(database_url, amqp_url, port, metrics_port);
         variables.push(("JWT_SECRET", self.jwt_secret.clone()));
         variables.push(("GATEWAY_DEV", true.to_string()));
-        variables.push(("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}")));
         let graphiql = self.graphiql.as_deref();
         variables.extend(graphiql.map(|folder| ("GRAPHIQL_DIR", folder.display().to_string())));
-        variables.extend(NO_RATE_LIMITS.map(|(name, value)| (name, value.to_owned())));
         // On SIGTERM the gateway would wait for a load balancer, and there is none.
         self.program(name, "gateway", variables, Signal::SIGINT)
     }
@@ -153,7 +200,7 @@ impl ServiceConfig {
     /// A worker with its health and metrics on `port`.
     #[must_use]
     pub fn worker(&self, name: &str, port: u16) -> Program {
-        let variables = variables(&self.logins.worker, &self.worker_amqp_url, port);
+        let variables = service_variables(&self.logins.worker, &self.worker_amqp_url, port);
         self.program(name, "worker", variables, Signal::SIGTERM)
     }
 
@@ -161,10 +208,11 @@ impl ServiceConfig {
         &self,
         name: &str,
         program: &str,
-        variables: Vec<(&'static str, String)>,
+        mut variables: Variables,
         stop: Signal,
     ) -> Program {
         let path = self.programs.join(program);
+        variables.push(("LOG_FORMAT", "text".to_owned()));
         Program {
             name: name.to_owned(),
             command: Box::new(move || command(&path, &variables)),
@@ -173,15 +221,6 @@ impl ServiceConfig {
             stop: Stop::Signal(stop),
         }
     }
-}
-
-fn variables(database_url: &str, amqp_url: &str, port: u16) -> Vec<(&'static str, String)> {
-    vec![
-        ("DATABASE_URL", database_url.to_owned()),
-        ("AMQP_URL", amqp_url.to_owned()),
-        ("LISTEN", format!("127.0.0.1:{port}")),
-        ("LOG_FORMAT", "text".to_owned()),
-    ]
 }
 
 /// A service's command with exactly this configuration. It is passed in the environment, because

@@ -27,16 +27,3 @@ pub fn write(folder: &Path, variables: &[(&str, String)]) -> anyhow::Result<()> 
     }
     state::replace(&path(folder), text.as_bytes())
 }
-
-/// Reads the file of a running stack.
-///
-/// # Errors
-/// No stack is running in `folder`.
-pub fn read(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let text = std::fs::read_to_string(path(folder))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
-}

@@ -12,7 +12,10 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::program::{Program, Stop};
-use crate::{container, process::signal};
+use crate::{
+    container,
+    process::{children, signal},
+};
 
 /// A program that a [`Supervisor`] runs.
 #[derive(Debug, Clone)]
@@ -76,14 +79,6 @@ impl Supervised {
     }
 }
 
-fn children(parent: u32) -> Vec<u32> {
-    let path = format!("/proc/{parent}/task/{parent}/children");
-    let pids = std::fs::read_to_string(path).unwrap_or_default();
-    pids.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
-}
-
 /// The programs that run. Dropping it kills those that were not stopped, for example after a panic.
 #[derive(Debug, Default)]
 pub struct Supervisor(Mutex<Vec<Running>>);
@@ -91,6 +86,7 @@ pub struct Supervisor(Mutex<Vec<Running>>);
 #[derive(Debug)]
 struct Running {
     pid: watch::Receiver<Option<u32>>,
+    stop_method: Stop,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -102,7 +98,7 @@ impl Supervisor {
     /// # Errors
     /// The first start fails.
     pub fn start(&self, program: Program) -> anyhow::Result<Supervised> {
-        let child = program.spawn()?;
+        let process = program.spawn()?;
         let (sender, pid) = watch::channel(None);
         let stop = CancellationToken::new();
         let supervised = Supervised {
@@ -110,8 +106,14 @@ impl Supervisor {
             pid: pid.clone(),
             stop: program.stop.clone(),
         };
-        let task = tokio::spawn(program.run(child, sender, stop.clone()));
-        self.running().push(Running { pid, stop, task });
+        let stop_method = program.stop.clone();
+        let task = tokio::spawn(program.run(process, sender, stop.clone()));
+        self.running().push(Running {
+            pid,
+            stop_method,
+            stop,
+            task,
+        });
         Ok(supervised)
     }
 
@@ -131,14 +133,24 @@ impl Supervisor {
         true
     }
 
-    /// Kills all programs without waiting for them.
+    /// Kills all programs without waiting for their end. Containers are removed when it returns.
     pub fn kill(&self) {
-        for Running { pid, task, .. } in mem::take(&mut *self.running()) {
-            task.abort();
-            if let Some(pid) = *pid.borrow() {
-                let _ = signal(pid, Signal::SIGKILL);
+        let mut containers = Vec::new();
+        for running in mem::take(&mut *self.running()) {
+            // The aborted task kills the process group. Until RabbitMQ has written its pid file, nothing
+            // else finds the server.
+            running.task.abort();
+            let pid = *running.pid.borrow();
+            match (running.stop_method, pid) {
+                (Stop::Container(name), _) => containers.push(name),
+                (Stop::Signal(_), Some(pid)) => {
+                    let _ = signal(pid, Signal::SIGKILL);
+                }
+                (Stop::Signal(_), None) => {}
             }
         }
+        // Killing the client `docker run` leaves its container running.
+        container::remove(&containers);
     }
 
     /// The pids of the programs that run. A container has none.

@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -15,11 +14,10 @@ use testcontainers_modules::{
     rabbitmq::RabbitMq,
     testcontainers::{ContainerAsync, ImageExt as _, core::Mount, runners::AsyncRunner as _},
 };
-use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::{
-    docker, orphans, paths,
+    docker, orphans,
+    run_folder::{self, RunFolder},
     servers::Servers,
     signals::stop_signal,
     state::{OWNER, State},
@@ -27,8 +25,6 @@ use crate::{
 };
 
 const STOPPED: &str = "stopped by a signal";
-/// How often the pids of the running programs are written to disk.
-const PIDS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Running servers that belong to one run.
 pub struct TestServers {
@@ -49,32 +45,29 @@ impl TestServers {
     /// The servers don't start, `run` fails, or a stop signal came.
     pub async fn during<T>(run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut stopped = pin!(stop_signal()?);
-        let folders = paths::repository().join("target/test-servers");
-        stop_orphans(&folders);
-        let folder = folders.join(Uuid::new_v4().simple().to_string());
-        fs::create_dir_all(folder.join("logs"))?;
-        let lock = fs::File::create(folder.join("lock"))?;
-        lock.lock()?;
         let supervisor = Arc::new(Supervisor::default());
+        let mut folder = RunFolder::create("servers", &supervisor)?;
         let started = tokio::select! {
-            started = Self::start(&folder, supervisor.clone()) => started,
-            error = write_pids(&folder, &supervisor) => Err(error),
+            started = Self::start(folder.path(), supervisor.clone()) => started,
             () = &mut stopped => Err(anyhow!(STOPPED)),
         };
         let result = match started {
             Ok(servers) => {
                 let result = tokio::select! {
                     result = run(&servers) => result,
-                    error = write_pids(&folder, &supervisor) => Err(error),
                     () = &mut stopped => Err(anyhow!(STOPPED)),
                 };
+                folder.keep_pids().await;
                 servers.stop().await;
                 result
             }
             Err(error) => Err(error),
         };
+        folder.keep_pids().await;
         supervisor.stop().await;
-        let _ = fs::remove_dir_all(&folder);
+        folder.delete().await;
+        // A fault test has servers of its own. A stop signal killed it before it stopped them.
+        run_folder::stop_orphans();
         result
     }
 
@@ -98,6 +91,9 @@ impl TestServers {
     ) -> anyhow::Result<Self> {
         let (database_password, broker_password) =
             (&state.database_password, &state.broker_password);
+        let names = ["test-postgres", "test-rabbitmq"].map(docker::container_name);
+        orphans::remember_containers(folder, &names)?;
+        let [postgres_name, rabbitmq_name] = names;
         let data = folder.join("data");
         let mount = |name: &str, inside: &str| -> anyhow::Result<Mount> {
             let outside = data.join(name);
@@ -109,6 +105,7 @@ impl TestServers {
             .with_db_name("postgres")
             .with_password(database_password)
             .with_tag(docker::POSTGRES.1)
+            .with_container_name(postgres_name)
             .with_cmd(["postgres", "-c", "max_connections=200"])
             .with_mount(mount("postgres", "/var/lib/postgresql/data")?)
             .start()
@@ -116,6 +113,7 @@ impl TestServers {
             .context("starting the Postgres container")?;
         let rabbitmq = RabbitMq::default()
             .with_tag(docker::RABBITMQ.1)
+            .with_container_name(rabbitmq_name)
             .with_env_var("RABBITMQ_DEFAULT_USER", OWNER)
             .with_env_var("RABBITMQ_DEFAULT_PASS", broker_password)
             .with_mount(mount("rabbitmq", "/var/lib/rabbitmq")?)
@@ -165,30 +163,6 @@ impl TestServers {
         if let Some((postgres, rabbitmq)) = self.containers {
             let _ = postgres.rm().await;
             let _ = rabbitmq.rm().await;
-        }
-    }
-}
-
-/// Writes the pids to disk until that fails.
-async fn write_pids(folder: &Path, supervisor: &Supervisor) -> anyhow::Error {
-    loop {
-        if let Err(error) = orphans::remember(folder, supervisor.pids()) {
-            return error;
-        }
-        sleep(PIDS_INTERVAL).await;
-    }
-}
-
-/// Stops the programs of runs that were killed, and deletes their folders. A run that is still
-/// active holds the lock in its folder.
-fn stop_orphans(folders: &Path) {
-    for entry in fs::read_dir(folders).into_iter().flatten().flatten() {
-        let folder = entry.path();
-        let Ok(lock) = fs::File::open(folder.join("lock")) else {
-            continue;
-        };
-        if lock.try_lock().is_ok() && orphans::stop(&folder) {
-            let _ = fs::remove_dir_all(&folder);
         }
     }
 }

@@ -16,17 +16,6 @@ pub struct Stop {
     pub close: CancellationToken,
 }
 
-/// As [`on_signal_with`], with a log line that suits every service.
-///
-/// # Errors
-/// As [`on_signal_with`].
-///
-/// # Panics
-/// Outside of a tokio runtime.
-pub fn on_signal(delay: Duration) -> io::Result<Stop> {
-    on_signal_with(delay, "told to stop; finishing the work that was accepted")
-}
-
 /// Installs the signal handlers and returns at once; a task then waits for a signal, and logs
 /// `message` when it arrives.
 ///

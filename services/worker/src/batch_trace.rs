@@ -100,7 +100,7 @@ fn add_statements(traces: &Traces, parent: &SpanContext, statements: &[Statement
             .with_attributes([KeyValue::new("db.system.name", "postgresql")]);
         let mut span = traces.build(span, parent);
         if !statement.ok {
-            span.fail("the statement had no effect");
+            span.fail("the statement failed");
         }
         span.end_at(statement.ended);
     }

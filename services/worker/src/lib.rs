@@ -19,7 +19,6 @@ mod failpoint;
 pub mod health;
 pub mod metrics;
 pub mod migrate;
-mod pause;
 pub mod process;
 pub mod publish;
 pub mod publisher_acl;

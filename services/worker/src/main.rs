@@ -8,24 +8,19 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use runtime::{
     logs::{self, LogFormat},
+    stop,
     traces::Traces,
 };
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgConnectOptions;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use worker::{
     config::{self, Command, Config, ConsumeArgs, Settings},
     health,
     metrics::{self, Oldest},
     migrate,
-    publish::{Publisher, events},
+    publish::{Publisher, relay},
     queue::{consumer, context::Context, dead_letters},
     replay, retention,
     store::Store,
@@ -106,7 +101,8 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let metrics_handle = runtime::metrics::install("worker", VERSION)?;
     metrics::describe();
     let traces = Traces::start("connector-details-worker", VERSION)?;
-    let stop = stop_on_signal()?;
+    let message = "told to stop; finishing the current batch";
+    let stop = stop::on_signal_with(Duration::ZERO, message)?.close;
 
     let publisher_stop = CancellationToken::new();
     let (publisher, publisher_task) = Publisher::start(uri.clone(), publisher_stop.clone());
@@ -127,7 +123,7 @@ async fn consume(args: ConsumeArgs, settings: Settings) -> anyhow::Result<()> {
     let retention = args.ledger_retention;
     tokio::spawn(retention::run(store.clone(), retention, stop.clone()));
     let relay_stop = CancellationToken::new();
-    let relay = events::relay(store.clone(), publisher.clone(), relay_stop.clone());
+    let relay = relay::run(store.clone(), publisher.clone(), relay_stop.clone());
     let relay_task = tokio::spawn(relay);
     let dead_letters = dead_letters::run(uri.clone(), publisher.clone(), stop.clone());
     tokio::spawn(dead_letters);
@@ -166,22 +162,4 @@ async fn finish_relay(task: JoinHandle<()>) {
             "the last events could not be published in time; they are kept in the outbox"
         ),
     }
-}
-
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("told to stop; finishing the current batch");
-        token.cancel();
-    });
-    Ok(stop)
 }

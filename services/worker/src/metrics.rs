@@ -49,6 +49,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "Published events; after a crash some events are published twice",
     ),
     (
+        "connector_details_events_refused_total",
+        "Times that a full queue of a subscriber refused events that are not published again",
+    ),
+    (
         "connector_details_pruned_total",
         "Ledger entries that were deleted because they were older than LEDGER_RETENTION",
     ),
@@ -118,6 +122,7 @@ fn register_at_zero() {
         counter!("connector_details_replies_total", "outcome" => outcome.as_str()).increment(0);
     }
     counter!("connector_details_not_parked_total").increment(0);
+    counter!("connector_details_events_refused_total").increment(0);
     counter!("connector_details_broken_sessions_total").increment(0);
 }
 
@@ -144,9 +149,13 @@ impl Oldest {
     }
 }
 
+pub(crate) fn redelivered(commands: u64) {
+    counter!("connector_details_redeliveries_total").increment(commands);
+}
+
 pub(crate) fn batch(commands: u64, redelivered: usize, took: Duration) {
     let commands = u32::try_from(commands).unwrap_or(u32::MAX);
-    counter!("connector_details_redeliveries_total").increment(redelivered as u64);
+    self::redelivered(redelivered as u64);
     histogram!("connector_details_batch_commands").record(commands);
     histogram!("connector_details_batch_duration_seconds").record(took);
 }
@@ -170,6 +179,10 @@ pub(crate) fn parked(reason: &'static str) {
 
 pub(crate) fn published(events: usize) {
     counter!("connector_details_events_total").increment(events as u64);
+}
+
+pub(crate) fn events_refused() {
+    counter!("connector_details_events_refused_total").increment(1);
 }
 
 pub(crate) fn pruned(entries: u64) {

@@ -4,8 +4,9 @@
 //! publish, so acknowledgements on the same connection would wait behind the replies.
 
 mod connection;
-pub mod events;
+mod events;
 pub mod parking;
+pub mod relay;
 mod replies;
 
 use lapin::{Channel, uri::AMQPUri};
@@ -24,6 +25,7 @@ pub struct Publisher {
     replies: Replies,
     parking: Parking,
     events: watch::Receiver<Option<Channel>>,
+    connected: watch::Receiver<bool>,
 }
 
 impl Publisher {
@@ -34,16 +36,19 @@ impl Publisher {
         let (replies, waiting) = replies::channel();
         let (parking_channel, parking) = parking::channel();
         let (events_channel, events) = watch::channel(None);
-        let channels = connection::Channels {
+        let (is_connected, connected) = watch::channel(false);
+        let shared = connection::Shared {
             parking: parking_channel,
             events: events_channel,
+            connected: is_connected,
             parked: parking.count(),
         };
-        let task = tokio::spawn(connection::supervise(uri, waiting, channels, stop));
+        let task = tokio::spawn(connection::supervise(uri, waiting, shared, stop));
         let publisher = Self {
             replies,
             parking,
             events,
+            connected,
         };
         (publisher, task)
     }
@@ -58,7 +63,8 @@ impl Publisher {
         self.parking.park(copy).await;
     }
 
-    /// The channel for events, with publisher confirms. `None` while there is no connection.
+    /// The channel for events, with publisher confirms. `None` while there is no connection, or while the broker
+    /// takes no messages because of an alarm.
     #[must_use]
     pub fn events(&self) -> Option<Channel> {
         self.events.borrow().clone()
@@ -67,6 +73,6 @@ impl Publisher {
     /// Whether the connection is open.
     #[must_use]
     pub fn connected(&self) -> bool {
-        self.parking.is_open()
+        *self.connected.borrow()
     }
 }

@@ -14,6 +14,7 @@ mod prune;
 mod redelivered;
 mod rehearsal;
 mod save;
+mod writer;
 mod writers;
 
 use std::{
@@ -28,6 +29,7 @@ use proto::{CommandId, RecordKey};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, Notify};
 
+pub(crate) use self::writer::Outcomes;
 pub use self::{
     error::StoreError,
     last_change::LastChange,
@@ -39,7 +41,7 @@ pub use self::{
 use self::{
     connection::{DEADLINE, Idle, run_on},
     heartbeat::Identity,
-    writers::Writer,
+    writer::Writer,
 };
 use crate::change::Change;
 

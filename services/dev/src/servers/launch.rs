@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     docker, install,
     native_servers::{BrokerPorts, NativeServers},
+    orphans,
     paths::free_port,
     state::State,
     supervisor::{Program, Supervised, Supervisor},
@@ -36,6 +37,8 @@ pub(super) struct Rabbitmqctl {
 /// The programs to start, in this order.
 struct Plan {
     programs: Vec<Program>,
+    /// The names of their containers.
+    containers: Vec<String>,
     rabbitmqctl: Rabbitmqctl,
 }
 
@@ -65,6 +68,7 @@ pub(super) async fn launch(
         eprintln!("starting private instances of the installed Postgres and RabbitMQ");
         native_plan(&data, &logs, state, ports).await?
     };
+    orphans::remember_containers(folder, &plan.containers)?;
     let start = |program| supervisor.start(program);
     Ok(Launched {
         ports,
@@ -88,13 +92,18 @@ fn choose_ports(state: &mut State) -> anyhow::Result<Ports> {
 }
 
 fn docker_plan(data: &Path, logs: &Path, state: &State, ports: Ports) -> Plan {
+    let names = ["postgres", "rabbitmq"].map(docker::container_name);
+    let [postgres_name, rabbitmq_name] = names.clone();
+    let rabbitmqctl = docker::rabbitmqctl(&rabbitmq_name);
     let postgres = docker::postgres(
+        postgres_name,
         data,
         &logs.join("postgres.log"),
         ports.postgres,
         &state.database_password,
     );
     let rabbitmq = docker::rabbitmq(
+        rabbitmq_name,
         data,
         &logs.join("rabbitmq.log"),
         (ports.amqp, ports.management),
@@ -102,9 +111,10 @@ fn docker_plan(data: &Path, logs: &Path, state: &State, ports: Ports) -> Plan {
     );
     Plan {
         programs: vec![postgres, rabbitmq],
+        containers: names.into(),
         rabbitmqctl: Rabbitmqctl {
             program: "docker".into(),
-            arguments: docker::rabbitmqctl(ports.amqp),
+            arguments: rabbitmqctl,
             variables: Vec::new(),
         },
     }
@@ -142,6 +152,7 @@ async fn native_plan(
     let (program, variables) = servers.rabbitmqctl(data, broker_ports);
     Ok(Plan {
         programs: vec![postgres, epmd, rabbitmq],
+        containers: Vec::new(),
         rabbitmqctl: Rabbitmqctl {
             program,
             arguments: Vec::new(),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     container,
-    process::{signal, started},
+    process::{ProcessGroup, signal, started},
 };
 
 /// A program that has not stopped after this time is killed.
@@ -50,8 +50,15 @@ pub enum Stop {
     Container(String),
 }
 
+/// A child process with its process group. A server's wrapper runs the server in this group.
+pub(super) struct Process {
+    // The group is dropped first: no other process has its number until the child was waited for.
+    _group: ProcessGroup,
+    child: Child,
+}
+
 impl Program {
-    pub(super) fn spawn(&self) -> anyhow::Result<Child> {
+    pub(super) fn spawn(&self) -> anyhow::Result<Process> {
         if let Some(path) = &self.pid_file {
             let _ = std::fs::remove_file(path);
         }
@@ -60,7 +67,7 @@ impl Program {
             .append(true)
             .open(&self.log)
             .with_context(|| format!("{} can't be opened", self.log.display()))?;
-        (self.command)()
+        let child = (self.command)()
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -68,28 +75,32 @@ impl Program {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("{} can't be started", self.name))
+            .with_context(|| format!("{} can't be started", self.name))?;
+        Ok(Process {
+            _group: ProcessGroup::of(&child),
+            child,
+        })
     }
 
     /// Restarts the program whenever it ends, until `stop` is cancelled. `pid` always has the
     /// current pid.
     pub(super) async fn run(
         self,
-        mut child: Child,
+        mut process: Process,
         pid: watch::Sender<Option<u32>>,
         stop: CancellationToken,
     ) {
         loop {
-            let server = self.server_pid(&mut child).await;
+            let server = self.server_pid(&mut process.child).await;
             let start_time = server.and_then(started);
             pid.send_replace(match self.stop {
                 Stop::Signal(_) => server,
                 Stop::Container(_) => None,
             });
             tokio::select! {
-                _ = child.wait() => {}
+                _ = process.child.wait() => {}
                 () = stop.cancelled() => {
-                    self.stop(child, server).await;
+                    self.stop(process, server).await;
                     pid.send_replace(None);
                     return;
                 }
@@ -103,20 +114,21 @@ impl Program {
             {
                 let _ = signal(server, Signal::SIGKILL);
             }
+            drop(process);
             eprintln!("{} ended; restarting it", self.name);
             let Some(restarted) = self.restart(&stop).await else {
                 return;
             };
-            child = restarted;
+            process = restarted;
         }
     }
 
     /// Tries until the program starts; `None` once `stop` is cancelled.
-    async fn restart(&self, stop: &CancellationToken) -> Option<Child> {
+    async fn restart(&self, stop: &CancellationToken) -> Option<Process> {
         loop {
             sleep(RESTART_DELAY).await;
             match self.spawn() {
-                Ok(child) => return Some(child),
+                Ok(process) => return Some(process),
                 Err(_) if stop.is_cancelled() => return None,
                 Err(error) => eprintln!("{error:#}"),
             }
@@ -137,7 +149,7 @@ impl Program {
         child.id()
     }
 
-    async fn stop(&self, mut child: Child, server: Option<u32>) {
+    async fn stop(&self, mut process: Process, server: Option<u32>) {
         match &self.stop {
             Stop::Signal(stop_signal) => {
                 if let Some(server) = server {
@@ -146,11 +158,11 @@ impl Program {
             }
             Stop::Container(name) => container::stop(name).await,
         }
-        if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+        if timeout(STOP_TIMEOUT, process.child.wait()).await.is_err() {
             if let Some(server) = server {
                 let _ = signal(server, Signal::SIGKILL);
             }
-            let _ = child.kill().await;
+            let _ = process.child.kill().await;
         }
     }
 }

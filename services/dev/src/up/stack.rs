@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,8 @@ use tokio::time::{sleep, timeout};
 
 use super::summary::Summary;
 use crate::{
-    broker, database, graphiql, orphans,
+    broker, database, graphiql,
+    orphans::{self, PidWriter},
     paths::free_port,
     servers::Servers,
     services::{self, ServiceConfig, Services},
@@ -31,7 +33,8 @@ pub(super) struct Stack {
     worker_count: u16,
     gateway_count: u16,
     state: State,
-    supervisor: Supervisor,
+    supervisor: Arc<Supervisor>,
+    pid_writer: PidWriter,
     servers: Option<Servers>,
     services: Services,
 }
@@ -45,12 +48,14 @@ impl Stack {
         let _ = fs::remove_file(stack_env::path(&folder));
         // A run that stopped in good order has written no pids.
         let _ = orphans::stop(&folder);
+        let supervisor = Arc::new(Supervisor::default());
         Ok(Self {
             state: State::open(&folder)?,
+            pid_writer: PidWriter::start(&folder, &supervisor),
+            supervisor,
             folder,
             worker_count,
             gateway_count,
-            supervisor: Supervisor::default(),
             servers: None,
             services: Services::default(),
         })
@@ -67,7 +72,6 @@ impl Stack {
         let programs = programs?;
         let servers = Servers::start(&self.folder, &mut self.state, &self.supervisor).await?;
         self.servers = Some(servers);
-        self.remember_pids()?;
         let config = self.prepare(programs).await?;
         eprintln!("starting gateway and worker");
         self.services = Services::start(
@@ -77,16 +81,13 @@ impl Stack {
             self.worker_count,
             Some(port),
         )?;
-        self.remember_pids()?;
         self.wait().await?;
         let summary = self.summary()?;
         stack_env::write(&self.folder, &summary.variables())?;
         print_greeting(&summary, &self.folder);
         loop {
             self.pid_change().await;
-            self.remember_pids()?;
             let _ = timeout(RECOVERY_TIMEOUT, self.wait()).await;
-            self.remember_pids()?;
             stack_env::write(&self.folder, &self.summary()?.variables())?;
         }
     }
@@ -137,10 +138,6 @@ impl Stack {
         }
     }
 
-    fn remember_pids(&self) -> anyhow::Result<()> {
-        orphans::remember(&self.folder, self.supervisor.pids())
-    }
-
     fn summary(&self) -> anyhow::Result<Summary> {
         let servers = self.servers.as_ref().context("no servers")?;
         Ok(Summary {
@@ -156,7 +153,8 @@ impl Stack {
         })
     }
 
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(mut self) {
+        self.pid_writer.stop().await;
         self.supervisor.stop().await;
         orphans::forget(&self.folder);
     }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use proto::CommandError;
+use proto::{CommandError, ledger::LedgerOutcome};
 
 use super::{
     plan::{Indexed, SeenKeys, next_statement},
@@ -13,9 +13,12 @@ use super::{
 };
 use crate::{
     change::Change,
-    store::{StoreError, Writers},
+    store::{Outcomes, StoreError, Writers},
 };
 
+/// A statement with at least this many commands is split in two halves that run at the same time, because one
+/// connection uses only one processor of the database. Measured: docs/performance.md.
+const SPLIT_MIN: usize = 100;
 /// How long a batch is bisected to find the one change that waits for a lock which no query shows. After that
 /// all remaining changes of the batch count as locked.
 const BISECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -50,7 +53,7 @@ pub(super) async fn apply(
     all.ok_or(StoreError::Undecided)
 }
 
-/// Stores changes that name no record and no id twice.
+/// Stores changes that name no record and no id twice. A large batch is stored in two halves at the same time.
 ///
 /// If the database refuses the content of one of them, each half is stored on its own, until the refused
 /// change is alone. Changes that wait for a lock are left out.
@@ -58,62 +61,89 @@ async fn store_or_bisect(
     writers: &mut Writers,
     changes: Indexed<'_>,
 ) -> Result<Vec<(usize, Progress)>, StoreError> {
-    let started = Instant::now();
-    let mut results = Vec::with_capacity(changes.len());
-    let mut parts = vec![changes];
-    while let Some(part) = parts.pop() {
-        if part.is_empty() {
-            continue;
-        }
-        match store_once(writers, &part).await {
-            Ok(progress) => results.extend(progress),
+    let mut parts = Parts {
+        results: Vec::with_capacity(changes.len()),
+        remaining: Vec::new(),
+        started: Instant::now(),
+    };
+    if changes.len() < SPLIT_MIN {
+        parts.remaining.push(changes);
+    } else {
+        let [front, back] = halves(changes);
+        let stored = writers.apply_both(&values(&front), &values(&back)).await;
+        parts.add(writers, front, stored.0).await?;
+        parts.add(writers, back, stored.1).await?;
+    }
+    while let Some(part) = parts.remaining.pop() {
+        let stored = writers.apply(&values(&part)).await;
+        parts.add(writers, part, stored).await?;
+    }
+    Ok(parts.results)
+}
+
+/// The results of a statement so far, and the parts of it that remain to be stored.
+struct Parts<'a> {
+    results: Vec<(usize, Progress)>,
+    remaining: Vec<Indexed<'a>>,
+    started: Instant,
+}
+
+impl<'a> Parts<'a> {
+    /// Adds the outcomes of a part. If its statement failed because of some of the changes, adds the smaller parts
+    /// that are stored next.
+    async fn add(
+        &mut self,
+        writers: &mut Writers,
+        part: Indexed<'a>,
+        stored: Outcomes,
+    ) -> Result<(), StoreError> {
+        match stored {
+            Ok(outcomes) => self
+                .results
+                .extend(progress(writers, &part, outcomes).await?),
             Err(StoreError::Content(error)) if part.len() == 1 => {
-                results.extend(part.iter().map(|change| as_refused(change, &error)));
+                let refused = part.iter().map(|change| as_refused(change, &error));
+                self.results.extend(refused);
             }
-            Err(StoreError::Content(_)) => parts.extend(halves(part)),
-            Err(StoreError::Locked(_)) => {
-                let (locked, free) = split_by_lock(writers, part).await?;
-                if !locked.is_empty() {
-                    results.extend(locked.iter().map(as_locked));
-                    parts.push(free);
-                } else if free.len() == 1 || started.elapsed() > BISECT_TIMEOUT {
-                    // No query shows this lock: another transaction has inserted the record and has not
-                    // committed, or it holds a lock that every write needs.
-                    results.extend(free.iter().map(as_locked));
-                } else {
-                    parts.extend(halves(free));
-                }
-            }
+            Err(StoreError::Content(_)) => self.remaining.extend(halves(part)),
+            Err(StoreError::Locked(_)) => self.add_locked(writers, part).await?,
             Err(error) => return Err(error),
         }
+        Ok(())
     }
-    Ok(results)
+
+    /// Adds a part of which at least one change waits for a lock.
+    async fn add_locked(
+        &mut self,
+        writers: &mut Writers,
+        part: Indexed<'a>,
+    ) -> Result<(), StoreError> {
+        let mut is_locked = writers.locked(&values(&part)).await?.into_iter();
+        let (locked, free): (Indexed<'_>, Indexed<'_>) = part
+            .into_iter()
+            .partition(|_| is_locked.next() == Some(true));
+        self.results.extend(locked.iter().map(as_locked));
+        let is_found = !locked.is_empty();
+        if is_found && !free.is_empty() {
+            self.remaining.push(free);
+        } else if free.len() == 1 || self.started.elapsed() > BISECT_TIMEOUT {
+            // No query shows this lock: another transaction has inserted the record and has not committed, or
+            // it holds a lock that every write needs.
+            self.results.extend(free.iter().map(as_locked));
+        } else if !free.is_empty() {
+            self.remaining.extend(halves(free));
+        }
+        Ok(())
+    }
+}
+
+fn values<'a>(part: &[(usize, &'a Change)]) -> Vec<&'a Change> {
+    part.iter().map(|(_, change)| *change).collect()
 }
 
 fn halves(mut part: Indexed<'_>) -> [Indexed<'_>; 2] {
     let half = part.split_off(part.len() / 2);
     [half, part]
-}
-
-/// The changes whose record is locked, and the others.
-async fn split_by_lock<'a>(
-    writers: &mut Writers,
-    part: Indexed<'a>,
-) -> Result<(Indexed<'a>, Indexed<'a>), StoreError> {
-    let changes: Vec<&Change> = part.iter().map(|(_, change)| *change).collect();
-    let is_locked = writers.locked(&changes).await?;
-    if is_locked.len() != part.len() {
-        return Err(StoreError::Undecided);
-    }
-    let (mut locked, mut free) = (Vec::new(), Vec::new());
-    for (change, is_locked) in part.into_iter().zip(is_locked) {
-        if is_locked {
-            locked.push(change);
-        } else {
-            free.push(change);
-        }
-    }
-    Ok((locked, free))
 }
 
 fn as_locked((index, _): &(usize, &Change)) -> (usize, Progress) {
@@ -135,16 +165,15 @@ fn sql_state(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-/// Stores changes with one statement. A change without a result has an entry in the ledger: the command was
-/// delivered before, or its id was used for another command.
-async fn store_once(
+/// The results of changes that were stored. A change without an outcome has an entry in the ledger: the command
+/// was delivered before, or its id was used for another command.
+async fn progress(
     writers: &mut Writers,
     changes: &[(usize, &Change)],
+    outcomes: Vec<Option<LedgerOutcome>>,
 ) -> Result<Vec<(usize, Progress)>, StoreError> {
-    let all: Vec<&Change> = changes.iter().map(|(_, change)| *change).collect();
-    let outcomes = writers.apply(&all).await?;
-    let without_outcome = all.iter().zip(&outcomes).filter(|(_, it)| it.is_none());
-    let without_outcome: Vec<&Change> = without_outcome.map(|(change, _)| *change).collect();
+    let without_outcome = changes.iter().zip(&outcomes).filter(|(_, it)| it.is_none());
+    let without_outcome: Vec<&Change> = without_outcome.map(|((_, change), _)| *change).collect();
     let mut entries = writers.decisions(&without_outcome).await?.into_iter();
     changes
         .iter()

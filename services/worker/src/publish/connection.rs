@@ -21,38 +21,55 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::replies::{self, MAX_BATCHED, PendingReply};
-use crate::pause::pause;
 
 /// How often to check whether the channels are open, and to read the depth of `.parked`.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
 
-/// Where the supervisor publishes its state: the channels with publisher confirms while the connection is
-/// open, and the number of parked messages.
-pub(super) struct Channels {
+/// Where the supervisor publishes its state.
+pub(super) struct Shared {
+    /// The channels with publisher confirms, while the broker takes messages.
     pub parking: watch::Sender<Option<Channel>>,
     pub events: watch::Sender<Option<Channel>>,
+    /// Whether the connection is open.
+    pub connected: watch::Sender<bool>,
+    /// The number of parked messages.
     pub parked: Arc<AtomicU32>,
+}
+
+/// The channels of one connection.
+struct Channels {
+    replies: Channel,
+    parking: Channel,
+    events: Channel,
+}
+
+impl Shared {
+    fn set(&self, channels: Option<&Channels>) {
+        let parking = channels.map(|channels| channels.parking.clone());
+        let events = channels.map(|channels| channels.events.clone());
+        self.parking.send_replace(parking);
+        self.events.send_replace(events);
+    }
 }
 
 /// Keeps a connection open and writes replies, until `stop`.
 pub(super) async fn supervise(
     uri: AMQPUri,
     mut waiting: mpsc::Receiver<PendingReply>,
-    channels: Channels,
+    shared: Shared,
     stop: CancellationToken,
 ) {
     let mut pauses = broker::backoff();
     while !stop.is_cancelled() {
         match open(&uri).await {
-            Ok((connection, all)) => {
+            Ok((connection, channels)) => {
                 let started = Instant::now();
-                let [replies, parked, events] = &all;
-                channels.parking.send_replace(Some(parked.clone()));
-                channels.events.send_replace(Some(events.clone()));
-                let closed = watch_channels(&connection, &all, &channels.parked);
-                write(&connection, replies, &mut waiting, closed, &stop).await;
-                channels.parking.send_replace(None);
-                channels.events.send_replace(None);
+                shared.connected.send_replace(true);
+                shared.set(Some(&channels));
+                let closed = watch_channels(&connection, &channels, &shared);
+                write(&connection, &channels.replies, &mut waiting, closed, &stop).await;
+                shared.connected.send_replace(false);
+                shared.set(None);
                 broker::close(&connection).await;
                 if started.elapsed() > broker::GOOD_SESSION {
                     pauses = broker::backoff();
@@ -63,28 +80,40 @@ pub(super) async fn supervise(
             }
         }
         // The pauses have no end; the default is never used.
-        pause(&stop, pauses.next().unwrap_or(broker::DEADLINE)).await;
+        let pause = sleep(pauses.next().unwrap_or(broker::DEADLINE));
+        let _ = stop.run_until_cancelled(pause).await;
     }
 }
 
-/// Opens a connection with its channels for replies, for parked messages and for events.
-async fn open(uri: &AMQPUri) -> Result<(Connection, [Channel; 3]), BrokerError> {
+/// Opens a connection with its channels.
+async fn open(uri: &AMQPUri) -> Result<(Connection, Channels), BrokerError> {
     let connection = broker::connect(uri, "connector-details-worker replies").await?;
-    let replies = within_deadline(connection.create_channel()).await?;
-    let parked = confirm_channel(&connection).await?;
-    let events = confirm_channel(&connection).await?;
-    Ok((connection, [replies, parked, events]))
+    let channels = Channels {
+        replies: within_deadline(connection.create_channel()).await?,
+        parking: confirm_channel(&connection).await?,
+        events: confirm_channel(&connection).await?,
+    };
+    Ok((connection, channels))
 }
 
-/// Ends when one of the channels is closed, and reads the depth of `.parked` until then. The broker closes a
-/// channel if an exchange is missing. The caller opens all channels again then.
-async fn watch_channels(connection: &Connection, all: &[Channel], parked: &AtomicU32) {
+/// Ends when one of the channels is closed: the broker closes a channel if an exchange is missing. The caller
+/// opens all channels again then. Until then it reads the depth of `.parked`, and takes the shared channels back
+/// while the broker has an alarm. lapin keeps what is published meanwhile in memory, without a limit.
+async fn watch_channels(connection: &Connection, channels: &Channels, shared: &Shared) {
     let mut checks: Option<Channel> = None;
+    let mut was_blocked = false;
+    let mut previous = 0;
     loop {
         // The pause is first, because the consumer may have to declare the queue.
         sleep(CHECK_PERIOD).await;
+        let all = [&channels.replies, &channels.parking, &channels.events];
         if !all.iter().all(|channel| channel.status().connected()) {
             return;
+        }
+        let is_blocked = connection.status().blocked();
+        if is_blocked != was_blocked {
+            shared.set((!is_blocked).then_some(channels));
+            was_blocked = is_blocked;
         }
         let open = checks.take().filter(|channel| channel.status().connected());
         let channel = match open {
@@ -96,7 +125,13 @@ async fn watch_channels(connection: &Connection, all: &[Channel], parked: &Atomi
             let depth = queue_depth::depth(&channel, topology::PARKED);
             // A broker with an alarm does not respond; the next check is the retry.
             if let Ok(Ok(depth)) = timeout(broker::DEADLINE, depth).await {
-                parked.store(depth.messages, Ordering::Relaxed);
+                // A busy queue answers 0 if it needs more than 250 ms. So a smaller number counts only if it is
+                // read twice.
+                let messages = depth.messages;
+                shared
+                    .parked
+                    .store(messages.max(previous), Ordering::Relaxed);
+                previous = messages;
             }
             checks = Some(channel);
         }

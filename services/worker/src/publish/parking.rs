@@ -71,11 +71,6 @@ impl Parking {
         self.parked.clone()
     }
 
-    /// Whether the channel is open.
-    pub fn is_open(&self) -> bool {
-        self.channel.borrow().is_some()
-    }
-
     /// After an error the message may or may not be in the queue, so it has to be parked again.
     async fn publish(&self, body: &[u8], properties: BasicProperties) -> Result<(), NotParked> {
         let channel = self
@@ -108,14 +103,12 @@ impl Parking {
             }
             match self.publish(&copy.body, copy.properties.clone()).await {
                 Ok(()) => return,
-                // A queue that has no leader at the moment refuses messages, too. So the body is dropped only
-                // after a second refusal.
+                // The first message on a channel is also refused while the queue has no leader. So only a second
+                // refusal means that the queue is full.
+                Err(NotParked::Full) if !was_refused => was_refused = true,
                 Err(NotParked::Full) if !copy.body.is_empty() => {
-                    if was_refused {
-                        copy.body.clear();
-                        continue;
-                    }
-                    was_refused = true;
+                    copy.body.clear();
+                    continue;
                 }
                 Err(NotParked::Full) if !copy.required => {
                     let id = copy.properties.message_id().as_ref();
@@ -228,8 +221,6 @@ mod tests {
     #[tokio::test]
     async fn without_a_connection_a_message_is_not_parked() {
         let (sender, parking) = channel();
-        assert!(!parking.is_open());
-
         let result = parking.publish(b"", BasicProperties::default()).await;
 
         assert!(matches!(result, Err(NotParked::Disconnected)));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use proto::amqp::topology::TopologyError;
 use runtime::broker;
+use tokio::time::sleep;
 
 use super::{
     context::Context,
@@ -19,12 +20,11 @@ use super::{
 use crate::{
     change::Change,
     metrics,
-    pause::pause,
     process::Outage,
     store::{Store, StoreError},
 };
 
-/// Six batches of 200: one in the database, one that waits, and the others in transit. After the death of a
+/// Three batches of 400: one in the database, one that waits, and one in transit. After the death of a
 /// worker all of these commands are delivered again and processed one by one, so more would take longer. A
 /// quorum queue allows at most 2,000.
 const PREFETCH: u16 = 1200;
@@ -51,7 +51,14 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
                 (prefetch, retries) = (PREFETCH, SAFE_RETRIES);
                 continue;
             }
-            Ok(SessionEnd::Returned) => continue,
+            Ok(SessionEnd::Returned { full_prefetch }) => {
+                prefetch = if full_prefetch {
+                    PREFETCH
+                } else {
+                    SAFE_PREFETCH
+                };
+                continue;
+            }
             _ => {}
         }
         let was_open = context.connected.send_replace(false);
@@ -77,10 +84,11 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
         }
         if was_open && retries > 0 {
             retries -= 1;
-            pause(&context.stop, SAFE_PAUSE).await;
+            let _ = context.stop.run_until_cancelled(sleep(SAFE_PAUSE)).await;
         } else {
             // The pauses have no end; the default is never used.
-            pause(&context.stop, pauses.next().unwrap_or(broker::DEADLINE)).await;
+            let pause = sleep(pauses.next().unwrap_or(broker::DEADLINE));
+            let _ = context.stop.run_until_cancelled(pause).await;
         }
     }
     Ok(())
@@ -99,7 +107,7 @@ async fn wait_for_database(context: &Context, sample: &[Change]) {
                 tracing::warn!(error, "the database still takes no commands");
             }
         }
-        pause(&context.stop, next).await;
+        let _ = context.stop.run_until_cancelled(sleep(next)).await;
     }
 }
 

@@ -20,12 +20,12 @@ use proto::{
 };
 use runtime::broker::{self, BrokerError, within_deadline};
 use runtime::traces::trace_id;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{MAX_BODY_BYTES, death::DeathReason};
 use crate::{
     failpoint, metrics,
-    pause::pause,
     publish::{
         Publisher,
         parking::{ParkedCopy, catch_panic},
@@ -64,7 +64,9 @@ pub async fn run(uri: AMQPUri, publisher: Publisher, stop: CancellationToken) {
         }
         // The pauses have no end; the default is never used.
         let duration = pauses.next().unwrap_or(broker::DEADLINE);
-        pause(&stop, duration.max(MIN_PAUSE)).await;
+        let _ = stop
+            .run_until_cancelled(sleep(duration.max(MIN_PAUSE)))
+            .await;
     }
 }
 

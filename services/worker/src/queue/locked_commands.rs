@@ -12,7 +12,7 @@
 //! A command that went back to the broker before has a reserved place: others wait behind it until it arrives.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
 };
 
@@ -40,8 +40,8 @@ pub(crate) struct LockedCommands<T> {
     in_attempt: usize,
     /// The number of attempts so far.
     attempts: u64,
-    /// The hashes of all commands that wait or are in the current attempt.
-    hashes: HashSet<u64>,
+    /// The hashes of all commands that wait or are in the current attempt, each with the first of their positions.
+    hashes: HashMap<u64, u64>,
 }
 
 struct Waiting<T> {
@@ -62,7 +62,7 @@ impl<T> Default for LockedCommands<T> {
             waiting: VecDeque::new(),
             in_attempt: 0,
             attempts: 0,
-            hashes: HashSet::new(),
+            hashes: HashMap::new(),
         }
     }
 }
@@ -104,9 +104,19 @@ impl<T> LockedCommands<T> {
         Some(reserved.order)
     }
 
-    /// Whether a command with these hashes has to wait behind one of these commands.
-    pub fn overlaps(&self, hashes: KeyHashes) -> bool {
-        hashes.iter().any(|hash| self.hashes.contains(hash))
+    /// Whether a command with this position and these hashes has to wait behind one of these commands.
+    pub fn overlaps(&self, order: u64, hashes: KeyHashes) -> bool {
+        let is_later = |first: &u64| *first < order;
+        hashes
+            .iter()
+            .any(|hash| self.hashes.get(hash).is_some_and(is_later))
+    }
+
+    fn add_hashes(&mut self, order: u64, hashes: KeyHashes) {
+        for hash in hashes {
+            let first = self.hashes.entry(hash).or_insert(order);
+            *first = order.min(*first);
+        }
     }
 
     /// Adds a command at its position in the order. `found_locked`: a batch could not apply it,
@@ -127,7 +137,7 @@ impl<T> LockedCommands<T> {
     }
 
     fn insert(&mut self, command: Waiting<T>) {
-        self.hashes.extend(command.hashes);
+        self.add_hashes(command.order, command.hashes);
         let position = self
             .waiting
             .partition_point(|other| other.order < command.order);
@@ -179,11 +189,11 @@ impl<T> LockedCommands<T> {
         self.hashes.clear();
         let mut free = Vec::new();
         for waiting in std::mem::take(&mut self.waiting) {
-            let must_wait = waiting.found_locked || self.overlaps(waiting.hashes);
+            let must_wait = waiting.found_locked || self.overlaps(waiting.order, waiting.hashes);
             match waiting.command {
                 Some(command) if !must_wait => free.push(command),
                 _ => {
-                    self.hashes.extend(waiting.hashes);
+                    self.add_hashes(waiting.order, waiting.hashes);
                     self.waiting.push_back(waiting);
                 }
             }

@@ -20,9 +20,6 @@ use crate::store::{UndecidedCommand, Writers};
 const PAUSE: Duration = Duration::from_millis(200);
 /// The most commands in one attempt.
 const MAX_ATTEMPTED: usize = 200;
-/// How long to wait for the commands that went back to the broker before. The broker delivers them before all
-/// that are new, so one that does not arrive was parked.
-const RESERVED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The commands of a session that wait for locked records, and the connection that retries them.
 pub(super) struct Retries<'a> {
@@ -35,8 +32,6 @@ pub(super) struct Retries<'a> {
     attempt_oldest: Option<u64>,
     /// The earliest start of the next attempt.
     next_attempt: Instant,
-    /// When to stop waiting for the commands that have reserved places, if there are any.
-    reserved_until: Option<Instant>,
     hasher: RandomState,
 }
 
@@ -49,14 +44,14 @@ impl<'a> Retries<'a> {
             attempt: None,
             attempt_oldest: None,
             next_attempt: Instant::now(),
-            reserved_until: None,
             hasher: RandomState::new(),
         }
     }
 
     /// Whether a command has to wait behind one of these commands.
     pub fn must_wait(&self, incoming: &Incoming) -> bool {
-        !self.commands.is_empty() && self.commands.overlaps(self.hashes(incoming))
+        let order = incoming.order;
+        !self.commands.is_empty() && self.commands.overlaps(order, self.hashes(incoming))
     }
 
     fn hashes(&self, incoming: &Incoming) -> KeyHashes {
@@ -71,14 +66,11 @@ impl<'a> Retries<'a> {
             key_hashes(&self.hasher, &command.key, &command.command_id)
         };
         self.commands.reserve(commands.iter().map(hashes));
-        self.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
     }
 
     /// Ends all reservations, because the commands will not arrive.
     pub fn release_reserved(&mut self) {
-        if self.reserved_until.take().is_some() {
-            self.commands.release_reserved();
-        }
+        self.commands.release_reserved();
     }
 
     /// Adds a command: see [`LockedCommands::push`].
@@ -111,12 +103,6 @@ impl<'a> Retries<'a> {
         while self.attempt.is_none() {
             self.first()?;
             sleep_until(self.next_attempt.into()).await;
-            if self
-                .reserved_until
-                .is_some_and(|time| time < Instant::now())
-            {
-                self.release_reserved();
-            }
             self.start_attempt();
         }
         self.finish().await

@@ -45,10 +45,10 @@ use super::{
     retries::Retries,
     topology_watch,
 };
-use crate::store::{Redelivery, Writers};
+use crate::store::{Redelivery, UndecidedCommand, Writers};
 
-/// The prefetch of safe mode, which is on at the start of a process and after each session that ended with an
-/// error, until a command was settled that is not a redelivery.
+/// The prefetch of safe mode. It is on at the start of a process and after each session that ended with an
+/// error, until a command that is not a redelivery has an outcome or finds its record locked.
 ///
 /// A redelivered command may have crashed the process or ended the session. In safe mode it is delivered
 /// alone. Otherwise the commands behind it would be delivered with it each time, and reach the delivery
@@ -102,10 +102,14 @@ struct Session<'a> {
     window: Arc<Window>,
     /// Whether [`Session::load_order`] is done.
     order_is_loaded: bool,
-    /// Whether commands may arrive out of order: safe mode is on, and commands went back to the broker.
-    checks_order: bool,
-    /// The order of the last command, if it was checked.
+    /// In safe mode, the commands that went back to the broker and have no outcome.
+    undecided: Vec<UndecidedCommand>,
+    /// In safe mode, the order of the current command, if it was looked up.
     redelivery: Option<Redelivery>,
+    /// When to release the places that are reserved in `retries`.
+    reserved_until: Option<Instant>,
+    /// When the oldest command of the current batch was published.
+    current_oldest: Option<u64>,
 }
 
 impl<'a> Session<'a> {
@@ -135,8 +139,10 @@ impl<'a> Session<'a> {
             prefetch,
             window,
             order_is_loaded: false,
-            checks_order: false,
+            undecided: Vec::new(),
             redelivery: None,
+            reserved_until: None,
+            current_oldest: None,
         })
     }
 
@@ -168,6 +174,7 @@ impl<'a> Session<'a> {
         let context = self.context;
         loop {
             self.start_batch();
+            let release_reserved_at = self.release_reserved_at();
             // The order of the branches matters: the statement of the next batch is sent first, and
             // acknowledgements are written while it runs.
             tokio::select! {
@@ -180,8 +187,11 @@ impl<'a> Session<'a> {
                     self.writers = Some(writers);
                     let promotes = processed.is_new();
                     self.handle_batch(processed).await?;
-                    if self.leaves_safe_mode(promotes).await? || self.must_return_locked().await? {
+                    if self.leaves_safe_mode(promotes).await? {
                         return Ok(SessionEnd::Promoted);
+                    }
+                    if let Some(end) = self.returns_locked_command().await? {
+                        return Ok(end);
                     }
                 }
                 Some(processed) = self.retries.next() => {
@@ -197,6 +207,7 @@ impl<'a> Session<'a> {
                 }
                 () = until(self.acks.due()) => self.acknowledge().await?,
                 () = until(self.next_check) => {}
+                () = until(release_reserved_at) => self.release_reserved(),
             }
         }
     }
@@ -220,7 +231,8 @@ impl<'a> Session<'a> {
         };
         self.next_check = None;
         let batch = Batch::new(self.waiting.drain(..count).collect(), &self.context.traces);
-        self.update_oldest(batch.oldest());
+        self.current_oldest = batch.oldest();
+        self.update_oldest();
         let context = self.context;
         let mut writers = self
             .writers

@@ -26,14 +26,13 @@ pub struct PendingEvent {
 impl PendingEvent {
     /// `None` if the command changed no record: a conflict, or the deletion of a record that does not exist.
     fn of(
-        command_id: &str,
-        end: &LedgerOutcome,
+        entry: LedgerEntry,
         decided_at: OffsetDateTime,
-        updated_by: Option<&str>,
-        traceparent: Option<&str>,
+        updated_by: Option<String>,
+        traceparent: Option<String>,
     ) -> Option<Self> {
-        let command_id = command_id.to_owned();
-        let event = match end.clone() {
+        let command_id = entry.command_id;
+        let event = match entry.outcome {
             LedgerOutcome::Saved(record) => {
                 Event::Saved(ConnectorDetailsSaved { command_id, record })
             }
@@ -41,14 +40,11 @@ impl PendingEvent {
                 command_id,
                 record,
                 deleted_at: decided_at,
-                deleted_by: updated_by.map(ToOwned::to_owned),
+                deleted_by: updated_by,
             }),
             LedgerOutcome::Deleted(None) | LedgerOutcome::Conflict(_) => return None,
         };
-        Some(Self {
-            event,
-            traceparent: traceparent.map(ToOwned::to_owned),
-        })
+        Some(Self { event, traceparent })
     }
 }
 
@@ -201,11 +197,10 @@ impl Row {
         });
         let entry = entry.map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(PendingEvent::of(
-            &entry.command_id,
-            &entry.outcome,
+            entry,
             decided_at,
-            updated_by.as_deref(),
-            self.traceparent.as_deref(),
+            updated_by,
+            self.traceparent,
         ))
     }
 }

@@ -9,14 +9,15 @@ use sqlx::PgConnection;
 
 use crate::change::Change;
 
-/// The most commands that [`undecided`] returns. The prefetch is smaller, so the table never has more.
+/// The most commands that [`undecided`] returns. The table has a few: those of sessions that ended while a record
+/// was locked.
 const MAX_COMMANDS: i64 = 2000;
 
 /// A redelivered command, compared with the other commands of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redelivery {
-    /// How often [`remember`] was called for this command.
-    pub deliveries: i32,
+    /// How often [`remember`] was called for the commands that have no outcome.
+    pub returns: i64,
     /// Whether an earlier command for the same record has no outcome and is still in the queue.
     pub must_wait: bool,
 }
@@ -54,23 +55,28 @@ pub(super) async fn remember(
             values ($1, $2, $3, $4, $5, $6)
             on conflict (catalog_guid, command_id) do update set
                 last_delivery = nextval('connector_details_redeliveries'),
-                deliveries = r.deliveries + 1
+                deliveries = r.deliveries + 1,
+                at = now()
             returning first_delivery, deliveries
+        ),
+        others as materialized (
+            select * from connector_details_redelivered r
+            where (catalog_guid, command_id) <> ($1, $6)
+                -- Not `exists`: the planner would make a join of it, and read the whole ledger.
+                and (
+                    select revision from connector_details_ledger l
+                    where (l.catalog_guid, l.command_id) = (r.catalog_guid, r.command_id)
+                ) is null
         )
         select
-            deliveries as "deliveries!",
+            (deliveries + coalesce((select sum(deliveries) from others), 0))::bigint as "returns!",
             exists (
-                select from connector_details_redelivered earlier
+                select from others
                 where (
                     catalog_guid, integration_pack_instance_id, process_id, env_id, connection_id
                 ) = ($1, $2, $3, $4, $5)
-                    and earlier.first_delivery < this.first_delivery
-                    and earlier.last_delivery > coalesce((select last_delivery from before), 0)
-                    and not exists (
-                        select from connector_details_ledger l
-                        where (l.catalog_guid, l.command_id)
-                            = (earlier.catalog_guid, earlier.command_id)
-                    )
+                    and others.first_delivery < this.first_delivery
+                    and others.last_delivery > coalesce((select last_delivery from before), 0)
             ) as "must_wait!"
         from this
         "#,
@@ -93,10 +99,10 @@ pub(super) async fn undecided(
     sqlx::query!(
         "
         delete from connector_details_redelivered r
-        where at < now() - interval '1 day' or exists (
-            select from connector_details_ledger l
+        where at < now() - interval '1 day' or (
+            select revision from connector_details_ledger l
             where (l.catalog_guid, l.command_id) = (r.catalog_guid, r.command_id)
-        )
+        ) is not null
         "
     )
     .execute(&mut *connection)

@@ -3,7 +3,7 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{change, error::StoreError, input::inputs, locked, save};
+use super::{change, error::StoreError, input::inputs, locked, redelivered, save};
 use crate::change::Change;
 
 /// Succeeds if the database can apply the batch. An error that concerns single commands, such as a locked
@@ -45,13 +45,14 @@ async fn run_and_roll_back(connection: &mut PgConnection, changes: &[&Change]) -
     let (plain, others): (Vec<&Change>, Vec<&Change>) =
         changes.iter().partition(|change| change.is_plain());
     let mut transaction = connection.begin().await?;
-    let saved = save::save(&mut transaction, &inputs(plain.into_iter())).await;
-    let result = match saved {
-        Ok(_) => change::change(&mut transaction, &inputs(others.into_iter()))
-            .await
-            .map(drop),
-        Err(error) => Err(error),
+    let result = async {
+        if let Some(change) = changes.first() {
+            redelivered::remember(&mut transaction, change).await?;
+        }
+        save::save(&mut transaction, &inputs(plain.into_iter())).await?;
+        change::change(&mut transaction, &inputs(others.into_iter())).await
     };
+    let result = result.await.map(drop);
     transaction.rollback().await?;
     result
 }

@@ -49,8 +49,8 @@ fn a_command_waits_behind_the_same_id_and_others_wait_behind_its_record() {
         (3, [2, 102], BEHIND),
     ]);
 
-    assert!(commands.overlaps([3, 101]) && commands.overlaps([2, 103]));
-    assert!(!commands.overlaps([3, 103]));
+    assert!(commands.overlaps(1000, [3, 101]) && commands.overlaps(1000, [2, 103]));
+    assert!(!commands.overlaps(1000, [3, 103]));
     assert_eq!(commands.start_attempt(10), [1]);
     assert!(
         commands
@@ -66,7 +66,7 @@ fn a_new_command_waits_behind_a_command_in_the_current_attempt() {
     let mut commands = locked_commands(&[(1, [1, 101], LOCKED)]);
 
     commands.start_attempt(10);
-    assert!(commands.overlaps([1, 102]));
+    assert!(commands.overlaps(1000, [1, 102]));
     commands.push(2, [1, 102], 2, BEHIND);
     assert!(
         commands
@@ -75,7 +75,7 @@ fn a_new_command_waits_behind_a_command_in_the_current_attempt() {
     );
     assert_eq!(commands.start_attempt(10), [1]);
     assert_eq!(commands.finish_attempt(Vec::new()), [2]);
-    assert!(!commands.overlaps([1, 103]));
+    assert!(!commands.overlaps(1000, [1, 103]));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_command_found_locked_during_an_attempt_waits_with_those_behind_it() {
     commands.push(4, [1, 104], 4, BEHIND);
 
     assert_eq!(commands.finish_attempt(Vec::new()), [4]);
-    assert!(commands.overlaps([2, 105]));
+    assert!(commands.overlaps(1000, [2, 105]));
     assert_eq!(commands.start_attempt(10), [2]);
     assert_eq!(commands.finish_attempt(Vec::new()), [3]);
     assert!(commands.is_empty());
@@ -153,7 +153,7 @@ fn commands_beyond_the_limit_of_an_attempt_are_in_a_later_one() {
 fn commands_wait_behind_a_reserved_place_until_its_command_has_an_outcome() {
     let mut commands = LockedCommands::default();
     commands.reserve([[1, 101], [1, 102]]);
-    assert!(commands.overlaps([1, 103]) && !commands.overlaps([2, 103]));
+    assert!(commands.overlaps(1000, [1, 103]) && !commands.overlaps(1000, [2, 103]));
 
     commands.push(10, [1, 103], 103, BEHIND);
     assert!(commands.start_attempt(10).is_empty());
@@ -182,9 +182,17 @@ fn released_places_delay_no_command() {
     assert_eq!(commands.take_reserved([1, 101]), None);
     assert_eq!(commands.start_attempt(10), [103]);
     assert!(commands.finish_attempt(Vec::new()).is_empty());
-    assert!(commands.is_empty() && !commands.overlaps([1, 104]));
+    assert!(commands.is_empty() && !commands.overlaps(1000, [1, 104]));
 
     commands.reserve([[2, 201]]);
     commands.release_reserved();
-    assert!(!commands.overlaps([2, 202]));
+    assert!(!commands.overlaps(1000, [2, 202]));
+}
+
+#[test]
+fn a_command_does_not_wait_behind_a_later_one() {
+    let commands = locked_commands(&[(60, [3, 101], LOCKED)]);
+
+    assert!(commands.overlaps(70, [2, 101]));
+    assert!(!commands.overlaps(50, [2, 101]));
 }

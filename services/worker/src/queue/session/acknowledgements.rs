@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use lapin::options::BasicAckOptions;
 use runtime::broker::within_deadline;
 use tokio::time::timeout;
@@ -12,7 +13,7 @@ use super::{SAFE_PREFETCH, Session, SessionError};
 const PARKING_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Session<'_> {
-    /// Whether safe mode is on and ends now. `promotes`: whether a command was settled that is not a
+    /// Whether safe mode is on and ends now. `promotes`: whether the last batch or delivery was not a
     /// redelivery.
     ///
     /// If safe mode goes on, deliveries are acknowledged at once. With a prefetch of 1 the broker sends
@@ -32,12 +33,13 @@ impl Session<'_> {
         while let Some(parked) = self.parking.try_join_next() {
             self.acks.settle(parked?, Instant::now());
         }
-        for ack in self.acks.take() {
+        let acks = self.acks.take().into_iter().map(|ack| {
             let options = BasicAckOptions {
                 multiple: ack.multiple,
             };
-            within_deadline(self.channel.basic_ack(ack.tag, options)).await?;
-        }
+            self.channel.basic_ack(ack.tag, options)
+        });
+        within_deadline(try_join_all(acks)).await?;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Receives deliveries: valid commands wait for a batch, and refused commands are parked.
 
+use std::iter::once;
+
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use proto::{CommandError, CommandId, Outcome};
@@ -7,6 +9,7 @@ use runtime::{broker::BrokerError, traces::trace_id};
 
 use super::{MAX_BUFFERED, Session, SessionEnd, SessionError};
 use crate::{
+    batch_trace::BatchTrace,
     failpoint, metrics,
     process::OutcomeKind,
     publish::parking::ParkedCopy,
@@ -24,30 +27,30 @@ impl Session<'_> {
         if redelivered {
             self.load_order().await?;
         }
+        self.extend_reserved();
         let refused_new = self.receive(first)?;
         if refused_new && self.leaves_safe_mode(true).await? {
             return Ok(Some(SessionEnd::Promoted));
         }
-        if redelivered && self.is_out_of_order().await? {
-            return Ok(Some(SessionEnd::Returned));
-        }
-        Ok(None)
+        self.returns_early_command().await
     }
 
-    /// Receives a delivery, and all further deliveries that have already arrived, up to [`MAX_BUFFERED`]
-    /// commands. Returns whether a command was refused that is not a redelivery.
+    /// Receives a delivery, and further deliveries that have already arrived, up to [`MAX_BUFFERED`] and until
+    /// as many commands wait. Returns whether a command was refused that is not a redelivery.
     fn receive(
         &mut self,
         first: Option<Result<Delivery, lapin::Error>>,
     ) -> Result<bool, SessionError> {
         let mut refused_new = false;
         let mut next = Some(first);
+        let mut received = 0;
         while let Some(delivery) = next {
+            received += 1;
             let delivery = delivery.ok_or(SessionError::Ended)?;
             let delivery = delivery.map_err(BrokerError::from)?;
             if !delivery.redelivered {
                 // The broker delivers redeliveries first. So the commands that went back are gone.
-                self.retries.release_reserved();
+                self.release_reserved();
             }
             let held = self.window.hold(delivery.data.len());
             self.acks.open(delivery.delivery_tag, 1, held);
@@ -64,10 +67,15 @@ impl Session<'_> {
                     }
                     refused_new |= !refused.redelivered;
                     metrics::processed(OutcomeKind::Refused.as_str(), 1);
+                    metrics::redelivered(refused.redelivered.into());
+                    let traces = &self.context.traces;
+                    if let Some(trace) = BatchTrace::start(traces, once(&refused.envelope)) {
+                        trace.end(traces, &[]);
+                    }
                     self.refuse(*refused);
                 }
             }
-            next = if self.waiting.len() < MAX_BUFFERED {
+            next = if self.waiting.len().max(received) < MAX_BUFFERED {
                 self.consumer.next().now_or_never()
             } else {
                 None

@@ -29,6 +29,9 @@ pub(in crate::queue) enum SessionEnd {
     /// Safe mode is over, and the next session may use the full prefetch. The prefetch of a consumer can't be
     /// changed, and a second consumer on this connection would receive later commands before earlier ones.
     Promoted,
-    /// Safe mode goes on. A command went back to the broker, behind an earlier one for the same record.
-    Returned,
+    /// In safe mode, a command went back to the broker, so that others are delivered.
+    Returned {
+        /// Whether the next session may use the full prefetch.
+        full_prefetch: bool,
+    },
 }

@@ -1,6 +1,6 @@
 //! Handles a processed batch: sends replies, settles commands, and lets locked commands wait.
 
-use std::{collections::HashSet, time::Instant};
+use std::time::Instant;
 
 use tokio::task::yield_now;
 
@@ -31,7 +31,9 @@ impl Session<'_> {
                 self.enqueue(incoming);
             }
         }
-        self.update_oldest(None);
+        self.current_oldest = None;
+        self.update_oldest();
+        self.extend_reserved();
         Ok(())
     }
 
@@ -46,6 +48,8 @@ impl Session<'_> {
             let position = self.waiting.partition_point(earlier);
             self.waiting.insert(position, incoming);
         }
+        self.update_oldest();
+        self.extend_reserved();
         Ok(())
     }
 
@@ -60,7 +64,7 @@ impl Session<'_> {
             statements,
         } = processed;
         let mut summary = Summary::default();
-        let mut with_outcome = HashSet::new();
+        let mut has_outcome = vec![false; batch.commands.len()];
         let mut locked = Vec::new();
         for (index, (incoming, progress)) in batch.commands.into_iter().zip(progress?).enumerate() {
             match progress {
@@ -78,18 +82,18 @@ impl Session<'_> {
                     continue;
                 }
             }
-            with_outcome.insert(index);
+            has_outcome[index] = true;
         }
         if !locked.is_empty() {
             metrics::database_retry();
         }
-        if !with_outcome.is_empty() {
+        if has_outcome.contains(&true) {
             // Let the publisher's task write the replies first, because callers wait for them.
             yield_now().await;
             summary.report(batch.started.elapsed(), &statements);
             let trace = batch
                 .trace
-                .and_then(|trace| trace.only(|index| with_outcome.contains(&index)));
+                .and_then(|trace| trace.only(|index| has_outcome[index]));
             if let Some(trace) = trace {
                 trace.end(&self.context.traces, &statements);
             }
@@ -104,10 +108,9 @@ impl Session<'_> {
         );
     }
 
-    /// Updates the oldest command that is being processed. `batch`: when the oldest command of the current
-    /// batch was published.
-    pub(super) fn update_oldest(&self, batch: Option<u64>) {
-        let oldest = self.retries.oldest().into_iter().chain(batch).min();
-        self.context.oldest.set(oldest);
+    /// Updates the oldest command that is being processed.
+    pub(super) fn update_oldest(&self) {
+        let oldest = self.retries.oldest().into_iter().chain(self.current_oldest);
+        self.context.oldest.set(oldest.min());
     }
 }
