@@ -30,7 +30,8 @@ use runtime::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than a request may take, so that all open requests are answered before the process ends.
+/// Longer than the ten seconds that a request may take, so that all open requests are answered before the
+/// process ends.
 const DRAIN: Duration = Duration::from_secs(12);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -22,6 +22,9 @@ pub enum ApiError {
     QueueFull,
     /// The command was not sent, or the broker returned it. Nothing was saved, and nothing will be.
     Unavailable,
+    /// The time of the request was over before the command's turn. It was not sent, and nothing will be
+    /// saved.
+    TooLate(Kind),
     /// The database did not answer a read. Nothing changed.
     Unreadable,
     /// Large answers that are not sent yet use all the memory for them, of this subject or of all
@@ -67,6 +70,15 @@ impl ApiError {
             Self::Unavailable => vec![simple(
                 Code::ServiceUnavailable.as_str(),
                 "Saves are not accepted at the moment. Nothing was saved; repeating is safe.",
+                true,
+            )],
+            Self::TooLate(kind) => vec![simple(
+                Code::ServiceUnavailable.as_str(),
+                &format!(
+                    "The time of the request was over before this {} was sent. It changed nothing; \
+                     repeating it is safe.",
+                    noun(kind)
+                ),
                 true,
             )],
             Self::Unreadable => vec![simple(
@@ -216,6 +228,18 @@ mod tests {
         assert_eq!(value("commandId"), Some(Value::from("an-id")));
         assert_eq!(value("retryable"), Some(Value::from(true)));
         Ok(())
+    }
+
+    #[test]
+    fn a_command_that_was_not_sent_in_time_may_be_repeated() {
+        let errors = ApiError::TooLate(Kind::Delete).errors();
+        let error = errors.first();
+        let extensions = error.and_then(|error| error.extensions.as_ref());
+        let value = |name| extensions.and_then(|it| it.get(name)).cloned();
+
+        assert!(error.is_some_and(|error| error.message.contains("this deletion was sent")));
+        assert_eq!(value("code"), Some(Value::from("SERVICE_UNAVAILABLE")));
+        assert_eq!(value("retryable"), Some(Value::from(true)));
     }
 
     #[test]

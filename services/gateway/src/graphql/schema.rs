@@ -6,6 +6,7 @@ use proto::{
     SaveConnectorDetails, SaveInput,
 };
 use runtime::traces::TraceContext;
+use tokio::time::Instant;
 
 use super::{
     command_status::CommandStatusQuery,
@@ -26,6 +27,11 @@ use crate::{
 
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
+
+/// When the whole request must be decided: it is in the data of every request. async-graphql executes the
+/// mutations of a document one after another, so each may wait only for the time that the others left.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestDeadline(pub Instant);
 
 /// Builds the schema with the data of its resolvers. With `dev`, introspection and suggestions are on. The
 /// schema has no limits on depth and complexity, because [`super::document`] checks them before.
@@ -182,18 +188,21 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
     own_space(caller, &command.key().catalog_guid)?;
     let commands = context.data_unchecked::<Commands>();
     let id = command_id(commands, caller).map_err(|_| ApiError::Internal)?;
+    let deadline = context.data_unchecked::<RequestDeadline>().0;
     let submitted = submit::submit(
         commands,
         context.data_unchecked::<Records>(),
         id.clone(),
         &caller.subject,
         &command,
+        deadline,
         context.data_unchecked::<TraceContext>(),
     );
     submitted.await.map_err(|error| match error {
         SubmitError::Refused(errors) => ApiError::Refused(errors),
         SubmitError::QueueFull => ApiError::QueueFull,
         SubmitError::Unavailable => ApiError::Unavailable,
+        SubmitError::TooLate => ApiError::TooLate(command.kind()),
         SubmitError::TooLarge => ApiError::Internal,
         SubmitError::Pending => ApiError::Pending(command.kind(), id),
         SubmitError::Unknown => ApiError::Unknown(command.kind(), id),

@@ -23,7 +23,8 @@ pub(super) struct RequestLog {
     pub trace_id: String,
     kind: &'static str,
     span: Span,
-    started: Instant,
+    /// When the request's headers had arrived.
+    pub started: Instant,
 }
 
 impl RequestLog {

@@ -1,12 +1,13 @@
 //! Checks a document and charges its cost before it is executed. `/graphql`, `/graphql/stream` and
 //! `/graphql/ws` all use [`prepare`], so that the same limits hold for them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{
     Request, ServerError, Variables,
     parser::types::{ExecutableDocument, OperationType},
 };
+use tokio::time::Instant;
 
 use super::{access_log::RequestLog, params::Params, rejection::Rejection};
 use crate::{
@@ -16,9 +17,15 @@ use crate::{
     graphql::{
         document::{self, Analysis},
         errors,
+        schema::RequestDeadline,
     },
     limits::{AnswerBudget, Cost, Denied},
 };
+
+/// The time for all commands of a request, from its headers on. The last read of the ledger takes at most
+/// one more second, so every request is answered within ten. A body may take three seconds to arrive, so
+/// a single command still has five.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 
 /// The operations that an endpoint serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +83,10 @@ pub(super) fn prepare(
     // If the operation does not exist, the size of the variables was not checked. The schema would copy
     // them in its validation before it rejects the request.
     let variables = analysis.map_or_else(Variables::default, |_| params.variables);
+    let deadline = Instant::from_std(log.started) + REQUEST_DEADLINE;
     let mut request = Request::new(String::new())
         .variables(variables)
+        .data(RequestDeadline(deadline))
         .data(log.trace_context(&app.traces))
         .data(answer.clone())
         .data(caller);
