@@ -4,7 +4,7 @@
 //! for the client, so `?` on a database error would publish the text of the database, without a code.
 
 use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
-use proto::{CommandError, CommandId, Kind};
+use proto::{CommandError, CommandId, ErrorCode, Kind};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{error_code::Code, limits::Full};
@@ -16,8 +16,9 @@ pub enum ApiError {
     Invalid(Vec<CommandError>),
     /// The request names another Space than the header. Nothing was read or sent.
     OtherSpace,
-    /// The worker refused the command. Nothing was saved, and nothing will be.
-    Refused(Vec<CommandError>),
+    /// The worker refused the command. Nothing was saved, and nothing will be. After some errors the client
+    /// can send the command again with the same id.
+    Refused(Vec<CommandError>, CommandId),
     /// The queue is full. The command was not accepted and will not appear later.
     QueueFull,
     /// The command was not sent, or the broker returned it. Nothing was saved, and nothing will be.
@@ -52,9 +53,11 @@ impl ApiError {
 
     fn errors(self) -> Vec<Error> {
         match self {
-            Self::Invalid(errors) | Self::Refused(errors) => {
-                errors.into_iter().map(command_error).collect()
-            }
+            Self::Invalid(errors) => errors.into_iter().map(command_error).collect(),
+            Self::Refused(errors, id) => errors
+                .into_iter()
+                .map(|error| refused(error, &id))
+                .collect(),
             Self::OtherSpace => vec![command_error(CommandError {
                 message: "catalogGuid is not the Space of the SPACE_GUID header; \
                           nothing was read or saved."
@@ -129,8 +132,23 @@ fn noun(kind: Kind) -> &'static str {
     }
 }
 
+/// Whether the same command may succeed later. The other errors are about its content.
+fn may_succeed_later(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::InternalServerError | ErrorCode::Expired)
+}
+
+/// An error of the worker. It names the command if the same command may succeed later.
+fn refused(error: CommandError, id: &CommandId) -> Error {
+    if may_succeed_later(error.code) {
+        with_command_id(command_error(error), id)
+    } else {
+        command_error(error)
+    }
+}
+
 fn command_error(command_error: CommandError) -> Error {
-    let mut error = simple(command_error.code.as_str(), &command_error.message, false);
+    let (code, message) = (command_error.code, &command_error.message);
+    let mut error = simple(code.as_str(), message, may_succeed_later(code));
     if let Some(extensions) = &mut error.extensions {
         if let Some(field) = command_error.field {
             extensions.set("field", field);
@@ -153,7 +171,10 @@ fn rfc3339(time: OffsetDateTime) -> Option<String> {
 
 /// An error for a command whose outcome is not known yet.
 fn without_outcome(code: Code, message: &str, id: &CommandId) -> Error {
-    let mut error = simple(code.as_str(), message, true);
+    with_command_id(simple(code.as_str(), message, true), id)
+}
+
+fn with_command_id(mut error: Error, id: &CommandId) -> Error {
     if let Some(extensions) = &mut error.extensions {
         extensions.set("commandId", id.as_str());
     }
@@ -185,75 +206,4 @@ pub(crate) fn code(error: &ServerError) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(error: ApiError) -> String {
-        let errors = error.errors();
-        errors.into_iter().map(|error| error.message).collect()
-    }
-
-    #[test]
-    fn a_pending_or_unknown_deletion_is_not_called_a_save() -> Result<(), CommandError> {
-        let id = CommandId::new("an-id")?;
-        for (kind, called, not_called) in [
-            (Kind::Save, "save", "deletion"),
-            (Kind::Delete, "deletion", "save"),
-        ] {
-            for error in [
-                ApiError::Pending(kind, id.clone()),
-                ApiError::Unknown(kind, id.clone()),
-            ] {
-                let message = message(error);
-                assert!(
-                    message.contains(&format!("the {called} was accepted"))
-                        || message.contains(&format!("The {called} was accepted")),
-                    "{message}"
-                );
-                assert!(!message.contains(not_called), "{message}");
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn an_error_without_an_outcome_names_the_command_and_may_be_retried() -> Result<(), CommandError>
-    {
-        let id = CommandId::new("an-id")?;
-        let errors = ApiError::Pending(Kind::Save, id).errors();
-        let extensions = errors.first().and_then(|error| error.extensions.as_ref());
-        let value = |name| extensions.and_then(|it| it.get(name)).cloned();
-
-        assert_eq!(value("code"), Some(Value::from("SAVE_PENDING")));
-        assert_eq!(value("commandId"), Some(Value::from("an-id")));
-        assert_eq!(value("retryable"), Some(Value::from(true)));
-        Ok(())
-    }
-
-    #[test]
-    fn a_command_that_was_not_sent_in_time_may_be_repeated() {
-        let errors = ApiError::TooLate(Kind::Delete).errors();
-        let error = errors.first();
-        let extensions = error.and_then(|error| error.extensions.as_ref());
-        let value = |name| extensions.and_then(|it| it.get(name)).cloned();
-
-        assert!(error.is_some_and(|error| error.message.contains("this deletion was sent")));
-        assert_eq!(value("code"), Some(Value::from("SERVICE_UNAVAILABLE")));
-        assert_eq!(value("retryable"), Some(Value::from(true)));
-    }
-
-    #[test]
-    fn all_errors_of_a_command_are_reported_with_their_fields() {
-        let errors = ApiError::Invalid(vec![
-            CommandError::value("envId", "must not be blank"),
-            CommandError::value("processId", "must not be blank"),
-        ])
-        .errors();
-        let fields: Vec<_> = errors
-            .iter()
-            .filter_map(|error| error.extensions.as_ref()?.get("field").cloned())
-            .collect();
-
-        assert_eq!(fields, [Value::from("envId"), Value::from("processId")]);
-    }
-}
+mod tests;

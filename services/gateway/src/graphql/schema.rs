@@ -199,7 +199,7 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
         context.data_unchecked::<TraceContext>(),
     );
     submitted.await.map_err(|error| match error {
-        SubmitError::Refused(errors) => ApiError::Refused(errors),
+        SubmitError::Refused(errors) => ApiError::Refused(errors, id),
         SubmitError::QueueFull => ApiError::QueueFull,
         SubmitError::Unavailable => ApiError::Unavailable,
         SubmitError::TooLate => ApiError::TooLate(command.kind()),
