@@ -148,7 +148,7 @@ fn refused(error: CommandError, id: &CommandId) -> Error {
 
 fn command_error(command_error: CommandError) -> Error {
     let (code, message) = (command_error.code, &command_error.message);
-    let mut error = simple(code.as_str(), message, may_succeed_later(code));
+    let mut error = simple(Code::from(code).as_str(), message, may_succeed_later(code));
     if let Some(extensions) = &mut error.extensions {
         if let Some(field) = command_error.field {
             extensions.set("field", field);
