@@ -124,6 +124,15 @@ async fn a_rate_limited_bearer_gets_a_retry_after_header() -> anyhow::Result<()>
     let other_space = Api::for_subject(&gateway.url, "another", "anna")?;
     let input = json!({ "input": sample() });
 
+    // A document with more reads than may come at once can never succeed. Its rejection costs a read.
+    let reads = "{ a: saveCommand(id: 1) { id } b: saveCommand(id: 2) { id } c: saveCommand(id: 3) { id } }";
+    let too_many = Api::for_subject(&gateway.url, SPACE, "eve")?
+        .execute(reads, json!({}))
+        .await?;
+    assert_eq!(
+        (too_many.status, too_many.code().as_str()),
+        (200, "GRAPHQL_VALIDATION_FAILED")
+    );
     // A document is charged before it is executed; so the sixth finds nothing left.
     let document = saves(5);
     let (five, sixth) = tokio::join!(anna.execute(&document, input), async {
