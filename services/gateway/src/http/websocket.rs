@@ -20,7 +20,7 @@ use std::{
 
 use async_graphql::{
     Data,
-    http::{WebSocket, WebSocketProtocols, WsMessage},
+    http::{ClientMessage, WebSocket, WebSocketProtocols, WsMessage},
 };
 use axum::{
     Router,
@@ -34,6 +34,7 @@ use axum::{
     routing::get,
 };
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use serde::de::Error as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{sleep_until, timeout},
@@ -106,7 +107,9 @@ async fn serve(
         operations.open.clone(),
         heartbeat.received.clone(),
     );
-    let responses = WebSocket::new(operations, messages, WebSocketProtocols::GraphQLWS)
+    let messages = messages.map(|bytes| decode(&bytes));
+    let protocol = WebSocketProtocols::GraphQLWS;
+    let responses = WebSocket::from_message_stream(operations, messages, protocol)
         .on_connection_init(async move |payload: serde_json::Value| {
             let headers = with_payload(headers, &payload);
             let (caller, share) = authenticate(&app, &headers).await?;
@@ -172,6 +175,13 @@ async fn send_all(
     }
 }
 
+/// Decodes a message of the client. async-graphql sends the error to the client as the reason of the close, and
+/// serde's own error quotes the message.
+fn decode(message: &[u8]) -> serde_json::Result<ClientMessage> {
+    ClientMessage::from_bytes(message)
+        .map_err(|_| serde_json::Error::custom("The message can't be read."))
+}
+
 fn message(response: WsMessage) -> Message {
     match response {
         WsMessage::Text(text) => Message::Text(text.into()),
@@ -207,47 +217,4 @@ fn valid_messages(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use futures_util::{sink, stream};
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    /// Sends only pings to a client that answers the given number of them. Returns how many pings were
-    /// sent, and the last message.
-    async fn send_to_client_that_answers(pings: usize) -> (usize, Option<Message>) {
-        let heartbeat = Heartbeat::new(Duration::from_millis(5));
-        let (answer, mut answers) = mpsc::unbounded_channel();
-        let answers = stream::poll_fn(move |context| answers.poll_recv(context));
-        let messages = valid_messages(answers, Arc::default(), heartbeat.received.clone());
-        let sent = AtomicUsize::new(0);
-        let client = sink::unfold((), |(), message: Message| {
-            assert_eq!(message, Message::Ping(Bytes::new()));
-            if sent.fetch_add(1, Ordering::Relaxed) < pings {
-                assert!(answer.send(Ok(Message::Pong(Bytes::new()))).is_ok());
-            }
-            ready(Ok::<_, Infallible>(()))
-        });
-        let mut client = pin!(client);
-        let lifetime = Lifetime::without_token(None);
-        let (_sender, authenticated) = oneshot::channel();
-        let responses = messages.map(Message::Binary);
-        let last = send_all(&mut client, responses, lifetime, heartbeat, authenticated).await;
-        (sent.load(Ordering::Relaxed), last)
-    }
-
-    #[tokio::test]
-    async fn a_client_that_is_silent_for_two_intervals_is_closed() {
-        assert_eq!(
-            send_to_client_that_answers(0).await,
-            (1, Some(unresponsive()))
-        );
-        // Three pings are answered and the fourth is not. The fifth follows the first silent interval.
-        assert_eq!(
-            send_to_client_that_answers(3).await,
-            (5, Some(unresponsive()))
-        );
-    }
-}
+mod tests;

@@ -14,6 +14,9 @@ const INIT_DEADLINE: Duration = Duration::from_secs(10);
 /// end with an error.
 const AFTER_EXPIRY: Duration = Duration::from_secs(5);
 
+/// The payload of a control frame has at most 125 bytes (RFC 6455, 5.5), and two of them are the code.
+const MAX_REASON_BYTES: usize = 123;
+
 /// What a socket gets with a valid token.
 pub(super) struct Authenticated {
     /// The expiry of the token, in seconds since 1970.
@@ -57,9 +60,28 @@ impl Lifetime {
     }
 }
 
-pub(super) fn close(code: u16, reason: String) -> Message {
+pub(super) fn close(code: u16, mut reason: String) -> Message {
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
     Message::Close(Some(CloseFrame {
         code,
         reason: reason.into(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_close_fits_into_a_control_frame() {
+        let reason = |text: String| match close(1002, text) {
+            Message::Close(Some(frame)) => frame.reason.to_string(),
+            other => format!("{other:?}"),
+        };
+
+        assert_eq!(reason("short".to_owned()), "short");
+        assert_eq!(reason("a".repeat(124)), "a".repeat(123));
+        // A character is not cut in two.
+        assert_eq!(reason("é".repeat(62)), "é".repeat(61));
+    }
 }
