@@ -82,13 +82,15 @@ impl BrokerSession {
         let connection = broker::connect(&self.uri, "connector-details-gateway").await?;
         let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
         let (channel, replies) = open(&connection, &reply_to).await?;
-        let _queue_depth = queue_depth::Watch::start(&connection, QUEUES).await?;
         let frame_max = frame_max(&connection);
         let (session, mut task) =
             SessionTask::new(channel, frame_max, replies, reply_to, &self.pending);
         self.current.send_replace(Some(session));
         tracing::info!("connected to the broker");
-        let result = task.run(&connection, &self.stop).await;
+        let result = tokio::select! {
+            result = task.run(&connection, &self.stop) => result,
+            never = queue_depth::watch(&connection, QUEUES) => match never {},
+        };
         self.current.send_replace(None);
         task.fail_pending();
         broker::close(&connection).await;
