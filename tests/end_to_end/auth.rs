@@ -60,6 +60,8 @@ async fn a_token_with_invalid_claims_or_signature_is_refused() -> anyhow::Result
 
     assert_eq!(status(&api, &good).await?, 200);
     assert_eq!(status(&api, &with("spaces", json!(SPACE))?).await?, 200);
+    let fractional = with("exp", json!(4_102_444_800.5))?;
+    assert_eq!(status(&api, &fractional).await?, 200);
     assert_eq!(
         status(&api, &with("exp", json!(now - 10))?).await?,
         200,

@@ -8,7 +8,7 @@ mod jwks;
 mod keys;
 mod token_cache;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use jsonwebtoken::{Validation, decode};
@@ -134,7 +134,7 @@ impl Auth {
         Ok(VerifiedToken {
             subject: subject(&claims)?,
             spaces: spaces(claims.get(&self.spaces_claim)),
-            expires: claims.get("exp").and_then(Value::as_u64).ok_or(INVALID)?,
+            expires: claims.get("exp").and_then(seconds).ok_or(INVALID)?,
         })
     }
 
@@ -213,6 +213,14 @@ fn single<'a>(
         Some(_) => Err(AuthError::BadRequest(duplicated)),
         None => Ok(value),
     }
+}
+
+/// The whole seconds of a date in a claim. RFC 7519 allows fractions.
+fn seconds(date: &Value) -> Option<u64> {
+    date.as_u64().or_else(|| {
+        let date = Duration::try_from_secs_f64(date.as_f64()?).ok()?;
+        Some(date.as_secs())
+    })
 }
 
 fn subject(claims: &Map<String, Value>) -> Result<String, AuthError> {
