@@ -27,11 +27,11 @@ use axum::{
     body::Bytes,
     extract::{
         State, WebSocketUpgrade,
-        ws::{self, Message},
+        ws::{self, Message, rejection::WebSocketUpgradeRejection},
     },
     http::{HeaderMap, Method},
     response::Response,
-    routing::get,
+    routing::any,
 };
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use serde::de::Error as _;
@@ -63,17 +63,21 @@ const MAX_OPEN_OPERATIONS: usize = 100;
 
 /// The endpoint.
 pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/graphql/ws", get(websocket))
+    Router::new().route("/graphql/ws", any(websocket))
 }
 
 async fn websocket(
     State(app): State<Arc<App>>,
+    method: Method,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     mut headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
 ) -> Response {
-    let Some(permit) = app.limits.unauthenticated_socket() else {
-        let log = RequestLog::begin(&app.traces, &Method::GET, &headers);
-        return Rejection::busy().answer(JSON, log).await;
+    let (upgrade, permit) = match admit(&app, &method, upgrade) {
+        Ok(admitted) => admitted,
+        Err(rejection) => {
+            let log = RequestLog::begin(&app.traces, &method, &headers);
+            return rejection.answer(JSON, log).await;
+        }
     };
     // Each operation gets its own request id.
     headers.remove(request_id::HEADER);
@@ -85,6 +89,25 @@ async fn websocket(
         .max_message_size(message_bytes)
         .protocols([PROTOCOL])
         .on_upgrade(move |socket| serve(app, headers, socket, permit))
+}
+
+/// Checks that the request asks for a WebSocket, and that another one may be open.
+fn admit(
+    app: &App,
+    method: &Method,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<(WebSocketUpgrade, OwnedSemaphorePermit), Rejection> {
+    if *method != Method::GET {
+        return Err(Rejection::stream_method("GET"));
+    }
+    let Ok(upgrade) = upgrade else {
+        return Err(Rejection::bad_request(
+            "This path serves WebSockets of version 13 only: the request must have the headers of \
+             an upgrade. Nothing was saved.",
+        ));
+    };
+    let permit = app.limits.unauthenticated_socket();
+    Ok((upgrade, permit.ok_or_else(Rejection::busy)?))
 }
 
 async fn serve(
