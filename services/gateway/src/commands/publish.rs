@@ -79,11 +79,12 @@ pub(crate) async fn publish(
     };
     let (outcome, event, end) = match error {
         PublishError::Refused => ("queue full", SendEvent::QueueFull, PublishEnd::Known),
-        PublishError::Returned | PublishError::NotConfirmed => {
-            ("unroutable", SendEvent::Unroutable, PublishEnd::Known)
+        PublishError::Returned => ("unroutable", SendEvent::Unroutable, PublishEnd::Known),
+        // The message was in the socket's buffer, so a part of it may have reached the broker. Without
+        // confirm mode, the whole message may have.
+        PublishError::NotConfirmed | PublishError::Broker(BrokerError::Amqp(_)) => {
+            ("lost", SendEvent::Lost, PublishEnd::Known)
         }
-        // The message was in the socket's buffer, so a part of it may have reached the broker.
-        PublishError::Broker(BrokerError::Amqp(_)) => ("lost", SendEvent::Lost, PublishEnd::Known),
         PublishError::Broker(BrokerError::Deadline) => {
             ("lost", SendEvent::Lost, PublishEnd::TimedOut)
         }
