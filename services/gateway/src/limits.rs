@@ -156,24 +156,6 @@ impl Limits {
         self.in_flight.taken()
     }
 
-    /// The number of open WebSockets with a valid token.
-    #[must_use]
-    pub fn sockets(&self) -> usize {
-        self.sockets.taken()
-    }
-
-    /// The bytes of the bodies of requests that are not answered yet.
-    #[must_use]
-    pub fn body_bytes(&self) -> usize {
-        self.bodies.taken()
-    }
-
-    /// The bytes of large answers that are not sent yet.
-    #[must_use]
-    pub fn answer_bytes(&self) -> usize {
-        self.answers.taken()
-    }
-
     /// Counts a request against the rate of requests, before its document is read.
     ///
     /// # Errors
