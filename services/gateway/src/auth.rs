@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub use keys::{Fetching, KeySource, Keys};
 
 use self::{
-    caller::Caller,
+    caller::{Caller, MAX_SUBJECT_BYTES},
     token_cache::{TokenCache, VerifiedToken},
 };
 
@@ -27,8 +27,6 @@ const SPACE_HEADERS: [&str; 2] = ["space_guid", "space-guid"];
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Tolerates small differences between the clocks of the issuer and the gateway.
 const LEEWAY_SECONDS: u64 = 30;
-/// The limit of a subject in AMQP properties and in the ledger.
-const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_KEY_BYTES: usize = 255;
 /// Longer tokens are rejected before they are decoded.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;

@@ -82,9 +82,7 @@ impl BrokerSession {
         let connection = broker::connect(&self.uri, "connector-details-gateway").await?;
         let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
         let (channel, replies) = open(&connection, &reply_to).await?;
-        let frame_max = frame_max(&connection);
-        let (session, mut task) =
-            SessionTask::new(channel, frame_max, replies, reply_to, &self.pending);
+        let (session, mut task) = SessionTask::new(channel, replies, reply_to, &self.pending);
         self.current.send_replace(Some(session));
         tracing::info!("connected to the broker");
         let result = tokio::select! {
@@ -95,14 +93,6 @@ impl BrokerSession {
         task.fail_pending();
         broker::close(&connection).await;
         result
-    }
-}
-
-/// The largest frame that the broker accepts. The broker sends 0 if it has no limit.
-fn frame_max(connection: &Connection) -> usize {
-    match connection.configuration().frame_max() {
-        0 => usize::MAX,
-        limited => usize::try_from(limited).unwrap_or(usize::MAX),
     }
 }
 

@@ -23,8 +23,6 @@ pub(crate) enum SendEvent {
     Unroutable,
     /// The broker rejected the message: the queue is full.
     QueueFull,
-    /// The properties do not fit into one frame, so the message was not written.
-    TooLarge,
     /// The connection failed, or the broker did not confirm in time.
     Lost,
     /// The worker replied.
@@ -83,8 +81,6 @@ pub enum SendResult {
     Unconfirmed,
     /// The queue is full. The command will not take effect.
     QueueFull,
-    /// The properties do not fit into one frame. The command was not sent.
-    TooLarge,
     /// The command was not sent, or no queue is bound. It will not take effect.
     NotSent,
 }
@@ -187,7 +183,6 @@ impl PendingReply {
             Ok(Ok(SendEvent::Replied(reply))) => SendResult::Replied(reply),
             Ok(Ok(SendEvent::NotSent | SendEvent::Unroutable)) => SendResult::NotSent,
             Ok(Ok(SendEvent::QueueFull)) => SendResult::QueueFull,
-            Ok(Ok(SendEvent::TooLarge)) => SendResult::TooLarge,
             // The reply was lost with the connection, or did not arrive in time.
             Ok(Ok(SendEvent::Lost) | Err(_)) | Err(_) if self.slot.is_confirmed() => {
                 SendResult::Confirmed

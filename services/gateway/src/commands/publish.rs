@@ -12,10 +12,7 @@ use runtime::{
     traces::Span,
 };
 
-use super::{
-    frame::content_header_bytes,
-    pending::{ReplySlot, SendEvent},
-};
+use super::pending::{ReplySlot, SendEvent};
 use crate::metrics;
 
 /// A command that is ready to be published.
@@ -41,11 +38,7 @@ pub(crate) enum PublishEnd {
 
 /// Publishes one command and waits for its confirm. The caller must not cancel this future: it would
 /// not be known whether a partly written message arrived.
-pub(crate) async fn publish(
-    channel: Channel,
-    frame_max: usize,
-    command: OutgoingCommand,
-) -> PublishEnd {
+pub(crate) async fn publish(channel: Channel, command: OutgoingCommand) -> PublishEnd {
     let OutgoingCommand {
         kind,
         body,
@@ -54,12 +47,6 @@ pub(crate) async fn publish(
         mut span,
     } = command;
     if slot.is_abandoned() {
-        return PublishEnd::Known;
-    }
-    if content_header_bytes(&properties).is_none_or(|bytes| bytes > frame_max) {
-        tracing::error!("a command was not sent: its properties do not fit into one frame");
-        span.fail("too large");
-        slot.notify(SendEvent::TooLarge);
         return PublishEnd::Known;
     }
     let started = Instant::now();

@@ -68,7 +68,6 @@ pub(crate) enum SessionError {
 /// Runs a session until it fails or the gateway stops.
 pub(crate) struct SessionTask<'a> {
     channel: Channel,
-    frame_max: usize,
     replies: Consumer,
     commands: mpsc::Receiver<OutgoingCommand>,
     pending: &'a PendingReplies,
@@ -81,7 +80,6 @@ pub(crate) struct SessionTask<'a> {
 impl<'a> SessionTask<'a> {
     pub fn new(
         channel: Channel,
-        frame_max: usize,
         replies: Consumer,
         reply_to: String,
         pending: &'a PendingReplies,
@@ -95,7 +93,6 @@ impl<'a> SessionTask<'a> {
         };
         let task = Self {
             channel,
-            frame_max,
             replies,
             commands,
             pending,
@@ -116,7 +113,7 @@ impl<'a> SessionTask<'a> {
         let end = loop {
             tokio::select! {
                 Some(command) = self.commands.recv() => {
-                    in_flight.push(publish(self.channel.clone(), self.frame_max, command));
+                    in_flight.push(publish(self.channel.clone(), command));
                 }
                 Some(end) = in_flight.next() => {
                     if end == PublishEnd::TimedOut && !self.was_blocked() {

@@ -26,8 +26,6 @@ pub enum SubmitError {
     Unavailable,
     /// The time of the whole request was over before the command's turn. Nothing was sent.
     TooLate,
-    /// The command does not fit into the frames of the broker. Nothing was sent.
-    TooLarge,
     /// The broker confirmed the command, and no reply came in time. It will take effect or be refused.
     Pending,
     /// The command was sent and not confirmed. It may take effect.
@@ -61,7 +59,6 @@ pub async fn submit(
         SendResult::Replied(reply) => return record(reply.outcome),
         SendResult::NotSent => return Err(SubmitError::Unavailable),
         SendResult::QueueFull => return Err(SubmitError::QueueFull),
-        SendResult::TooLarge => return Err(SubmitError::TooLarge),
         SendResult::Confirmed => true,
         SendResult::Unconfirmed => false,
     };

@@ -203,7 +203,6 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
         SubmitError::QueueFull => ApiError::QueueFull,
         SubmitError::Unavailable => ApiError::Unavailable,
         SubmitError::TooLate => ApiError::TooLate(command.kind()),
-        SubmitError::TooLarge => ApiError::Internal,
         SubmitError::Pending => ApiError::Pending(command.kind(), id),
         SubmitError::Unknown => ApiError::Unknown(command.kind(), id),
     })
