@@ -12,7 +12,7 @@ use runtime::{
     traces::Span,
 };
 
-use super::pending::{ReplySlot, SendEvent};
+use super::pending::{ReplySlot, SendResult};
 use crate::metrics;
 
 /// A command that is ready to be published.
@@ -64,20 +64,21 @@ pub(crate) async fn publish(channel: Channel, command: OutgoingCommand) -> Publi
         slot.confirm();
         return PublishEnd::Known;
     };
-    let (outcome, event, end) = match error {
-        PublishError::Refused => ("queue full", SendEvent::QueueFull, PublishEnd::Known),
-        PublishError::Returned => ("unroutable", SendEvent::Unroutable, PublishEnd::Known),
+    let (outcome, result, end) = match error {
+        PublishError::Refused => ("queue full", Some(SendResult::QueueFull), PublishEnd::Known),
+        PublishError::Returned => ("unroutable", Some(SendResult::NotSent), PublishEnd::Known),
         // The message was in the socket's buffer, so a part of it may have reached the broker. Without
         // confirm mode, the whole message may have.
         PublishError::NotConfirmed | PublishError::Broker(BrokerError::Amqp(_)) => {
-            ("lost", SendEvent::Lost, PublishEnd::Known)
+            ("lost", None, PublishEnd::Known)
         }
-        PublishError::Broker(BrokerError::Deadline) => {
-            ("lost", SendEvent::Lost, PublishEnd::TimedOut)
-        }
+        PublishError::Broker(BrokerError::Deadline) => ("lost", None, PublishEnd::TimedOut),
     };
     metrics::published(outcome, duration);
     span.fail(outcome);
-    slot.notify(event);
+    match result {
+        Some(result) => slot.finish(result),
+        None => slot.lose(),
+    }
     end
 }

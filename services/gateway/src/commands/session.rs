@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    pending::{PendingReplies, SendEvent},
+    pending::{PendingReplies, SendResult},
     publish::{OutgoingCommand, PublishEnd, publish},
 };
 use crate::{log_throttle::LogThrottle, metrics};
@@ -146,7 +146,7 @@ impl<'a> SessionTask<'a> {
     pub fn fail_pending(&mut self) {
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            command.slot.notify(SendEvent::NotSent);
+            command.slot.finish(SendResult::NotSent);
         }
         self.pending.fail_all();
     }
