@@ -42,9 +42,8 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Adds all errors to the response. The field becomes null; the other fields of the document keep
-    /// their values.
-    pub fn report(self, context: &Context<'_>) {
+    /// Adds all errors to the response.
+    fn report(self, context: &Context<'_>) {
         for error in self.errors() {
             let error = error.into_server_error(context.item.pos);
             context.add_error(context.set_error_path(error));
@@ -122,6 +121,12 @@ impl ApiError {
             )],
         }
     }
+}
+
+/// The value of a field. If there is none, the errors are added to the response, and the field becomes null. The
+/// other fields of the document keep their values.
+pub(super) fn or_report<T>(context: &Context<'_>, result: Result<T, ApiError>) -> Option<T> {
+    result.map_err(|error| error.report(context)).ok()
 }
 
 /// The name of a kind of command in the texts for clients.

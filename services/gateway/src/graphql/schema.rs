@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     command_status::CommandStatusQuery,
-    errors::ApiError,
+    errors::{ApiError, or_report},
     lists::ListQuery,
     subscription::Subscriptions,
     types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
@@ -84,13 +84,8 @@ impl RecordQuery {
         context: &Context<'_>,
         #[graphql(desc = "The five ids of the record.")] input: FindDetailsInput,
     ) -> Option<ConnectorDetails> {
-        match find(context, input).await {
-            Ok(record) => record.map(ConnectorDetails::from),
-            Err(error) => {
-                error.report(context);
-                None
-            }
-        }
+        let record = or_report(context, find(context, input).await).flatten();
+        record.map(ConnectorDetails::from)
     }
 }
 
@@ -119,7 +114,8 @@ impl Mutation {
             let command = save(input, expected_revision)?;
             submit(context, command).await
         };
-        or_report(context, saved.await)
+        let record = or_report(context, saved.await).flatten();
+        record.map(ConnectorDetails::from)
     }
 
     /// Deletes connector details and answers with the record as it was, or null where there was none.
@@ -140,20 +136,8 @@ impl Mutation {
                 .map_err(|errors| invalid(errors, "Nothing was deleted."))?;
             submit(context, Command::Delete(command)).await
         };
-        or_report(context, deleted.await)
-    }
-}
-
-fn or_report(
-    context: &Context<'_>,
-    result: Result<Option<Record>, ApiError>,
-) -> Option<ConnectorDetails> {
-    match result {
-        Ok(record) => record.map(ConnectorDetails::from),
-        Err(error) => {
-            error.report(context);
-            None
-        }
+        let record = or_report(context, deleted.await).flatten();
+        record.map(ConnectorDetails::from)
     }
 }
 
