@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use lapin::uri::AMQPUri;
 use proto::{Command, Envelope, amqp};
-use runtime::traces::{self, SpanKind, TraceContext};
+use runtime::{
+    supervise,
+    traces::{self, SpanKind, TraceContext},
+};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection, idempotency::CommandIds, pending::PendingReplies, publish::OutgoingCommand,
-    session::Session,
+    connection::BrokerSession, idempotency::CommandIds, pending::PendingReplies,
+    publish::OutgoingCommand, session::Session,
 };
 pub use crate::commands::pending::SendResult;
 use crate::{auth::caller::MAX_SUBJECT_BYTES, metrics};
@@ -64,7 +67,14 @@ impl Commands {
         let pending = PendingReplies::default();
         let user = Arc::from(uri.authority.userinfo.username.as_str());
         let (sender, session) = watch::channel(None);
-        let supervisor = tokio::spawn(connection::supervise(uri, pending.clone(), sender, stop));
+        let sessions = BrokerSession {
+            uri,
+            pending: pending.clone(),
+            current: sender,
+            stop: stop.clone(),
+        };
+        let supervisor =
+            tokio::spawn(async move { supervise::supervise("commands", sessions, &stop).await });
         let commands = Self {
             session,
             pending,

@@ -32,32 +32,13 @@ use super::{
 /// The queue whose depth is a metric. If the queue does not exist, no command can be published.
 const QUEUES: &[Labelled] = &[("commands", topology::QUEUE)];
 
-/// Opens a session, and a new one after each failure, until `stop` is cancelled.
-///
-/// # Errors
-/// An exchange or a queue exists with other arguments. Retries can't change that.
-pub(crate) async fn supervise(
-    uri: AMQPUri,
-    pending: PendingReplies,
-    current: watch::Sender<Option<Session>>,
-    stop: CancellationToken,
-) -> Result<(), TopologyError> {
-    let sessions = BrokerSession {
-        uri,
-        pending,
-        current,
-        stop: stop.clone(),
-    };
-    supervise::supervise("commands", sessions, &stop).await
-}
-
 /// Everything that a session with the broker needs.
-struct BrokerSession {
-    uri: AMQPUri,
-    pending: PendingReplies,
+pub(crate) struct BrokerSession {
+    pub uri: AMQPUri,
+    pub pending: PendingReplies,
     /// The handle to the session while it is open.
-    current: watch::Sender<Option<Session>>,
-    stop: CancellationToken,
+    pub current: watch::Sender<Option<Session>>,
+    pub stop: CancellationToken,
 }
 
 impl supervise::Session for BrokerSession {
