@@ -75,6 +75,47 @@ async fn a_mutation_is_not_executed_by_get() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_wrong_request_for_a_subscription_is_answered_logged_and_counted() -> anyhow::Result<()> {
+    use reqwest::Method;
+
+    let stack = Stack::bare().await?;
+    let gateway = stack.ready_gateway(&[]).await?;
+    let client = reqwest::Client::new();
+
+    for (method, path, status, code, allowed) in [
+        (
+            Method::GET,
+            "stream",
+            405,
+            "METHOD_NOT_ALLOWED",
+            Some("POST"),
+        ),
+        (Method::POST, "ws", 405, "METHOD_NOT_ALLOWED", Some("GET")),
+        (Method::GET, "ws", 400, "BAD_REQUEST", None),
+    ] {
+        let url = format!("{}/graphql/{path}", gateway.url);
+        let answer = client.request(method, url).send().await?;
+        let (answered, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body: Value = serde_json::from_slice(&answer.bytes().await?)?;
+        let extensions = &body["errors"][0]["extensions"];
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+
+        assert_eq!(answered, status, "{path}: {body}");
+        assert_eq!(extensions["code"], code, "{path}");
+        assert_eq!(header("allow"), allowed, "{path}");
+        let id = extensions["requestId"].as_str();
+        assert_eq!(header("x-request-id"), id, "{path}");
+        let log = std::fs::read_to_string(&gateway.log)?;
+        assert!(id.is_some_and(|id| log.contains(id)), "{path}: {id:?}");
+    }
+    let total = "connector_details_requests_total";
+    let line = format!(r#"{total}{{service="gateway",kind="none",code="METHOD_NOT_ALLOWED"}}"#);
+    let counted = gateway.metric(&line).await?;
+    assert!((counted - 2.0).abs() < 0.5, "{counted}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn saves_without_a_broker_are_refused_at_once() -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
     let nowhere = format!("amqp://u:p@127.0.0.1:{}/%2f", dev::paths::free_port(None)?);

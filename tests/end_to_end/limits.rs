@@ -124,6 +124,15 @@ async fn a_rate_limited_bearer_gets_a_retry_after_header() -> anyhow::Result<()>
     let other_space = Api::for_subject(&gateway.url, "another", "anna")?;
     let input = json!({ "input": sample() });
 
+    // A document with more reads than may come at once can never succeed. Its rejection costs a read.
+    let reads = "{ a: saveCommand(id: 1) { id } b: saveCommand(id: 2) { id } c: saveCommand(id: 3) { id } }";
+    let too_many = Api::for_subject(&gateway.url, SPACE, "eve")?
+        .execute(reads, json!({}))
+        .await?;
+    assert_eq!(
+        (too_many.status, too_many.code().as_str()),
+        (200, "GRAPHQL_VALIDATION_FAILED")
+    );
     // A document is charged before it is executed; so the sixth finds nothing left.
     let document = saves(5);
     let (five, sixth) = tokio::join!(anna.execute(&document, input), async {
@@ -202,6 +211,47 @@ async fn requests_over_the_global_limit_are_refused_at_once() -> anyhow::Result<
         Ok(api.save(&sample()).await?.record().ok())
     })
     .await?;
+    Ok(())
+}
+
+/// The mutations of a document are executed one after another. Without a worker, each waits for its reply.
+#[tokio::test]
+async fn a_document_of_several_saves_is_answered_in_time_while_the_gateway_stops()
+-> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let gateway = stack.ready_gateway(&[]).await?;
+    let api = Api::new(&gateway.url, SPACE)?;
+    let started = Instant::now();
+
+    let (document, input) = (saves(5), json!({ "input": sample() }));
+    let answered = async {
+        let answer = api.execute(&document, input).await;
+        (answer, started.elapsed())
+    };
+    let ((answer, took), stopped) = tokio::join!(answered, async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        gateway.stop().await
+    });
+    let answer = answer?;
+
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(stopped?, "its exit status is not success");
+    let errors = answer.body["errors"].as_array().cloned();
+    let errors = errors.unwrap_or_default();
+    assert_eq!(errors.len(), 5, "{}", answer.body);
+    for (index, error) in errors.iter().enumerate() {
+        let (extensions, message) = (&error["extensions"], error["message"].to_string());
+        assert_eq!(error["path"], json!([format!("s{index}")]));
+        assert_eq!(extensions["retryable"], true);
+        // The first two use up the time of the request.
+        let (code, says) = match index {
+            0 | 1 => ("SAVE_PENDING", "was accepted and is not decided yet"),
+            _ => ("SERVICE_UNAVAILABLE", "It changed nothing"),
+        };
+        assert_eq!(extensions["code"], code, "{message}");
+        assert!(message.contains(says), "{message}");
+        assert_eq!(extensions["commandId"].is_string(), index < 2, "{message}");
+    }
     Ok(())
 }
 

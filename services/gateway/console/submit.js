@@ -8,6 +8,9 @@ import { session } from "./session.js";
 const POLL_INTERVAL_MS = 2_000;
 const MAX_PAUSE_MS = 15_000;
 
+/** The codes of commands that the worker has parked. */
+const PARKED = ["INTERNAL_SERVER_ERROR", "EXPIRED"];
+
 /** A retry must not be sent in the name of another user, or in another Space. */
 const ABANDONED = { message: "Somebody else has signed in, or another Space is shown.", extensions: {} };
 
@@ -39,6 +42,8 @@ export async function submit(command, progress, retryNow) {
       }
       if (error.code === "UNAUTHENTICATED" && !session.token) continue;
       if (!(error instanceof NoAnswer) && !error.extensions?.retryable) throw error;
+      // The worker keeps a copy of each such command for an operator. Only the user may cause another one.
+      if (PARKED.includes(error.code) && error.extensions.commandId) throw error;
       const wait = error.extensions?.retryAfterMs
         ?? Math.min(1_000 * 2 ** attempt, MAX_PAUSE_MS);
       const seconds = Math.ceil(wait / 1_000);

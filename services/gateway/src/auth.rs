@@ -8,7 +8,7 @@ mod jwks;
 mod keys;
 mod token_cache;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use jsonwebtoken::{Validation, decode};
@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub use keys::{Fetching, KeySource, Keys};
 
 use self::{
-    caller::Caller,
+    caller::{Caller, MAX_SUBJECT_BYTES},
     token_cache::{TokenCache, VerifiedToken},
 };
 
@@ -27,8 +27,6 @@ const SPACE_HEADERS: [&str; 2] = ["space_guid", "space-guid"];
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Tolerates small differences between the clocks of the issuer and the gateway.
 const LEEWAY_SECONDS: u64 = 30;
-/// The limit of a subject in AMQP properties and in the ledger.
-const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_KEY_BYTES: usize = 255;
 /// Longer tokens are rejected before they are decoded.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -134,7 +132,7 @@ impl Auth {
         Ok(VerifiedToken {
             subject: subject(&claims)?,
             spaces: spaces(claims.get(&self.spaces_claim)),
-            expires: claims.get("exp").and_then(Value::as_u64).ok_or(INVALID)?,
+            expires: claims.get("exp").and_then(seconds).ok_or(INVALID)?,
         })
     }
 
@@ -213,6 +211,14 @@ fn single<'a>(
         Some(_) => Err(AuthError::BadRequest(duplicated)),
         None => Ok(value),
     }
+}
+
+/// The whole seconds of a date in a claim. RFC 7519 allows fractions.
+fn seconds(date: &Value) -> Option<u64> {
+    date.as_u64().or_else(|| {
+        let date = Duration::try_from_secs_f64(date.as_f64()?).ok()?;
+        Some(date.as_secs())
+    })
 }
 
 fn subject(claims: &Map<String, Value>) -> Result<String, AuthError> {

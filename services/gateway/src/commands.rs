@@ -6,7 +6,6 @@
 
 pub mod client;
 mod connection;
-mod frame;
 pub mod idempotency;
 pub mod pending;
 mod publish;

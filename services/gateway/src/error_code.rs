@@ -1,6 +1,8 @@
 //! All error codes of the API, with Apollo's names where Apollo has one. The table in the README says
 //! for each code whether a retry is safe; a test checks that the table is complete.
 
+use proto::ErrorCode;
+
 /// Defines the enum, the list of its variants and their names.
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $name:literal,)*) => {
@@ -39,8 +41,23 @@ impl Code {
                 | Self::ServiceUnavailable
                 | Self::SavePending
                 | Self::SaveUnknown
+                | Self::Expired
                 | Self::InternalServerError
         )
+    }
+}
+
+/// A reply of the worker carries one of these codes.
+impl From<ErrorCode> for Code {
+    fn from(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::BadRequest => Self::BadRequest,
+            ErrorCode::BadUserInput => Self::BadUserInput,
+            ErrorCode::Forbidden => Self::Forbidden,
+            ErrorCode::Conflict => Self::Conflict,
+            ErrorCode::Expired => Self::Expired,
+            ErrorCode::InternalServerError => Self::InternalServerError,
+        }
     }
 }
 
@@ -63,6 +80,8 @@ codes! {
     SavePending = "SAVE_PENDING",
     /// The command was written to the broker and not confirmed.
     SaveUnknown = "SAVE_UNKNOWN",
+    /// The command expired in the queue before a worker received it.
+    Expired = "EXPIRED",
     /// An error of the service itself.
     InternalServerError = "INTERNAL_SERVER_ERROR",
     /// Not a GraphQL request, or a header is missing or duplicated.
@@ -91,5 +110,19 @@ mod tests {
             assert_eq!(Code::named(code.as_str()), Some(*code));
         }
         assert_eq!(Code::named("OK"), None);
+    }
+
+    #[test]
+    fn the_worker_and_the_gateway_have_the_same_names_for_a_code() {
+        for code in [
+            ErrorCode::BadRequest,
+            ErrorCode::BadUserInput,
+            ErrorCode::Forbidden,
+            ErrorCode::Conflict,
+            ErrorCode::Expired,
+            ErrorCode::InternalServerError,
+        ] {
+            assert_eq!(Code::from(code).as_str(), code.as_str());
+        }
     }
 }

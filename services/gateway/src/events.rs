@@ -33,6 +33,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::log_throttle::LogThrottle;
+
 /// The number of changes that a subscriber may be behind. A slower one loses changes and receives
 /// [`Change::Missed`].
 const BUFFERED_CHANGES: usize = 1024;
@@ -150,11 +152,13 @@ async fn receive(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(
     send(changes, Change::Missed);
     let mut rebind = interval_at(Instant::now() + REBIND_INTERVAL, REBIND_INTERVAL);
     rebind.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut undecodable_log = LogThrottle::default();
     loop {
         tokio::select! {
             delivery = consumer.next() => {
                 let delivery = delivery.ok_or(ReceiveError::Ended)?;
-                forward(&delivery.map_err(BrokerError::from)?, changes);
+                let delivery = delivery.map_err(BrokerError::from)?;
+                forward(&delivery, changes, &mut undecodable_log);
             }
             _ = rebind.tick() => {
                 // Checked only here: a client that subscribes and leaves again and again must not
@@ -170,7 +174,11 @@ async fn receive(uri: &AMQPUri, changes: &broadcast::Sender<Change>) -> Result<(
     Ok(())
 }
 
-fn forward(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
+fn forward(
+    delivery: &Delivery,
+    changes: &broadcast::Sender<Change>,
+    undecodable_log: &mut LogThrottle,
+) {
     let kind = delivery.properties.kind().as_ref();
     // A message without a type is not an event, and neither is one with the empty type.
     let kind = kind.map_or("", lapin::types::ShortString::as_str);
@@ -178,7 +186,12 @@ fn forward(delivery: &Delivery, changes: &broadcast::Sender<Change>) {
         Ok(Some(event)) => send(changes, Change::Event(Arc::new(event))),
         // Another version publishes events that this version does not know.
         Ok(None) => {}
-        Err(_) => tracing::warn!("ignored an event that can't be decoded"),
+        // Anyone with write permission can publish to the exchange of events.
+        Err(_) => {
+            if undecodable_log.is_due() {
+                tracing::warn!("ignored an event that can't be decoded");
+            }
+        }
     }
 }
 

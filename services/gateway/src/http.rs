@@ -8,6 +8,7 @@ mod media;
 mod negotiation;
 pub mod pages;
 mod params;
+pub mod parsers;
 mod prepare;
 mod receive;
 mod rejection;
@@ -18,26 +19,11 @@ mod websocket;
 
 use std::sync::Arc;
 
-use axum::{Router, http::HeaderMap};
+use axum::Router;
 
 pub use self::cors::Origin;
-use self::{negotiation::negotiate, pages::Page, params::Params};
+use self::pages::Page;
 use crate::app::App;
-
-/// The media type of the answer; `None` if the gateway supports none that the client accepts.
-pub(crate) fn media_type(headers: &HeaderMap) -> Option<&'static str> {
-    negotiate(headers).ok()
-}
-
-/// The document in the body of a request, if the body is one valid request.
-pub(crate) fn query_of(body: &[u8]) -> Option<String> {
-    Params::of_body(body).ok().map(|params| params.query)
-}
-
-/// The document in a query string, if it is one valid request.
-pub(crate) fn query_of_uri(query: &str) -> Option<String> {
-    Params::of_query(query).ok().map(|params| params.query)
-}
 
 /// All routes of the gateway. Scripts of `origins` may use the API, and `pages` are served to browsers.
 pub fn router(app: Arc<App>, origins: &[Origin], pages: impl IntoIterator<Item = Page>) -> Router {

@@ -25,6 +25,5 @@ pub mod http;
 pub mod limits;
 mod log_throttle;
 pub mod metrics;
-pub mod parsers;
 pub mod records;
 pub mod server;

@@ -60,6 +60,7 @@ pub struct Limits {
     requests: Limiter,
     saves: Limiter,
     reads: Limiter,
+    reads_burst: u32,
     in_flight: Shares,
     bodies: Shares,
     answers: Shares,
@@ -84,6 +85,7 @@ impl Limits {
             requests: limiter(args.requests_per_second, args.requests_burst),
             saves: limiter(args.saves_per_second, args.saves_burst),
             reads: limiter(args.reads_per_second, args.reads_burst),
+            reads_burst: args.reads_burst.get(),
             in_flight: Shares::new(args.max_in_flight, args.max_in_flight_per_bearer),
             bodies: memory(args.max_bodies_bytes),
             answers: memory(args.max_answers_bytes),
@@ -154,30 +156,18 @@ impl Limits {
         self.in_flight.taken()
     }
 
-    /// The number of open WebSockets with a valid token.
-    #[must_use]
-    pub fn sockets(&self) -> usize {
-        self.sockets.taken()
-    }
-
-    /// The bytes of the bodies of requests that are not answered yet.
-    #[must_use]
-    pub fn body_bytes(&self) -> usize {
-        self.bodies.taken()
-    }
-
-    /// The bytes of large answers that are not sent yet.
-    #[must_use]
-    pub fn answer_bytes(&self) -> usize {
-        self.answers.taken()
-    }
-
     /// Counts a request against the rate of requests, before its document is read.
     ///
     /// # Errors
     /// The rate is exceeded. The request was not counted.
     pub fn request(&self, caller: &Caller) -> Result<(), RateLimited> {
         self.count(&self.requests, caller, 1)
+    }
+
+    /// The maximum number of reads in a document. A document with more could never be charged.
+    #[must_use]
+    pub fn max_reads(&self) -> u32 {
+        self.reads_burst
     }
 
     /// Counts the cost of a document against the rates of saves and reads.
@@ -200,8 +190,8 @@ impl Limits {
             Ok(Err(not_until)) => Err(RateLimited {
                 retry_after: not_until.wait_time_from(DefaultClock::default().now()),
             }),
-            // The cost is larger than the burst. The configuration makes sure that no document costs
-            // that much.
+            // The cost is larger than the burst. This does not happen: the configuration makes sure of it
+            // for saves, and documents with so many reads were rejected before.
             Err(_) => Err(RateLimited {
                 retry_after: CLEANUP_INTERVAL,
             }),

@@ -6,14 +6,14 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use gateway::{
     app::{self, App},
-    auth::{Auth, Keys},
+    auth::{Auth, KeySource, Keys},
     commands::client::Commands,
     config::{Command, Config, ServeArgs, Settings},
     events::Changes,
     graphql::{document::DocumentCache, schema},
     http::{
         self,
-        pages::{console, graphiql},
+        pages::{Page, console, graphiql},
     },
     limits::Limits,
     metrics,
@@ -22,15 +22,16 @@ use gateway::{
 };
 use mimalloc::MiMalloc;
 use runtime::{
-    health,
+    broker, health,
     logs::{self, LogFormat},
     stop,
     traces::Traces,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Longer than a request may take, so that all open requests are answered before the process ends.
+/// Longer than the ten seconds that a request may take, so that all open requests are answered before the
+/// process ends.
 const DRAIN: Duration = Duration::from_secs(12);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -88,16 +89,11 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     let message = "told to stop; answering the open requests";
     let stop = stop::on_signal_with(args.shutdown_delay, message)?;
     let broker_stop = CancellationToken::new();
-    let mut pages = vec![console::page(&args.jwt_spaces_claim)];
-    if args.dev {
-        pages.push(graphiql::page(
-            args.graphiql_dir.as_deref(),
-            &settings.keys,
-        )?);
-    }
+    let pages = pages(&args, &settings.keys)?;
     let records = Records::new(settings.database);
     let changes = Changes::start(settings.broker.clone(), stop.close.clone());
-    let (commands, broker) = Commands::start(settings.broker, settings.ids, broker_stop.clone());
+    let (commands, mut supervisor) =
+        Commands::start(settings.broker, settings.ids, broker_stop.clone());
     let auth = Auth::new(
         Keys::new(settings.keys, settings.fetching).await,
         args.jwt_issuer,
@@ -125,15 +121,26 @@ async fn serve(args: ServeArgs, settings: Settings) -> anyhow::Result<()> {
     tokio::select! {
         result = server => result.context("serving")?,
         () = drained(&stop.close) => tracing::warn!("some requests did not end in time"),
-        ended = broker => {
+        ended = &mut supervisor => {
             ended?.context("the broker has another topology than this version's")?;
             return Ok(());
         }
     }
     // The broker connection must outlive the last request, which may wait for its reply.
     broker_stop.cancel();
+    if timeout(broker::DEADLINE, supervisor).await.is_err() {
+        tracing::warn!("the connection to the broker was not closed in time");
+    }
     tokio::task::spawn_blocking(move || traces.stop()).await?;
     Ok(())
+}
+
+fn pages(args: &ServeArgs, keys: &KeySource) -> anyhow::Result<Vec<Page>> {
+    let mut pages = vec![console::page(&args.jwt_spaces_claim)];
+    if args.dev {
+        pages.push(graphiql::page(args.graphiql_dir.as_deref(), keys)?);
+    }
+    Ok(pages)
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -40,8 +40,6 @@ pub enum Next<E, F> {
     Restart,
     /// Another session after a pause that grows with each failure.
     Retry(E),
-    /// Another session after this pause. It doesn't grow, so the caller limits how often it is used.
-    RetryAfter(Duration, E),
     /// Nothing: no other session would succeed.
     Fail(F),
 }
@@ -59,19 +57,18 @@ pub async fn supervise<S: Session>(
     mut session: S,
     stop: &CancellationToken,
 ) -> Result<(), S::Fatal> {
-    let mut pauses = Pauses::new(backoff);
+    let mut pauses = Pauses::new();
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let (fixed_pause, error) = match session.run().await {
+        let error = match session.run().await {
             Next::Stop => break,
             Next::Restart => continue,
-            Next::Retry(error) => (None, error),
-            Next::RetryAfter(pause, error) => (Some(pause), error),
+            Next::Retry(error) => error,
             Next::Fail(error) => return Err(error),
         };
         session.log_failure(name, &error);
         pauses.session_lasted(started.elapsed());
-        let pause = fixed_pause.unwrap_or_else(|| pauses.next_pause());
+        let pause = pauses.next_pause();
         // None only says that the stop signal came during the pause; the loop checks the token.
         let _: Option<()> = stop.run_until_cancelled(sleep(pause)).await;
     }
@@ -79,74 +76,56 @@ pub async fn supervise<S: Session>(
 }
 
 /// The growing pauses between failed sessions.
-struct Pauses<I, B> {
-    start: B,
-    pauses: I,
-}
+struct Pauses(Box<dyn Iterator<Item = Duration> + Send>);
 
-impl<I: Iterator<Item = Duration>, B: Fn() -> I> Pauses<I, B> {
-    fn new(start: B) -> Self {
-        Self {
-            pauses: start(),
-            start,
-        }
+impl Pauses {
+    fn new() -> Self {
+        Self(Box::new(backoff()))
     }
 
     /// Starts again with the shortest pause after a good session. A connection that the broker
     /// accepts and closes at once is not a good session, and its pauses keep growing.
     fn session_lasted(&mut self, duration: Duration) {
         if duration > GOOD_SESSION {
-            self.pauses = (self.start)();
+            *self = Self::new();
         }
     }
 
     fn next_pause(&mut self) -> Duration {
-        self.pauses.next().unwrap_or(MAX_PAUSE)
+        self.0.next().unwrap_or(MAX_PAUSE)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, vec};
+    use std::collections::VecDeque;
 
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn two_pauses() -> vec::IntoIter<Duration> {
-        vec![SECOND, 2 * SECOND].into_iter()
-    }
+    /// The shortest pause with its random part.
+    const SHORT: Duration = Duration::from_millis(200);
 
     #[test]
-    fn pauses_grow_after_each_short_session_and_then_stay_at_the_longest() {
-        let mut pauses = Pauses::new(two_pauses);
-        let mut taken = Vec::new();
+    fn pauses_grow_after_short_sessions_and_start_again_after_a_good_one() {
+        let mut pauses = Pauses::new();
+        let mut longest = Duration::ZERO;
 
-        for _ in 0..4 {
+        for _ in 0..8 {
             pauses.session_lasted(GOOD_SESSION);
-            taken.push(pauses.next_pause());
+            longest = longest.max(pauses.next_pause());
         }
+        assert!(longest >= MAX_PAUSE, "{longest:?}");
+        pauses.session_lasted(GOOD_SESSION + SHORT);
 
-        assert_eq!(taken, [SECOND, 2 * SECOND, MAX_PAUSE, MAX_PAUSE]);
-    }
-
-    #[test]
-    fn pauses_start_again_after_a_good_session() {
-        let mut pauses = Pauses::new(two_pauses);
-        pauses.next_pause();
-        pauses.next_pause();
-
-        pauses.session_lasted(GOOD_SESSION + SECOND);
-
-        assert_eq!(pauses.next_pause(), SECOND);
-        assert_eq!(pauses.next_pause(), 2 * SECOND);
+        let next = pauses.next_pause();
+        assert!(next <= SHORT, "{next:?}");
     }
 
     #[test]
     fn the_pauses_of_the_broker_start_short_and_have_a_limit() {
         let taken: Vec<Duration> = backoff().take(20).collect();
 
-        assert!(taken[0] >= Duration::from_millis(100) && taken[0] <= Duration::from_millis(200));
+        assert!(taken[0] >= SHORT / 2 && taken[0] <= SHORT);
         // The random part is at most as long as the pause itself.
         assert!(taken.iter().all(|pause| *pause <= 2 * MAX_PAUSE));
     }
@@ -195,12 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_session_is_followed_by_another() {
-        let short = Duration::from_millis(1);
-        let ends = [
-            Next::RetryAfter(short, "lost"),
-            Next::Retry("lost"),
-            Next::Stop,
-        ];
+        let ends = [Next::Retry("lost"), Next::Retry("lost"), Next::Stop];
 
         assert_eq!(supervised(ends).await, (Ok(()), 3));
     }
@@ -214,8 +188,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_stop_signal_ends_the_loop_without_a_pause() {
-        let ends = [Next::RetryAfter(3600 * SECOND, "lost")];
+        let started = Instant::now();
 
-        assert_eq!(supervised(ends).await, (Ok(()), 1));
+        assert_eq!(supervised([Next::Retry("lost")]).await, (Ok(()), 1));
+        assert!(started.elapsed() < SHORT / 2, "it paused");
     }
 }

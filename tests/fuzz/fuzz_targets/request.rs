@@ -3,7 +3,7 @@
 //! accepts, and a cursor is base64 without padding.
 #![no_main]
 
-use gateway::parsers;
+use gateway::http::parsers;
 use libfuzzer_sys::fuzz_target;
 
 const JSON: &str = "application/json";

@@ -24,7 +24,7 @@ const MAX_JWKS_BYTES: usize = 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
 /// How often the keys are read again, so that a revoked key is soon removed.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(10);
-/// The same while no keys could be read.
+/// The same while there are no keys, or only keys that are too old. Requests may cause a read as often.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The source of the keys.
@@ -41,7 +41,8 @@ pub enum KeySource {
 /// When the keys are read again.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetching {
-    /// The minimum time between two reads. Any client can cause a read with an unknown `kid`.
+    /// The minimum time between two reads that tokens with an unknown `kid` cause. Any client can send
+    /// such a token.
     pub pause: Duration,
     /// Older keys are not used.
     pub max_age: Duration,
@@ -58,8 +59,8 @@ pub struct Keys {
     fetching: Fetching,
     current: RwLock<Option<(Arc<[Key]>, Instant)>>,
     version: AtomicU64,
-    /// The start of the last read. The lock is held during a read, so that concurrent requests share one
-    /// read.
+    /// The end of the last read, or its start if it was cancelled. The lock is held during a read, so that
+    /// concurrent requests share one read.
     last_read: Mutex<Option<Instant>>,
 }
 
@@ -73,7 +74,7 @@ impl Keys {
             version: AtomicU64::default(),
             last_read: Mutex::default(),
         });
-        keys.refresh().await;
+        keys.refresh(Duration::ZERO).await;
         if !matches!(keys.source, KeySource::Shared(_)) {
             tokio::spawn(refresh_periodically(Arc::downgrade(&keys)));
         }
@@ -113,7 +114,7 @@ impl Keys {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
-        self.refresh().await;
+        self.refresh(self.request_pause()).await;
         if self.current().is_none() {
             return Err(NoKeys);
         }
@@ -147,12 +148,24 @@ impl Keys {
         }
     }
 
-    /// Reads the keys, unless they were read a moment ago.
-    async fn refresh(&self) {
+    /// The minimum time between two reads that requests cause.
+    fn request_pause(&self) -> Duration {
+        if self.is_ready() {
+            self.fetching.pause
+        } else {
+            self.fetching.pause.min(RETRY_INTERVAL)
+        }
+    }
+
+    /// Reads the keys, unless the last read ended less than `min_pause` ago, or while this call waited for
+    /// it. The result of that read does not matter.
+    async fn refresh(&self, min_pause: Duration) {
+        let called = Instant::now();
         let mut last_read = self.last_read.lock().await;
-        if last_read.is_some_and(|started| started.elapsed() < self.fetching.pause) {
+        if last_read.is_some_and(|last| last >= called || last.elapsed() < min_pause) {
             return;
         }
+        // Set before the read, too, because a client that closes its connection cancels the read.
         *last_read = Some(Instant::now());
         match self.source.read().await {
             Ok(keys) => {
@@ -164,6 +177,7 @@ impl Keys {
                 tracing::warn!(%error, "the keys can't be read; using the previous ones");
             }
         }
+        *last_read = Some(Instant::now());
     }
 }
 
@@ -175,7 +189,7 @@ async fn refresh_periodically(keys: Weak<Keys>) {
         };
         tokio::time::sleep(interval).await;
         if let Some(keys) = keys.upgrade() {
-            keys.refresh().await;
+            keys.refresh(Duration::ZERO).await;
         }
     }
 }
@@ -220,3 +234,6 @@ async fn fetch(url: &Url) -> anyhow::Result<Vec<u8>> {
     }
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests;

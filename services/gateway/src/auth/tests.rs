@@ -72,3 +72,13 @@ fn a_subject_is_not_blank_and_fits_into_a_property() {
         assert!(!of(rejected.clone()), "{rejected}");
     }
 }
+
+#[test]
+fn a_date_may_have_a_fraction_and_is_rounded_down() {
+    assert_eq!(seconds(&json!(4_102_444_800_u64)), Some(4_102_444_800));
+    assert_eq!(seconds(&json!(4_102_444_800.75)), Some(4_102_444_800));
+    assert_eq!(seconds(&json!(u64::MAX)), Some(u64::MAX));
+    for rejected in [json!(-1), json!(-0.5), json!(1e30), json!("7"), json!(null)] {
+        assert_eq!(seconds(&rejected), None, "{rejected}");
+    }
+}

@@ -32,32 +32,13 @@ use super::{
 /// The queue whose depth is a metric. If the queue does not exist, no command can be published.
 const QUEUES: &[Labelled] = &[("commands", topology::QUEUE)];
 
-/// Opens a session, and a new one after each failure, until `stop` is cancelled.
-///
-/// # Errors
-/// An exchange or a queue exists with other arguments. Retries can't change that.
-pub(crate) async fn supervise(
-    uri: AMQPUri,
-    pending: PendingReplies,
-    current: watch::Sender<Option<Session>>,
-    stop: CancellationToken,
-) -> Result<(), TopologyError> {
-    let sessions = BrokerSession {
-        uri,
-        pending,
-        current,
-        stop: stop.clone(),
-    };
-    supervise::supervise("commands", sessions, &stop).await
-}
-
 /// Everything that a session with the broker needs.
-struct BrokerSession {
-    uri: AMQPUri,
-    pending: PendingReplies,
+pub(crate) struct BrokerSession {
+    pub uri: AMQPUri,
+    pub pending: PendingReplies,
     /// The handle to the session while it is open.
-    current: watch::Sender<Option<Session>>,
-    stop: CancellationToken,
+    pub current: watch::Sender<Option<Session>>,
+    pub stop: CancellationToken,
 }
 
 impl supervise::Session for BrokerSession {
@@ -82,25 +63,17 @@ impl BrokerSession {
         let connection = broker::connect(&self.uri, "connector-details-gateway").await?;
         let reply_to = format!("{REPLY_QUEUES}{}", Uuid::new_v4().simple());
         let (channel, replies) = open(&connection, &reply_to).await?;
-        let _queue_depth = queue_depth::Watch::start(&connection, QUEUES).await?;
-        let frame_max = frame_max(&connection);
-        let (session, mut task) =
-            SessionTask::new(channel, frame_max, replies, reply_to, &self.pending);
+        let (session, mut task) = SessionTask::new(channel, replies, reply_to, &self.pending);
         self.current.send_replace(Some(session));
         tracing::info!("connected to the broker");
-        let result = task.run(&connection, &self.stop).await;
+        let result = tokio::select! {
+            result = task.run(&connection, &self.stop) => result,
+            never = queue_depth::watch(&connection, QUEUES) => match never {},
+        };
         self.current.send_replace(None);
         task.fail_pending();
         broker::close(&connection).await;
         result
-    }
-}
-
-/// The largest frame that the broker accepts. The broker sends 0 if it has no limit.
-fn frame_max(connection: &Connection) -> usize {
-    match connection.configuration().frame_max() {
-        0 => usize::MAX,
-        limited => usize::try_from(limited).unwrap_or(usize::MAX),
     }
 }
 

@@ -14,48 +14,38 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// An event that ends the wait of a request.
-#[derive(Debug)]
-pub(crate) enum SendEvent {
-    /// The command was not written to the connection.
-    NotSent,
-    /// The broker returned the message: no queue is bound.
-    Unroutable,
-    /// The broker rejected the message: the queue is full.
-    QueueFull,
-    /// The properties do not fit into one frame, so the message was not written.
-    TooLarge,
-    /// The connection failed, or the broker did not confirm in time.
-    Lost,
-    /// The worker replied.
-    Replied(Box<Reply>),
-}
-
 /// Notifies the request that waits for one command. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplySlot(Arc<Slot>);
 
 #[derive(Debug)]
 struct Slot {
-    /// Only the first event counts; `None` once it was sent.
-    sender: Mutex<Option<oneshot::Sender<SendEvent>>>,
-    /// A flag and not an event, because a confirm does not end the wait.
+    /// Only the first result counts; `None` after it was sent, or after the reply was lost.
+    sender: Mutex<Option<oneshot::Sender<SendResult>>>,
+    /// A flag and not a result, because a confirm does not end the wait.
     confirmed: AtomicBool,
 }
 
 impl ReplySlot {
-    /// Whether the request has ended, or was notified already.
+    /// Whether the request or its wait has ended.
     pub fn is_abandoned(&self) -> bool {
         self.sender()
             .as_ref()
             .is_none_or(oneshot::Sender::is_closed)
     }
 
-    pub fn notify(&self, event: SendEvent) {
+    /// Ends the wait with this result.
+    pub fn finish(&self, result: SendResult) {
         if let Some(sender) = self.sender().take() {
-            // This fails only if the request ended meanwhile; then no one needs the event.
-            let _ = sender.send(event);
+            // This fails only if the request ended meanwhile; then no one needs the result.
+            let _ = sender.send(result);
         }
+    }
+
+    /// Ends the wait, because the connection failed or the broker did not confirm in time. Whether the
+    /// broker has stored the command decides about the result.
+    pub fn lose(&self) {
+        drop(self.sender().take());
     }
 
     /// Records that the broker has stored the command. The reply may have arrived before.
@@ -67,7 +57,7 @@ impl ReplySlot {
         self.0.confirmed.load(Ordering::Acquire)
     }
 
-    fn sender(&self) -> MutexGuard<'_, Option<oneshot::Sender<SendEvent>>> {
+    fn sender(&self) -> MutexGuard<'_, Option<oneshot::Sender<SendResult>>> {
         self.0.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,8 +73,6 @@ pub enum SendResult {
     Unconfirmed,
     /// The queue is full. The command will not take effect.
     QueueFull,
-    /// The properties do not fit into one frame. The command was not sent.
-    TooLarge,
     /// The command was not sent, or no queue is bound. It will not take effect.
     NotSent,
 }
@@ -124,20 +112,20 @@ impl PendingReplies {
         if reply.command_id.as_deref() != Some(entry.command_id.as_str()) {
             return Err(OtherCommand);
         }
-        entry.slot.notify(SendEvent::Replied(Box::new(reply)));
+        entry.slot.finish(SendResult::Replied(Box::new(reply)));
         Ok(())
     }
 
     /// Notifies all requests that their replies are lost with the connection.
     pub fn fail_all(&self) {
         for entry in self.lock().values() {
-            entry.slot.notify(SendEvent::Lost);
+            entry.slot.lose();
         }
     }
 
     pub fn register(&self, command_id: CommandId) -> PendingReply {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, events) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let slot = ReplySlot(Arc::new(Slot {
             sender: Mutex::new(Some(sender)),
             confirmed: AtomicBool::new(false),
@@ -150,7 +138,7 @@ impl PendingReplies {
         PendingReply {
             id,
             slot,
-            events,
+            result,
             registry: self.clone(),
         }
     }
@@ -170,7 +158,7 @@ impl PendingReplies {
 pub(crate) struct PendingReply {
     pub id: u64,
     pub slot: ReplySlot,
-    events: oneshot::Receiver<SendEvent>,
+    result: oneshot::Receiver<SendResult>,
     registry: PendingReplies,
 }
 
@@ -183,16 +171,11 @@ impl Drop for PendingReply {
 impl PendingReply {
     /// Waits for the reply, until the deadline or until it is known that no reply can arrive.
     pub async fn wait(&mut self, deadline: Instant) -> SendResult {
-        match timeout_at(deadline, &mut self.events).await {
-            Ok(Ok(SendEvent::Replied(reply))) => SendResult::Replied(reply),
-            Ok(Ok(SendEvent::NotSent | SendEvent::Unroutable)) => SendResult::NotSent,
-            Ok(Ok(SendEvent::QueueFull)) => SendResult::QueueFull,
-            Ok(Ok(SendEvent::TooLarge)) => SendResult::TooLarge,
+        match timeout_at(deadline, &mut self.result).await {
+            Ok(Ok(result)) => result,
             // The reply was lost with the connection, or did not arrive in time.
-            Ok(Ok(SendEvent::Lost) | Err(_)) | Err(_) if self.slot.is_confirmed() => {
-                SendResult::Confirmed
-            }
-            Ok(Ok(SendEvent::Lost) | Err(_)) | Err(_) => SendResult::Unconfirmed,
+            Ok(Err(_)) | Err(_) if self.slot.is_confirmed() => SendResult::Confirmed,
+            Ok(Err(_)) | Err(_) => SendResult::Unconfirmed,
         }
     }
 }

@@ -12,10 +12,7 @@ use runtime::{
     traces::Span,
 };
 
-use super::{
-    frame::content_header_bytes,
-    pending::{ReplySlot, SendEvent},
-};
+use super::pending::{ReplySlot, SendResult};
 use crate::metrics;
 
 /// A command that is ready to be published.
@@ -41,11 +38,7 @@ pub(crate) enum PublishEnd {
 
 /// Publishes one command and waits for its confirm. The caller must not cancel this future: it would
 /// not be known whether a partly written message arrived.
-pub(crate) async fn publish(
-    channel: Channel,
-    frame_max: usize,
-    command: OutgoingCommand,
-) -> PublishEnd {
+pub(crate) async fn publish(channel: Channel, command: OutgoingCommand) -> PublishEnd {
     let OutgoingCommand {
         kind,
         body,
@@ -54,12 +47,6 @@ pub(crate) async fn publish(
         mut span,
     } = command;
     if slot.is_abandoned() {
-        return PublishEnd::Known;
-    }
-    if content_header_bytes(&properties).is_none_or(|bytes| bytes > frame_max) {
-        tracing::error!("a command was not sent: its properties do not fit into one frame");
-        span.fail("too large");
-        slot.notify(SendEvent::TooLarge);
         return PublishEnd::Known;
     }
     let started = Instant::now();
@@ -77,19 +64,21 @@ pub(crate) async fn publish(
         slot.confirm();
         return PublishEnd::Known;
     };
-    let (outcome, event, end) = match error {
-        PublishError::Refused => ("queue full", SendEvent::QueueFull, PublishEnd::Known),
-        PublishError::Returned | PublishError::NotConfirmed => {
-            ("unroutable", SendEvent::Unroutable, PublishEnd::Known)
+    let (outcome, result, end) = match error {
+        PublishError::Refused => ("queue full", Some(SendResult::QueueFull), PublishEnd::Known),
+        PublishError::Returned => ("unroutable", Some(SendResult::NotSent), PublishEnd::Known),
+        // The message was in the socket's buffer, so a part of it may have reached the broker. Without
+        // confirm mode, the whole message may have.
+        PublishError::NotConfirmed | PublishError::Broker(BrokerError::Amqp(_)) => {
+            ("lost", None, PublishEnd::Known)
         }
-        // The message was in the socket's buffer, so a part of it may have reached the broker.
-        PublishError::Broker(BrokerError::Amqp(_)) => ("lost", SendEvent::Lost, PublishEnd::Known),
-        PublishError::Broker(BrokerError::Deadline) => {
-            ("lost", SendEvent::Lost, PublishEnd::TimedOut)
-        }
+        PublishError::Broker(BrokerError::Deadline) => ("lost", None, PublishEnd::TimedOut),
     };
     metrics::published(outcome, duration);
     span.fail(outcome);
-    slot.notify(event);
+    match result {
+        Some(result) => slot.finish(result),
+        None => slot.lose(),
+    }
     end
 }

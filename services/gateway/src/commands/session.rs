@@ -1,6 +1,6 @@
 //! A session with the broker: one channel that publishes commands, and the consumer of their replies.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use lapin::{Channel, Connection, Consumer, message::Delivery};
@@ -9,12 +9,12 @@ use proto::{
     amqp::topology::TopologyError,
     reply::{self, BatchedReply},
 };
-use runtime::broker::BrokerError;
+use runtime::broker::{self, BrokerError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    pending::{PendingReplies, SendEvent},
+    pending::{PendingReplies, SendResult},
     publish::{OutgoingCommand, PublishEnd, publish},
 };
 use crate::{log_throttle::LogThrottle, metrics};
@@ -68,18 +68,18 @@ pub(crate) enum SessionError {
 /// Runs a session until it fails or the gateway stops.
 pub(crate) struct SessionTask<'a> {
     channel: Channel,
-    frame_max: usize,
     replies: Consumer,
     commands: mpsc::Receiver<OutgoingCommand>,
     pending: &'a PendingReplies,
     blocked: watch::Sender<bool>,
+    /// When the last resource alarm of the broker ended.
+    unblocked_at: Option<Instant>,
     ignored_reply_log: LogThrottle,
 }
 
 impl<'a> SessionTask<'a> {
     pub fn new(
         channel: Channel,
-        frame_max: usize,
         replies: Consumer,
         reply_to: String,
         pending: &'a PendingReplies,
@@ -93,11 +93,11 @@ impl<'a> SessionTask<'a> {
         };
         let task = Self {
             channel,
-            frame_max,
             replies,
             commands,
             pending,
             blocked,
+            unblocked_at: None,
             ignored_reply_log: LogThrottle::default(),
         };
         (session, task)
@@ -113,11 +113,10 @@ impl<'a> SessionTask<'a> {
         let end = loop {
             tokio::select! {
                 Some(command) = self.commands.recv() => {
-                    in_flight.push(publish(self.channel.clone(), self.frame_max, command));
+                    in_flight.push(publish(self.channel.clone(), command));
                 }
-                // While the connection is blocked, the broker does not confirm anything.
                 Some(end) = in_flight.next() => {
-                    if end == PublishEnd::TimedOut && !*self.blocked.borrow() {
+                    if end == PublishEnd::TimedOut && !self.was_blocked() {
                         break Err(SessionError::Lost("no confirm came in time".to_owned()));
                     }
                 }
@@ -147,7 +146,7 @@ impl<'a> SessionTask<'a> {
     pub fn fail_pending(&mut self) {
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            command.slot.notify(SendEvent::NotSent);
+            command.slot.finish(SendResult::NotSent);
         }
         self.pending.fail_all();
     }
@@ -181,10 +180,24 @@ impl<'a> SessionTask<'a> {
         }
     }
 
-    fn set_blocked(&self, blocked: bool) {
+    /// Whether a confirm that is missing now may be late because of a resource alarm. While the connection is
+    /// blocked, the broker confirms nothing.
+    fn was_blocked(&self) -> bool {
+        *self.blocked.borrow() || self.unblocked_at.is_some_and(is_recent)
+    }
+
+    fn set_blocked(&mut self, blocked: bool) {
         tracing::warn!(blocked, "the broker's resource alarm changed");
         self.blocked.send_replace(blocked);
+        if !blocked {
+            self.unblocked_at = Some(Instant::now());
+        }
     }
+}
+
+/// Whether a command that times out now may have been published before this moment.
+fn is_recent(moment: Instant) -> bool {
+    moment.elapsed() < broker::DEADLINE
 }
 
 /// The replies in a message: several with their own correlation ids, or one with the message's.
@@ -199,4 +212,18 @@ fn decode_replies(delivery: &Delivery) -> serde_json::Result<Vec<BatchedReply>> 
         correlation_id: correlation_id.map(ToString::to_string),
         reply,
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_excuses_a_late_confirm_until_its_deadline_has_passed() {
+        let now = Instant::now();
+        assert!(is_recent(now));
+
+        let past = now.checked_sub(broker::DEADLINE);
+        assert!(past.is_some_and(|past| !is_recent(past)));
+    }
 }

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{Commands, SendResult};
 use crate::records::Records;
 
-/// How long to wait for the reply. The last read of the ledger takes at most one more second, so a
-/// request is answered well within ten.
+/// How long to wait for the reply to one command. The last read of the ledger takes at most one more
+/// second.
 const REPLY_DEADLINE: Duration = Duration::from_secs(5);
 /// The pause between two reads of the ledger.
 const LEDGER_POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -24,8 +24,8 @@ pub enum SubmitError {
     QueueFull,
     /// Nothing was sent, or the broker has no queue for it. The command will not take effect.
     Unavailable,
-    /// The command does not fit into the frames of the broker. Nothing was sent.
-    TooLarge,
+    /// The time of the whole request was over before the command's turn. Nothing was sent.
+    TooLate,
     /// The broker confirmed the command, and no reply came in time. It will take effect or be refused.
     Pending,
     /// The command was sent and not confirmed. It may take effect.
@@ -35,6 +35,9 @@ pub enum SubmitError {
 /// Sends a command and returns the record: as a save left it, or as it was before a deletion, if
 /// there was one. Takes at most the deadlines of the reply and of one read.
 ///
+/// The commands of one request are sent one after another. At `request_deadline` the wait for a reply
+/// ends, and no further command is sent.
+///
 /// # Errors
 /// The variants of [`SubmitError`] say whether the command can still take effect.
 pub async fn submit(
@@ -43,19 +46,19 @@ pub async fn submit(
     command_id: CommandId,
     subject: &str,
     command: &Command,
+    request_deadline: Instant,
     trace: &TraceContext,
 ) -> Result<Option<Record>, SubmitError> {
+    let deadline = reply_deadline(Instant::now(), request_deadline).ok_or(SubmitError::TooLate)?;
     let envelope = Envelope {
         subject: Some(subject.to_owned()),
         app_id: Some("connector-details-gateway".to_owned()),
         ..Envelope::of(command.kind(), command_id.clone())
     };
-    let deadline = Instant::now() + REPLY_DEADLINE;
     let confirmed = match commands.send(envelope, command, deadline, trace).await {
         SendResult::Replied(reply) => return record(reply.outcome),
         SendResult::NotSent => return Err(SubmitError::Unavailable),
         SendResult::QueueFull => return Err(SubmitError::QueueFull),
-        SendResult::TooLarge => return Err(SubmitError::TooLarge),
         SendResult::Confirmed => true,
         SendResult::Unconfirmed => false,
     };
@@ -65,6 +68,11 @@ pub async fn submit(
         None if confirmed => Err(SubmitError::Pending),
         None => Err(SubmitError::Unknown),
     }
+}
+
+/// When the wait for the reply ends. `None` if the time of the request is over.
+fn reply_deadline(now: Instant, request_deadline: Instant) -> Option<Instant> {
+    (now < request_deadline).then(|| request_deadline.min(now + REPLY_DEADLINE))
 }
 
 fn record(outcome: Outcome) -> Result<Option<Record>, SubmitError> {
@@ -94,5 +102,21 @@ async fn poll_ledger(
                 sleep_until(deadline.min(Instant::now() + LEDGER_POLL_INTERVAL)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_a_request_share_its_deadline() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+
+        assert_eq!(reply_deadline(now, after(8)), Some(after(5)));
+        assert_eq!(reply_deadline(after(5), after(8)), Some(after(8)));
+        assert_eq!(reply_deadline(after(8), after(8)), None);
+        assert_eq!(reply_deadline(after(9), after(8)), None);
     }
 }

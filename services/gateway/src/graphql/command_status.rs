@@ -4,7 +4,10 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use proto::{CommandError, CommandId, Outcome};
 use runtime::traces::TraceContext;
 
-use super::{errors::ApiError, types::ConnectorDetails};
+use super::{
+    errors::{ApiError, or_report},
+    types::ConnectorDetails,
+};
 use crate::{auth::caller::Caller, records::Records};
 
 /// What became of a command.
@@ -52,13 +55,7 @@ impl CommandStatusQuery {
         context: &Context<'_>,
         #[graphql(desc = "The commandId.")] id: ID,
     ) -> Option<CommandState> {
-        match state(context, id).await {
-            Ok(state) => Some(state),
-            Err(error) => {
-                error.report(context);
-                None
-            }
-        }
+        or_report(context, state(context, id).await)
     }
 }
 

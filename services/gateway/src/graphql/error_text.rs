@@ -1,7 +1,7 @@
 //! Replaces async-graphql's error messages by texts that quote no value of the request.
 //!
 //! async-graphql's messages contain names and values of the request, so they can contain a secret that was
-//! entered in the wrong place. A name of the message is used only if it is a name of the schema.
+//! entered in the wrong place. A name of the message is used only if it is a word of the schema.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -53,8 +53,9 @@ const REPLACEMENTS: [(&str, &str); 14] = [
     ),
 ];
 
-/// All names in the schema.
-static SCHEMA_NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+/// All words of the schema in the schema definition language: its names, and the words of its descriptions. All
+/// of them are published.
+static SCHEMA_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let sdl = schema::sdl();
     sdl.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .map(ToOwned::to_owned)
@@ -164,7 +165,7 @@ fn of_code(code: Code, message: String, pos: Pos) -> ServerError {
     error
 }
 
-/// The names of the schema in a message.
+/// The names in a message, as far as they are words of the schema.
 struct Names<'a> {
     field: Option<&'a str>,
     field_type: Option<&'a str>,
@@ -222,7 +223,7 @@ fn quoted_after<'a>(message: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 fn known(name: Option<&str>) -> Option<&str> {
-    name.filter(|name| SCHEMA_NAMES.contains(name.trim_end_matches('!')))
+    name.filter(|name| SCHEMA_WORDS.contains(name.trim_end_matches('!')))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! for the client, so `?` on a database error would publish the text of the database, without a code.
 
 use async_graphql::{Context, Error, ErrorExtensionValues, ServerError, Value};
-use proto::{CommandError, CommandId, Kind};
+use proto::{CommandError, CommandId, ErrorCode, Kind};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{error_code::Code, limits::Full};
@@ -16,12 +16,16 @@ pub enum ApiError {
     Invalid(Vec<CommandError>),
     /// The request names another Space than the header. Nothing was read or sent.
     OtherSpace,
-    /// The worker refused the command. Nothing was saved, and nothing will be.
-    Refused(Vec<CommandError>),
+    /// The worker refused the command. Nothing was saved, and nothing will be. After some errors the client
+    /// can send the command again with the same id.
+    Refused(Vec<CommandError>, CommandId),
     /// The queue is full. The command was not accepted and will not appear later.
     QueueFull,
     /// The command was not sent, or the broker returned it. Nothing was saved, and nothing will be.
     Unavailable,
+    /// The time of the request was over before the command's turn. It was not sent, and nothing will be
+    /// saved.
+    TooLate(Kind),
     /// The database did not answer a read. Nothing changed.
     Unreadable,
     /// Large answers that are not sent yet use all the memory for them, of this subject or of all
@@ -38,9 +42,8 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Adds all errors to the response. The field becomes null; the other fields of the document keep
-    /// their values.
-    pub fn report(self, context: &Context<'_>) {
+    /// Adds all errors to the response.
+    fn report(self, context: &Context<'_>) {
         for error in self.errors() {
             let error = error.into_server_error(context.item.pos);
             context.add_error(context.set_error_path(error));
@@ -49,9 +52,11 @@ impl ApiError {
 
     fn errors(self) -> Vec<Error> {
         match self {
-            Self::Invalid(errors) | Self::Refused(errors) => {
-                errors.into_iter().map(command_error).collect()
-            }
+            Self::Invalid(errors) => errors.into_iter().map(command_error).collect(),
+            Self::Refused(errors, id) => errors
+                .into_iter()
+                .map(|error| refused(error, &id))
+                .collect(),
             Self::OtherSpace => vec![command_error(CommandError {
                 message: "catalogGuid is not the Space of the SPACE_GUID header; \
                           nothing was read or saved."
@@ -67,6 +72,15 @@ impl ApiError {
             Self::Unavailable => vec![simple(
                 Code::ServiceUnavailable.as_str(),
                 "Saves are not accepted at the moment. Nothing was saved; repeating is safe.",
+                true,
+            )],
+            Self::TooLate(kind) => vec![simple(
+                Code::ServiceUnavailable.as_str(),
+                &format!(
+                    "The time of the request was over before this {} was sent. It changed nothing; \
+                     repeating it is safe.",
+                    noun(kind)
+                ),
                 true,
             )],
             Self::Unreadable => vec![simple(
@@ -109,6 +123,12 @@ impl ApiError {
     }
 }
 
+/// The value of a field. If there is none, the errors are added to the response, and the field becomes null. The
+/// other fields of the document keep their values.
+pub(super) fn or_report<T>(context: &Context<'_>, result: Result<T, ApiError>) -> Option<T> {
+    result.map_err(|error| error.report(context)).ok()
+}
+
 /// The name of a kind of command in the texts for clients.
 fn noun(kind: Kind) -> &'static str {
     match kind {
@@ -117,8 +137,23 @@ fn noun(kind: Kind) -> &'static str {
     }
 }
 
+/// Whether the same command may succeed later. The other errors are about its content.
+fn may_succeed_later(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::InternalServerError | ErrorCode::Expired)
+}
+
+/// An error of the worker. It names the command if the same command may succeed later.
+fn refused(error: CommandError, id: &CommandId) -> Error {
+    if may_succeed_later(error.code) {
+        with_command_id(command_error(error), id)
+    } else {
+        command_error(error)
+    }
+}
+
 fn command_error(command_error: CommandError) -> Error {
-    let mut error = simple(command_error.code.as_str(), &command_error.message, false);
+    let (code, message) = (command_error.code, &command_error.message);
+    let mut error = simple(Code::from(code).as_str(), message, may_succeed_later(code));
     if let Some(extensions) = &mut error.extensions {
         if let Some(field) = command_error.field {
             extensions.set("field", field);
@@ -141,7 +176,10 @@ fn rfc3339(time: OffsetDateTime) -> Option<String> {
 
 /// An error for a command whose outcome is not known yet.
 fn without_outcome(code: Code, message: &str, id: &CommandId) -> Error {
-    let mut error = simple(code.as_str(), message, true);
+    with_command_id(simple(code.as_str(), message, true), id)
+}
+
+fn with_command_id(mut error: Error, id: &CommandId) -> Error {
     if let Some(extensions) = &mut error.extensions {
         extensions.set("commandId", id.as_str());
     }
@@ -173,63 +211,4 @@ pub(crate) fn code(error: &ServerError) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(error: ApiError) -> String {
-        let errors = error.errors();
-        errors.into_iter().map(|error| error.message).collect()
-    }
-
-    #[test]
-    fn a_pending_or_unknown_deletion_is_not_called_a_save() -> Result<(), CommandError> {
-        let id = CommandId::new("an-id")?;
-        for (kind, called, not_called) in [
-            (Kind::Save, "save", "deletion"),
-            (Kind::Delete, "deletion", "save"),
-        ] {
-            for error in [
-                ApiError::Pending(kind, id.clone()),
-                ApiError::Unknown(kind, id.clone()),
-            ] {
-                let message = message(error);
-                assert!(
-                    message.contains(&format!("the {called} was accepted"))
-                        || message.contains(&format!("The {called} was accepted")),
-                    "{message}"
-                );
-                assert!(!message.contains(not_called), "{message}");
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn an_error_without_an_outcome_names_the_command_and_may_be_retried() -> Result<(), CommandError>
-    {
-        let id = CommandId::new("an-id")?;
-        let errors = ApiError::Pending(Kind::Save, id).errors();
-        let extensions = errors.first().and_then(|error| error.extensions.as_ref());
-        let value = |name| extensions.and_then(|it| it.get(name)).cloned();
-
-        assert_eq!(value("code"), Some(Value::from("SAVE_PENDING")));
-        assert_eq!(value("commandId"), Some(Value::from("an-id")));
-        assert_eq!(value("retryable"), Some(Value::from(true)));
-        Ok(())
-    }
-
-    #[test]
-    fn all_errors_of_a_command_are_reported_with_their_fields() {
-        let errors = ApiError::Invalid(vec![
-            CommandError::value("envId", "must not be blank"),
-            CommandError::value("processId", "must not be blank"),
-        ])
-        .errors();
-        let fields: Vec<_> = errors
-            .iter()
-            .filter_map(|error| error.extensions.as_ref()?.get("field").cloned())
-            .collect();
-
-        assert_eq!(fields, [Value::from("envId"), Value::from("processId")]);
-    }
-}
+mod tests;

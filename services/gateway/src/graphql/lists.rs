@@ -5,7 +5,7 @@ use proto::{CommandError, ConnectionId, EnvId, IntegrationPackInstanceId, Proces
 use runtime::traces::TraceContext;
 
 use super::{
-    errors::ApiError,
+    errors::{ApiError, or_report},
     history::{ConnectorDetailsHistoryConnection, history},
     pagination::{decode_cursor, encode_cursor, not_a_cursor, page_info, page_size},
     types::ConnectorDetails,
@@ -117,10 +117,6 @@ impl ListQuery {
     ) -> Option<ConnectorDetailsHistoryConnection> {
         or_report(context, history(context, &id, first, after).await)
     }
-}
-
-fn or_report<T>(context: &Context<'_>, result: Result<T, ApiError>) -> Option<T> {
-    result.map_err(|error| error.report(context)).ok()
 }
 
 async fn page(

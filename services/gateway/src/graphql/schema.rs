@@ -6,10 +6,11 @@ use proto::{
     SaveConnectorDetails, SaveInput,
 };
 use runtime::traces::TraceContext;
+use tokio::time::Instant;
 
 use super::{
     command_status::CommandStatusQuery,
-    errors::ApiError,
+    errors::{ApiError, or_report},
     lists::ListQuery,
     subscription::Subscriptions,
     types::{ConnectorDetails, FindDetailsInput, SaveDetailsInput},
@@ -26,6 +27,11 @@ use crate::{
 
 /// The schema with its resolvers.
 pub type ConnectorDetailsSchema = Schema<Query, Mutation, Subscriptions>;
+
+/// When the whole request must be decided: it is in the data of every request. async-graphql executes the
+/// mutations of a document one after another, so each may wait only for the time that the others left.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestDeadline(pub Instant);
 
 /// Builds the schema with the data of its resolvers. With `dev`, introspection and suggestions are on. The
 /// schema has no limits on depth and complexity, because [`super::document`] checks them before.
@@ -78,13 +84,8 @@ impl RecordQuery {
         context: &Context<'_>,
         #[graphql(desc = "The five ids of the record.")] input: FindDetailsInput,
     ) -> Option<ConnectorDetails> {
-        match find(context, input).await {
-            Ok(record) => record.map(ConnectorDetails::from),
-            Err(error) => {
-                error.report(context);
-                None
-            }
-        }
+        let record = or_report(context, find(context, input).await).flatten();
+        record.map(ConnectorDetails::from)
     }
 }
 
@@ -113,7 +114,8 @@ impl Mutation {
             let command = save(input, expected_revision)?;
             submit(context, command).await
         };
-        or_report(context, saved.await)
+        let record = or_report(context, saved.await).flatten();
+        record.map(ConnectorDetails::from)
     }
 
     /// Deletes connector details and answers with the record as it was, or null where there was none.
@@ -134,20 +136,8 @@ impl Mutation {
                 .map_err(|errors| invalid(errors, "Nothing was deleted."))?;
             submit(context, Command::Delete(command)).await
         };
-        or_report(context, deleted.await)
-    }
-}
-
-fn or_report(
-    context: &Context<'_>,
-    result: Result<Option<Record>, ApiError>,
-) -> Option<ConnectorDetails> {
-    match result {
-        Ok(record) => record.map(ConnectorDetails::from),
-        Err(error) => {
-            error.report(context);
-            None
-        }
+        let record = or_report(context, deleted.await).flatten();
+        record.map(ConnectorDetails::from)
     }
 }
 
@@ -182,19 +172,21 @@ async fn submit(context: &Context<'_>, command: Command) -> Result<Option<Record
     own_space(caller, &command.key().catalog_guid)?;
     let commands = context.data_unchecked::<Commands>();
     let id = command_id(commands, caller).map_err(|_| ApiError::Internal)?;
+    let deadline = context.data_unchecked::<RequestDeadline>().0;
     let submitted = submit::submit(
         commands,
         context.data_unchecked::<Records>(),
         id.clone(),
         &caller.subject,
         &command,
+        deadline,
         context.data_unchecked::<TraceContext>(),
     );
     submitted.await.map_err(|error| match error {
-        SubmitError::Refused(errors) => ApiError::Refused(errors),
+        SubmitError::Refused(errors) => ApiError::Refused(errors, id),
         SubmitError::QueueFull => ApiError::QueueFull,
         SubmitError::Unavailable => ApiError::Unavailable,
-        SubmitError::TooLarge => ApiError::Internal,
+        SubmitError::TooLate => ApiError::TooLate(command.kind()),
         SubmitError::Pending => ApiError::Pending(command.kind(), id),
         SubmitError::Unknown => ApiError::Unknown(command.kind(), id),
     })

@@ -23,7 +23,8 @@ pub(super) struct RequestLog {
     pub trace_id: String,
     kind: &'static str,
     span: Span,
-    started: Instant,
+    /// When the request's headers had arrived.
+    pub started: Instant,
 }
 
 impl RequestLog {
@@ -78,7 +79,7 @@ impl RequestLog {
     /// Records the answer with its error codes.
     pub fn end(mut self, status: StatusCode, codes: &[&str]) {
         let duration = self.started.elapsed();
-        let first = codes.first().and_then(|code| Code::named(code));
+        let first = first_error(codes);
         let code = first.map_or("OK", Code::as_str);
         metrics::answered(self.kind, code, duration);
         tracing::info!(
@@ -108,8 +109,28 @@ impl RequestLog {
     }
 }
 
+/// The code that the answer is counted under. `None` without an error. A code that is not in the list counts
+/// as an error of the service.
+fn first_error(codes: &[&str]) -> Option<Code> {
+    let first = codes.first()?;
+    Some(Code::named(first).unwrap_or(Code::InternalServerError))
+}
+
 fn identify(error: &mut ServerError, id: &str, trace_id: &str) {
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("requestId", id);
     extensions.set("traceId", trace_id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_without_an_error_counts_as_ok() {
+        assert_eq!(first_error(&[]), None);
+        assert_eq!(first_error(&["EXPIRED", "CONFLICT"]), Some(Code::Expired));
+        let unknown = first_error(&["NEWER"]);
+        assert_eq!(unknown, Some(Code::InternalServerError));
+    }
 }

@@ -1,12 +1,13 @@
 //! Checks a document and charges its cost before it is executed. `/graphql`, `/graphql/stream` and
 //! `/graphql/ws` all use [`prepare`], so that the same limits hold for them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{
     Request, ServerError, Variables,
     parser::types::{ExecutableDocument, OperationType},
 };
+use tokio::time::Instant;
 
 use super::{access_log::RequestLog, params::Params, rejection::Rejection};
 use crate::{
@@ -15,10 +16,16 @@ use crate::{
     error_code::Code,
     graphql::{
         document::{self, Analysis},
-        errors,
+        error_text, errors,
+        schema::RequestDeadline,
     },
     limits::{AnswerBudget, Cost, Denied},
 };
+
+/// The time for all commands of a request, from its headers on. The last read of the ledger takes at most
+/// one more second, so every request is answered within ten. A body may take three seconds to arrive, so
+/// a single command still has five.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 
 /// The operations that an endpoint serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +83,10 @@ pub(super) fn prepare(
     // If the operation does not exist, the size of the variables was not checked. The schema would copy
     // them in its validation before it rejects the request.
     let variables = analysis.map_or_else(Variables::default, |_| params.variables);
+    let deadline = Instant::from_std(log.started) + REQUEST_DEADLINE;
     let mut request = Request::new(String::new())
         .variables(variables)
+        .data(RequestDeadline(deadline))
         .data(log.trace_context(&app.traces))
         .data(answer.clone())
         .data(caller);
@@ -126,6 +135,7 @@ fn check(
         _ => {}
     }
     let cost = analysis.map(|analysis| analysis.charge);
+    check_reads(cost, app.limits.max_reads()).map_err(invalid)?;
     if caller.idempotency_key.is_some() && matches!(cost, Some(Cost::Saves(2..))) {
         return Err(Rejection::bad_request(
             "Idempotency-Key names one save; the document has several. Nothing was saved.",
@@ -133,6 +143,17 @@ fn check(
         .into());
     }
     Ok(Checked { document, analysis })
+}
+
+/// Rejects a document that costs more reads than the rate limit lets through at once. It could never succeed,
+/// so the client must not be asked to retry.
+fn check_reads(cost: Option<Cost>, max_reads: u32) -> Result<(), ServerError> {
+    match cost {
+        Some(Cost::Reads(reads)) if reads > max_reads => {
+            Err(error_text::too_many("reads", max_reads as usize))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn only_subscriptions() -> ServerError {
@@ -149,5 +170,20 @@ impl From<Denied> for Rejection {
             // The analysis has rejected such documents before.
             Denied::TooLarge => Self::failed(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_may_have_as_many_reads_as_are_let_through_at_once() {
+        assert!(check_reads(Some(Cost::Reads(200)), 200).is_ok());
+        assert!(check_reads(Some(Cost::Saves(201)), 200).is_ok());
+        assert!(check_reads(None, 200).is_ok());
+        let rejected = check_reads(Some(Cost::Reads(201)), 200).err();
+        let code = rejected.as_ref().and_then(errors::code);
+        assert_eq!(code, Some("GRAPHQL_VALIDATION_FAILED"));
     }
 }

@@ -88,6 +88,15 @@ impl Rejection {
         }
     }
 
+    /// A method that an endpoint of subscriptions does not serve.
+    pub fn stream_method(allowed: &'static str) -> Self {
+        Self {
+            message: "Subscriptions are served by POST at /graphql/stream, and over WebSocket at \
+                      /graphql/ws. Nothing was saved.",
+            ..Self::method(allowed)
+        }
+    }
+
     /// A limit of all clients together is reached.
     pub fn busy() -> Self {
         Self::new(

@@ -20,7 +20,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse as _, Response, Sse, sse},
-    routing::post,
+    routing::any,
 };
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
@@ -45,11 +45,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The endpoint.
 pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/graphql/stream", post(events))
+    Router::new().route("/graphql/stream", any(events))
 }
 
-async fn events(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    let mut log = RequestLog::begin(&app.traces, &Method::POST, &headers);
+async fn events(
+    State(app): State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut log = RequestLog::begin(&app.traces, &method, &headers);
+    if method != Method::POST {
+        return Rejection::stream_method("POST").answer(JSON, log).await;
+    }
     let served = serve(&app, &uri, &headers, body, &mut log);
     let served = AssertUnwindSafe(served).catch_unwind().await;
     match served.unwrap_or_else(|_| Err(Rejection::failed())) {

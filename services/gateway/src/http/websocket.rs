@@ -20,20 +20,21 @@ use std::{
 
 use async_graphql::{
     Data,
-    http::{WebSocket, WebSocketProtocols, WsMessage},
+    http::{ClientMessage, WebSocket, WebSocketProtocols, WsMessage},
 };
 use axum::{
     Router,
     body::Bytes,
     extract::{
         State, WebSocketUpgrade,
-        ws::{self, Message},
+        ws::{self, Message, rejection::WebSocketUpgradeRejection},
     },
     http::{HeaderMap, Method},
     response::Response,
-    routing::get,
+    routing::any,
 };
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use serde::de::Error as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{sleep_until, timeout},
@@ -62,17 +63,21 @@ const MAX_OPEN_OPERATIONS: usize = 100;
 
 /// The endpoint.
 pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/graphql/ws", get(websocket))
+    Router::new().route("/graphql/ws", any(websocket))
 }
 
 async fn websocket(
     State(app): State<Arc<App>>,
+    method: Method,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     mut headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
 ) -> Response {
-    let Some(permit) = app.limits.unauthenticated_socket() else {
-        let log = RequestLog::begin(&app.traces, &Method::GET, &headers);
-        return Rejection::busy().answer(JSON, log).await;
+    let (upgrade, permit) = match admit(&app, &method, upgrade) {
+        Ok(admitted) => admitted,
+        Err(rejection) => {
+            let log = RequestLog::begin(&app.traces, &method, &headers);
+            return rejection.answer(JSON, log).await;
+        }
     };
     // Each operation gets its own request id.
     headers.remove(request_id::HEADER);
@@ -84,6 +89,25 @@ async fn websocket(
         .max_message_size(message_bytes)
         .protocols([PROTOCOL])
         .on_upgrade(move |socket| serve(app, headers, socket, permit))
+}
+
+/// Checks that the request asks for a WebSocket, and that another one may be open.
+fn admit(
+    app: &App,
+    method: &Method,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<(WebSocketUpgrade, OwnedSemaphorePermit), Rejection> {
+    if *method != Method::GET {
+        return Err(Rejection::stream_method("GET"));
+    }
+    let Ok(upgrade) = upgrade else {
+        return Err(Rejection::bad_request(
+            "This path serves WebSockets of version 13 only: the request must have the headers of \
+             an upgrade. Nothing was saved.",
+        ));
+    };
+    let permit = app.limits.unauthenticated_socket();
+    Ok((upgrade, permit.ok_or_else(Rejection::busy)?))
 }
 
 async fn serve(
@@ -106,7 +130,9 @@ async fn serve(
         operations.open.clone(),
         heartbeat.received.clone(),
     );
-    let responses = WebSocket::new(operations, messages, WebSocketProtocols::GraphQLWS)
+    let messages = messages.map(|bytes| decode(&bytes));
+    let protocol = WebSocketProtocols::GraphQLWS;
+    let responses = WebSocket::from_message_stream(operations, messages, protocol)
         .on_connection_init(async move |payload: serde_json::Value| {
             let headers = with_payload(headers, &payload);
             let (caller, share) = authenticate(&app, &headers).await?;
@@ -172,6 +198,13 @@ async fn send_all(
     }
 }
 
+/// Decodes a message of the client. async-graphql sends the error to the client as the reason of the close, and
+/// serde's own error quotes the message.
+fn decode(message: &[u8]) -> serde_json::Result<ClientMessage> {
+    ClientMessage::from_bytes(message)
+        .map_err(|_| serde_json::Error::custom("The message can't be read."))
+}
+
 fn message(response: WsMessage) -> Message {
     match response {
         WsMessage::Text(text) => Message::Text(text.into()),
@@ -207,47 +240,4 @@ fn valid_messages(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use futures_util::{sink, stream};
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    /// Sends only pings to a client that answers the given number of them. Returns how many pings were
-    /// sent, and the last message.
-    async fn send_to_client_that_answers(pings: usize) -> (usize, Option<Message>) {
-        let heartbeat = Heartbeat::new(Duration::from_millis(5));
-        let (answer, mut answers) = mpsc::unbounded_channel();
-        let answers = stream::poll_fn(move |context| answers.poll_recv(context));
-        let messages = valid_messages(answers, Arc::default(), heartbeat.received.clone());
-        let sent = AtomicUsize::new(0);
-        let client = sink::unfold((), |(), message: Message| {
-            assert_eq!(message, Message::Ping(Bytes::new()));
-            if sent.fetch_add(1, Ordering::Relaxed) < pings {
-                assert!(answer.send(Ok(Message::Pong(Bytes::new()))).is_ok());
-            }
-            ready(Ok::<_, Infallible>(()))
-        });
-        let mut client = pin!(client);
-        let lifetime = Lifetime::without_token(None);
-        let (_sender, authenticated) = oneshot::channel();
-        let responses = messages.map(Message::Binary);
-        let last = send_all(&mut client, responses, lifetime, heartbeat, authenticated).await;
-        (sent.load(Ordering::Relaxed), last)
-    }
-
-    #[tokio::test]
-    async fn a_client_that_is_silent_for_two_intervals_is_closed() {
-        assert_eq!(
-            send_to_client_that_answers(0).await,
-            (1, Some(unresponsive()))
-        );
-        // Three pings are answered and the fourth is not. The fifth follows the first silent interval.
-        assert_eq!(
-            send_to_client_that_answers(3).await,
-            (5, Some(unresponsive()))
-        );
-    }
-}
+mod tests;

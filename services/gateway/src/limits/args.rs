@@ -22,7 +22,8 @@ pub struct LimitArgs {
     #[arg(long, env = "READS_PER_SECOND", default_value = "50")]
     pub reads_per_second: NonZeroU32,
 
-    /// Reads that a subject may send to a Space at once before that rate applies.
+    /// Reads that a subject may send to a Space at once before that rate applies. A document with more
+    /// reads is rejected with GRAPHQL_VALIDATION_FAILED.
     #[arg(long, env = "READS_BURST", default_value = "200")]
     pub reads_burst: NonZeroU32,
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{
     args::ConnectionArgs,
     phase::{Connection, Phase, State},
-    table::{Scope, Table},
+    table::Table,
 };
 
 /// The time in which a client must read the last bytes of an answer.
@@ -73,17 +73,12 @@ impl Places {
         let address = network(peer);
         let mut table = self.table();
         let of_address = table.by_address.get(&address).copied().unwrap_or(0);
-        let full = if of_address >= self.0.max_per_address {
-            Some(Scope::Address(address))
-        } else if table.open.len() >= self.0.max {
-            Some(Scope::All)
-        } else {
-            None
-        };
-        if let Some(scope) = full {
-            let replaced = table.close_oldest(scope);
+        let is_address_full = of_address >= self.0.max_per_address;
+        if is_address_full || table.open.len() >= self.0.max {
+            let full_address = is_address_full.then_some(address);
+            let replaced = table.close_oldest(full_address);
             if table.full_log.is_due() {
-                let address = scope.address().map(tracing::field::display);
+                let address = full_address.map(tracing::field::display);
                 tracing::warn!(address, replaced, "all places for connections are taken");
             }
             if !replaced {
@@ -105,7 +100,7 @@ impl Places {
 
     /// Closes the connection that has been without a complete request for the longest time.
     pub fn close_oldest(&self) {
-        self.table().close_oldest(Scope::All);
+        self.table().close_oldest(None);
     }
 
     /// Closes connections that exceed their timeout. Never ends.

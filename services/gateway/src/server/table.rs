@@ -13,28 +13,13 @@ use crate::{log_throttle::LogThrottle, metrics};
 /// If no connection can be closed, the connections are not searched again for this time.
 const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
-/// The connections that a limit applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
-    All,
-    Address(IpAddr),
-}
-
-impl Scope {
-    pub fn address(self) -> Option<IpAddr> {
-        match self {
-            Self::All => None,
-            Self::Address(address) => Some(address),
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Table {
     next: u64,
     pub open: HashMap<u64, Open>,
     pub by_address: HashMap<IpAddr, usize>,
-    pub oldest: HashMap<Scope, Oldest>,
+    /// The last search of each address, and that of all connections under `None`.
+    pub oldest: HashMap<Option<IpAddr>, Oldest>,
     pub full_log: LogThrottle,
 }
 
@@ -76,20 +61,21 @@ impl Table {
             *count -= 1;
             if *count == 0 {
                 self.by_address.remove(&open.address);
-                self.oldest.remove(&Scope::Address(open.address));
+                self.oldest.remove(&Some(open.address));
             }
         }
     }
 
-    /// Closes one connection. Returns `false` if all have a request in progress.
-    pub fn close_oldest(&mut self, scope: Scope) -> bool {
-        let mut oldest = self.oldest.remove(&scope).unwrap_or_default();
+    /// Closes one connection of an address, or of all with `None`. Returns `false` if all of them have a
+    /// request in progress.
+    pub fn close_oldest(&mut self, address: Option<IpAddr>) -> bool {
+        let mut oldest = self.oldest.remove(&address).unwrap_or_default();
         let mut closed = self.close_first(&mut oldest);
         let is_paused = oldest
             .no_search_until
             .is_some_and(|until| Instant::now() < until);
         if closed.is_none() && !is_paused {
-            oldest = self.search(scope);
+            oldest = self.search(address);
             closed = self.close_first(&mut oldest);
         }
         if closed.is_none() {
@@ -97,7 +83,7 @@ impl Table {
                 .no_search_until
                 .get_or_insert_with(|| Instant::now() + SEARCH_PAUSE);
         }
-        self.oldest.insert(scope, oldest);
+        self.oldest.insert(address, oldest);
         let Some(number) = closed else {
             return false;
         };
@@ -117,12 +103,13 @@ impl Table {
         None
     }
 
-    /// Searches all connections. The result serves many new connections, so a search is rare.
-    fn search(&self, scope: Scope) -> Oldest {
+    /// Searches the connections of an address, or all with `None`. The result serves many new
+    /// connections, so a search is rare.
+    fn search(&self, address: Option<IpAddr>) -> Oldest {
         let mut candidates: Vec<_> = self
             .open
             .iter()
-            .filter(|(_, open)| scope.address().is_none_or(|it| open.address == it))
+            .filter(|(_, open)| address.is_none_or(|it| open.address == it))
             .map(|(number, open)| (open.connection.state(), *number))
             .filter(|(state, _)| state.is_replaceable())
             .collect();

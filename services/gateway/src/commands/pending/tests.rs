@@ -27,7 +27,7 @@ async fn a_reply_is_accepted_only_for_the_command_that_it_names() -> anyhow::Res
         );
     }
     assert_eq!(replies.deliver(pending.id + 1, reply(Some("mine"))), Ok(()));
-    assert!(pending.events.try_recv().is_err(), "no event was sent");
+    assert!(pending.result.try_recv().is_err(), "the wait goes on");
     assert_eq!(replies.deliver(pending.id, reply(Some("mine"))), Ok(()));
 
     let result = pending.wait(Instant::now()).await;
@@ -53,12 +53,13 @@ async fn a_lost_connection_ends_the_wait_and_the_confirm_decides_the_result() ->
 }
 
 #[tokio::test]
-async fn only_the_first_event_counts() -> anyhow::Result<()> {
+async fn only_the_first_result_counts() -> anyhow::Result<()> {
     let replies = PendingReplies::default();
     let mut pending = replies.register(command_id("a")?);
 
-    pending.slot.notify(SendEvent::QueueFull);
-    pending.slot.notify(SendEvent::Lost);
+    pending.slot.finish(SendResult::QueueFull);
+    pending.slot.finish(SendResult::NotSent);
+    pending.slot.lose();
 
     assert!(pending.slot.is_abandoned());
     let result = pending.wait(Instant::now()).await;

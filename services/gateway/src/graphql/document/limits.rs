@@ -42,8 +42,9 @@ pub struct DocumentArgs {
     #[arg(long, env = "MAX_DIRECTIVES", default_value_t = DocumentArgs::DEFAULT.max_directives)]
     pub max_directives: usize,
 
-    /// The maximum number of saves in a document. They run one after the other, each with its own deadline.
-    /// Higher: one request can take that many times longer.
+    /// The maximum number of saves in a document. They run one after the other. Those that were not sent
+    /// within 8 seconds of the request get SERVICE_UNAVAILABLE. Higher: while no worker runs, more saves
+    /// of a document are not sent.
     #[arg(long, env = "MAX_SAVES", default_value_t = DocumentArgs::DEFAULT.max_saves)]
     pub max_saves: u32,
 
