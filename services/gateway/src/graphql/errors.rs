@@ -57,45 +57,6 @@ impl ApiError {
                 .into_iter()
                 .map(|error| refused(error, &id))
                 .collect(),
-            Self::OtherSpace => vec![command_error(CommandError {
-                message: "catalogGuid is not the Space of the SPACE_GUID header; \
-                          nothing was read or saved."
-                    .to_owned(),
-                ..CommandError::forbidden()
-            })],
-            Self::QueueFull => vec![simple(
-                Code::QueueFull.as_str(),
-                "Too many saves are waiting. This one was not accepted and nothing was saved; \
-                 repeating it later is safe.",
-                true,
-            )],
-            Self::Unavailable => vec![simple(
-                Code::ServiceUnavailable.as_str(),
-                "Saves are not accepted at the moment. Nothing was saved; repeating is safe.",
-                true,
-            )],
-            Self::TooLate(kind) => vec![simple(
-                Code::ServiceUnavailable.as_str(),
-                &format!(
-                    "The time of the request was over before this {} was sent. It changed nothing; \
-                     repeating it is safe.",
-                    noun(kind)
-                ),
-                true,
-            )],
-            Self::Unreadable => vec![simple(
-                Code::ServiceUnavailable.as_str(),
-                "Records can't be read at the moment. Nothing was changed; repeating is safe.",
-                true,
-            )],
-            Self::AnswerMemoryFull(full) => vec![simple(
-                match full {
-                    Full::Bearer => Code::RateLimited.as_str(),
-                    Full::All => Code::ServiceUnavailable.as_str(),
-                },
-                "Too many large answers are being sent. Nothing was changed; repeating is safe.",
-                true,
-            )],
             Self::Pending(kind, id) => vec![without_outcome(
                 Code::SavePending,
                 &format!(
@@ -114,12 +75,55 @@ impl ApiError {
                 ),
                 &id,
             )],
-            Self::Internal => vec![simple(
-                Code::InternalServerError.as_str(),
-                "The gateway failed. Nothing was sent or saved; repeating is safe.",
-                true,
-            )],
+            Self::OtherSpace => vec![command_error(CommandError {
+                message: "catalogGuid is not the Space of the SPACE_GUID header; \
+                          nothing was read or saved."
+                    .to_owned(),
+                ..CommandError::forbidden()
+            })],
+            not_sent => vec![not_sent.without_effect()],
         }
+    }
+
+    /// The error of a request that changed nothing and can be repeated.
+    fn without_effect(self) -> Error {
+        let (code, message) = match self {
+            Self::QueueFull => (
+                Code::QueueFull,
+                "Too many saves are waiting. This one was not accepted and nothing was saved; \
+                 repeating it later is safe.",
+            ),
+            Self::Unavailable => (
+                Code::ServiceUnavailable,
+                "Saves are not accepted at the moment. Nothing was saved; repeating is safe.",
+            ),
+            Self::TooLate(Kind::Save) => (
+                Code::ServiceUnavailable,
+                "The time of the request was over before this save was sent. It changed nothing; \
+                 repeating it is safe.",
+            ),
+            Self::TooLate(Kind::Delete) => (
+                Code::ServiceUnavailable,
+                "The time of the request was over before this deletion was sent. It changed nothing; \
+                 repeating it is safe.",
+            ),
+            Self::Unreadable => (
+                Code::ServiceUnavailable,
+                "Records can't be read at the moment. Nothing was changed; repeating is safe.",
+            ),
+            Self::AnswerMemoryFull(full) => (
+                match full {
+                    Full::Bearer => Code::RateLimited,
+                    Full::All => Code::ServiceUnavailable,
+                },
+                "Too many large answers are being sent. Nothing was changed; repeating is safe.",
+            ),
+            _ => (
+                Code::InternalServerError,
+                "The gateway failed. Nothing was sent or saved; repeating is safe.",
+            ),
+        };
+        simple(code, message, true)
     }
 }
 
@@ -153,7 +157,7 @@ fn refused(error: CommandError, id: &CommandId) -> Error {
 
 fn command_error(command_error: CommandError) -> Error {
     let (code, message) = (command_error.code, &command_error.message);
-    let mut error = simple(Code::from(code).as_str(), message, may_succeed_later(code));
+    let mut error = simple(Code::from(code), message, may_succeed_later(code));
     if let Some(extensions) = &mut error.extensions {
         if let Some(field) = command_error.field {
             extensions.set("field", field);
@@ -176,7 +180,7 @@ fn rfc3339(time: OffsetDateTime) -> Option<String> {
 
 /// An error for a command whose outcome is not known yet.
 fn without_outcome(code: Code, message: &str, id: &CommandId) -> Error {
-    with_command_id(simple(code.as_str(), message, true), id)
+    with_command_id(simple(code, message, true), id)
 }
 
 fn with_command_id(mut error: Error, id: &CommandId) -> Error {
@@ -186,11 +190,11 @@ fn with_command_id(mut error: Error, id: &CommandId) -> Error {
     error
 }
 
-fn simple(code: &str, message: &str, retryable: bool) -> Error {
+fn simple(code: Code, message: &str, retryable: bool) -> Error {
     Error {
         message: message.to_owned(),
         source: None,
-        extensions: Some(extensions(code, retryable)),
+        extensions: Some(extensions(code.as_str(), retryable)),
     }
 }
 
