@@ -43,7 +43,7 @@ impl Publisher {
             connected: is_connected,
             parked: parking.count(),
         };
-        let task = tokio::spawn(connection::supervise(uri, waiting, shared, stop));
+        let task = tokio::spawn(connection::run(uri, waiting, shared, stop));
         let publisher = Self {
             replies,
             parking,

@@ -1,11 +1,12 @@
 //! The connection that publishes, with its three channels: for replies, parked commands and events.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use lapin::{Channel, Connection, uri::AMQPUri};
@@ -13,6 +14,7 @@ use proto::amqp::topology;
 use runtime::{
     broker::{self, BrokerError, publish::confirm_channel, within_deadline},
     queue_depth,
+    supervise::{Next, Session, supervise},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -53,35 +55,61 @@ impl Shared {
 }
 
 /// Keeps a connection open and writes replies, until `stop`.
-pub(super) async fn supervise(
+pub(super) async fn run(
     uri: AMQPUri,
-    mut waiting: mpsc::Receiver<PendingReply>,
+    waiting: mpsc::Receiver<PendingReply>,
     shared: Shared,
     stop: CancellationToken,
 ) {
-    let mut pauses = broker::backoff();
-    while !stop.is_cancelled() {
-        match open(&uri).await {
-            Ok((connection, channels)) => {
-                let started = Instant::now();
-                shared.connected.send_replace(true);
-                shared.set(Some(&channels));
-                let closed = watch_channels(&connection, &channels, &shared);
-                write(&connection, &channels.replies, &mut waiting, closed, &stop).await;
-                shared.connected.send_replace(false);
-                shared.set(None);
-                broker::close(&connection).await;
-                if started.elapsed() > broker::GOOD_SESSION {
-                    pauses = broker::backoff();
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the connection for replies can't be opened; trying again");
-            }
+    let session = PublisherSession {
+        uri,
+        waiting,
+        shared,
+        stop: stop.clone(),
+    };
+    let Ok(()) = supervise("publisher", session, &stop).await;
+}
+
+struct PublisherSession {
+    uri: AMQPUri,
+    waiting: mpsc::Receiver<PendingReply>,
+    shared: Shared,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("the connection can't be opened: {0}")]
+    Open(BrokerError),
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    #[error("a channel was closed")]
+    Closed,
+    #[error("replies are lost; the ledger has the outcomes: {0}")]
+    Replies(BrokerError),
+}
+
+impl Session for PublisherSession {
+    type Error = SessionError;
+    type Fatal = Infallible;
+
+    async fn run(&mut self) -> Next<SessionError, Infallible> {
+        let (connection, channels) = match open(&self.uri).await {
+            Ok(opened) => opened,
+            Err(error) => return Next::Retry(SessionError::Open(error)),
+        };
+        self.shared.connected.send_replace(true);
+        self.shared.set(Some(&channels));
+        let closed = watch_channels(&connection, &channels, &self.shared);
+        let replies = &channels.replies;
+        let result = write(&connection, replies, &mut self.waiting, closed, &self.stop).await;
+        self.shared.connected.send_replace(false);
+        self.shared.set(None);
+        broker::close(&connection).await;
+        match result {
+            Ok(()) => Next::Stop,
+            Err(error) => Next::Retry(error),
         }
-        // The pauses have no end; the default is never used.
-        let pause = sleep(pauses.next().unwrap_or(broker::DEADLINE));
-        let _ = stop.run_until_cancelled(pause).await;
     }
 }
 
@@ -146,7 +174,7 @@ async fn write(
     waiting: &mut mpsc::Receiver<PendingReply>,
     closed: impl Future<Output = ()>,
     stop: &CancellationToken,
-) {
+) -> Result<(), SessionError> {
     let lost = broker::lost(connection);
     tokio::pin!(lost, closed);
     let mut batch = Vec::new();
@@ -154,22 +182,14 @@ async fn write(
         let count = tokio::select! {
             biased;
             count = waiting.recv_many(&mut batch, MAX_BATCHED) => count,
-            () = stop.cancelled() => return,
-            reason = &mut lost => {
-                tracing::warn!(reason, "the connection for replies was lost");
-                return;
-            }
-            () = &mut closed => {
-                tracing::warn!("a channel was closed; opening all of them again");
-                return;
-            }
+            () = stop.cancelled() => return Ok(()),
+            reason = &mut lost => return Err(SessionError::Lost(reason)),
+            () = &mut closed => return Err(SessionError::Closed),
         };
         if count == 0 {
-            return;
+            return Ok(());
         }
-        if let Err(error) = replies::send_all(channel, batch.drain(..)).await {
-            tracing::warn!(%error, "replies are lost; the ledger has the outcomes");
-            return;
-        }
+        let sent = replies::send_all(channel, batch.drain(..)).await;
+        sent.map_err(SessionError::Replies)?;
     }
 }

@@ -4,7 +4,7 @@
 //! It uses a connection of its own, so that a message that ends this connection does not stop the consumer of
 //! commands. If a message can't be moved within a few deliveries, the broker moves it to `.unreadable`.
 
-use std::time::{Duration, Instant};
+use std::convert::Infallible;
 
 use futures_util::StreamExt as _;
 use lapin::{
@@ -18,9 +18,11 @@ use proto::{
     CommandId, Envelope, Outcome,
     amqp::topology::{self, TopologyError},
 };
-use runtime::broker::{self, BrokerError, within_deadline};
-use runtime::traces::trace_id;
-use tokio::time::sleep;
+use runtime::{
+    broker::{self, BrokerError, within_deadline},
+    supervise::{Next, Session, supervise},
+    traces::trace_id,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{MAX_BODY_BYTES, death::DeathReason};
@@ -31,9 +33,6 @@ use crate::{
         parking::{ParkedCopy, catch_panic},
     },
 };
-
-/// The shortest pause after a session.
-const MIN_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
@@ -47,43 +46,47 @@ enum SessionError {
 
 /// Moves dead letters until `stop`. Opens a new connection after each error.
 pub async fn run(uri: AMQPUri, publisher: Publisher, stop: CancellationToken) {
-    let mut pauses = broker::backoff();
-    while !stop.is_cancelled() {
-        let started = Instant::now();
-        let result = stop
-            .run_until_cancelled(Box::pin(session(&uri, &publisher)))
-            .await;
-        let (was_open, error) = match result {
-            None => return,
-            Some(Ok(error)) => (true, error),
-            Some(Err(error)) => (false, error),
-        };
-        tracing::warn!(%error, "dead letters can't be moved now; trying again");
-        if was_open || started.elapsed() > broker::GOOD_SESSION {
-            pauses = broker::backoff();
+    let session = DeadLetterSession {
+        uri,
+        publisher,
+        stop: stop.clone(),
+    };
+    let Ok(()) = supervise("dead letters", session, &stop).await;
+}
+
+struct DeadLetterSession {
+    uri: AMQPUri,
+    publisher: Publisher,
+    stop: CancellationToken,
+}
+
+impl Session for DeadLetterSession {
+    type Error = SessionError;
+    type Fatal = Infallible;
+
+    async fn run(&mut self) -> Next<SessionError, Infallible> {
+        let session = Box::pin(session(&self.uri, &self.publisher));
+        match self.stop.run_until_cancelled(session).await {
+            None => Next::Stop,
+            Some(error) => Next::Retry(error),
         }
-        // The pauses have no end; the default is never used.
-        let duration = pauses.next().unwrap_or(broker::DEADLINE);
-        let _ = stop
-            .run_until_cancelled(sleep(duration.max(MIN_PAUSE)))
-            .await;
     }
 }
 
-/// Runs one session. Returns `Ok` with the error that ended it if it was able to consume, and `Err` if it was
-/// not.
-async fn session(uri: &AMQPUri, publisher: &Publisher) -> Result<SessionError, SessionError> {
+/// Runs one session. Returns the error that ended it.
+async fn session(uri: &AMQPUri, publisher: &Publisher) -> SessionError {
     let name = "connector-details-worker dead letters";
-    let connection = broker::connect_to_consume(uri, name, MAX_BODY_BYTES, None).await?;
+    let connection = match broker::connect_to_consume(uri, name, MAX_BODY_BYTES, None).await {
+        Ok(connection) => connection,
+        Err(error) => return error.into(),
+    };
     let result = consume(&connection, publisher).await;
     broker::close(&connection).await;
-    result
+    result.err().unwrap_or(SessionError::Ended)
 }
 
-async fn consume(
-    connection: &Connection,
-    publisher: &Publisher,
-) -> Result<SessionError, SessionError> {
+/// Moves dead letters until the broker cancels the consumer.
+async fn consume(connection: &Connection, publisher: &Publisher) -> Result<(), SessionError> {
     let channel = within_deadline(connection.create_channel()).await?;
     tokio::time::timeout(broker::DEADLINE, topology::declare(&channel))
         .await
@@ -97,15 +100,9 @@ async fn consume(
     ))
     .await?;
     while let Some(delivery) = consumer.next().await {
-        let moved = match delivery {
-            Ok(delivery) => move_one(&delivery, publisher).await,
-            Err(error) => Err(BrokerError::from(error).into()),
-        };
-        if let Err(error) = moved {
-            return Ok(error);
-        }
+        move_one(&delivery.map_err(BrokerError::from)?, publisher).await?;
     }
-    Ok(SessionError::Ended)
+    Ok(())
 }
 
 async fn move_one(delivery: &Delivery, publisher: &Publisher) -> Result<(), SessionError> {
