@@ -21,7 +21,7 @@ mod report;
 use std::{fs, time::Duration};
 
 use clap::Parser as _;
-use dev::{paths, services, signals::until_stopped, test_servers::TestServers};
+use dev::{paths, servers::Source, services, signals::until_stopped, test_servers::TestServers};
 use runtime::settings;
 
 use self::{environment::Environment, measure::Bench, plan::Plan};
@@ -50,7 +50,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let programs = until_stopped(services::build(&PROGRAMS, true)).await?;
-    let report = TestServers::during(async |servers| {
+    let report = TestServers::during(Source::from_environment(), async |servers| {
         let plan = if args.quick { Plan::QUICK } else { Plan::FULL };
         let environment = Environment::new(programs, servers).await?;
         let mut bench = Bench::new(plan, environment);

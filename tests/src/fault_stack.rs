@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use dev::{
     database,
     run_folder::RunFolder,
-    servers::Servers,
+    servers::{Servers, Source},
     services::{self, Service, ServiceConfig, Services},
     state::State,
     supervisor::{Supervised, Supervisor},
@@ -94,7 +94,13 @@ impl FaultStack {
         let supervisor = Arc::new(Supervisor::default());
         let folder = RunFolder::create("faults", &supervisor)?;
         let mut state = State::open(folder.path())?;
-        let servers = Servers::start_private(folder.path(), &mut state, &supervisor).await?;
+        let servers = Servers::start_private(
+            Source::from_environment(),
+            folder.path(),
+            &mut state,
+            &supervisor,
+        )
+        .await?;
         let mut config = ServiceConfig {
             programs: programs()?,
             logs: folder.logs(),

@@ -14,6 +14,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use dev::{
     docker, paths,
+    servers::{SOURCE_VARIABLE, Source},
     services::{self, cargo},
     signals::until_stopped,
     state::State,
@@ -58,6 +59,9 @@ enum Subcommands {
     },
     /// Start servers for the tests, run all tests, stop the servers.
     Test {
+        #[command(flatten)]
+        servers: ServersArgs,
+
         /// Also run the tests that need external tools: Python and Node with packages, Prometheus,
         /// kubectl, and Docker if an engine is available.
         #[arg(long)]
@@ -70,6 +74,9 @@ enum Subcommands {
     /// Kill, freeze and disconnect each part under load, and print the results: fifteen minutes. The
     /// last test needs root, to mount a file system that it can fill.
     Faults {
+        #[command(flatten)]
+        servers: ServersArgs,
+
         /// Passed on to the tests: a part of a name, such as broker.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
@@ -78,6 +85,9 @@ enum Subcommands {
     /// one with --quick.
     #[command(disable_help_flag = true)]
     Bench {
+        #[command(flatten)]
+        servers: ServersArgs,
+
         /// --help lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
@@ -90,6 +100,13 @@ enum Subcommands {
     /// Start servers for the tests, print their addresses, and stop them when the input ends.
     #[command(hide = true)]
     Servers,
+}
+
+#[derive(clap::Args)]
+struct ServersArgs {
+    /// Where Postgres and RabbitMQ come from. Default: docker if an engine is available.
+    #[arg(long, env = SOURCE_VARIABLE, value_name = "SOURCE")]
+    servers: Option<Source>,
 }
 
 #[tokio::main]
@@ -113,9 +130,17 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             expires_in,
             subject,
         }) => print_token(&space, &subject, expires_in),
-        Some(Subcommands::Test { all, arguments }) => test(all, &arguments).await,
-        Some(Subcommands::Faults { arguments }) => become_program("faults", &arguments),
-        Some(Subcommands::Bench { arguments }) => become_program("bench", &arguments),
+        Some(Subcommands::Test {
+            servers,
+            all,
+            arguments,
+        }) => test(servers.servers, all, &arguments).await,
+        Some(Subcommands::Faults { servers, arguments }) => {
+            become_program("faults", servers.servers, &arguments)
+        }
+        Some(Subcommands::Bench { servers, arguments }) => {
+            become_program("bench", servers.servers, &arguments)
+        }
         Some(Subcommands::Prepare) => prepare().await,
         Some(Subcommands::Contract) => contract(),
         Some(Subcommands::Servers) => servers().await,
@@ -133,16 +158,25 @@ fn print_token(space: &str, subject: &str, expires_in: Duration) -> anyhow::Resu
 }
 
 /// Builds a program of `tests/`, and replaces this process by it.
-fn become_program(name: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+fn become_program(
+    name: &str,
+    source: Option<Source>,
+    arguments: &[OsString],
+) -> anyhow::Result<ExitCode> {
     let mut program = cargo().into_std();
     program.args(["run", "--locked", "--bin", name, "--"]);
+    program.envs(source.map(|source| (SOURCE_VARIABLE, source.name())));
     let error = program.args(arguments).exec();
     Err(error).context("cargo can't be started")
 }
 
-async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+async fn test(
+    source: Option<Source>,
+    all: bool,
+    arguments: &[OsString],
+) -> anyhow::Result<ExitCode> {
     until_stopped(services::build(&services::SERVICES, false)).await?;
-    TestServers::during(async |servers| {
+    TestServers::during(source, async |servers| {
         for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
             let mut tests = cargo();
             tests
@@ -178,7 +212,7 @@ async fn test(all: bool, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 
 /// Compiles the checked queries against a database that has the current schema.
 async fn prepare() -> anyhow::Result<ExitCode> {
-    TestServers::during(async |servers| {
+    TestServers::during(Source::from_environment(), async |servers| {
         prepare_against(&servers.servers.database_url).await?;
         Ok(ExitCode::SUCCESS)
     })
@@ -225,7 +259,7 @@ fn contract() -> anyhow::Result<ExitCode> {
 }
 
 async fn servers() -> anyhow::Result<ExitCode> {
-    TestServers::during(async |servers| {
+    TestServers::during(Source::from_environment(), async |servers| {
         for (name, value) in servers.variables() {
             println!("{name}={value}");
         }

@@ -2,6 +2,7 @@
 //! installed on this machine, or apt.
 
 mod launch;
+mod source;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,6 +15,8 @@ use tokio::{
     process::Command,
     time::{Instant, sleep},
 };
+
+pub use self::source::{Source, VARIABLE as SOURCE_VARIABLE};
 
 use self::launch::Rabbitmqctl;
 use crate::{
@@ -67,7 +70,10 @@ impl Servers {
                 servers.wait().await?;
                 Ok(servers)
             }
-            (None, None) => Self::start_private(folder, state, supervisor).await,
+            (None, None) => {
+                let source = Source::from_environment();
+                Self::start_private(source, folder, state, supervisor).await
+            }
             _ => anyhow::bail!("set both DATABASE_URL and AMQP_URL, or neither"),
         }
     }
@@ -77,11 +83,12 @@ impl Servers {
     /// # Errors
     /// As [`Servers::start`].
     pub async fn start_private(
+        source: Option<Source>,
         folder: &Path,
         state: &mut State,
         supervisor: &Supervisor,
     ) -> anyhow::Result<Self> {
-        let launched = launch::launch(folder, state, supervisor).await?;
+        let launched = launch::launch(source, folder, state, supervisor).await?;
         let (ports, password) = (launched.ports, &state.broker_password);
         let servers = Self {
             database_url: format!(

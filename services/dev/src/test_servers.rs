@@ -18,7 +18,7 @@ use testcontainers_modules::{
 use crate::{
     docker, orphans,
     run_folder::{self, RunFolder},
-    servers::Servers,
+    servers::{SOURCE_VARIABLE, Servers, Source},
     signals::stop_signal,
     state::{OWNER, State},
     supervisor::Supervisor,
@@ -37,18 +37,22 @@ pub struct TestServers {
 }
 
 impl TestServers {
-    /// Starts the servers, with their files in a new folder under `target/`, and runs `run`. When it
+    /// Starts the servers, with their files in a new folder under `target/`, and runs `run`. Without a source,
+    /// containers are started if a Docker engine is available. When it
     /// ends or a stop signal comes, stops everything that the supervisor runs. If this process is
     /// killed, the next call stops what it left running.
     ///
     /// # Errors
     /// The servers don't start, `run` fails, or a stop signal came.
-    pub async fn during<T>(run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub async fn during<T>(
+        source: Option<Source>,
+        run: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let mut stopped = pin!(stop_signal()?);
         let supervisor = Arc::new(Supervisor::default());
         let mut folder = RunFolder::create("servers", &supervisor)?;
         let started = tokio::select! {
-            started = Self::start(folder.path(), supervisor.clone()) => started,
+            started = Self::start(source, folder.path(), supervisor.clone()) => started,
             () = &mut stopped => Err(anyhow!(STOPPED)),
         };
         let result = match started {
@@ -71,13 +75,18 @@ impl TestServers {
         result
     }
 
-    async fn start(folder: &Path, supervisor: Arc<Supervisor>) -> anyhow::Result<Self> {
+    async fn start(
+        source: Option<Source>,
+        folder: &Path,
+        supervisor: Arc<Supervisor>,
+    ) -> anyhow::Result<Self> {
         let mut state = State::open(folder)?;
-        if docker::answers().await && docker::has_images().await {
+        if Source::is_docker(source).await? {
             return Self::contained(folder, &state, supervisor).await;
         }
+        let source = Some(Source::Installed);
         Ok(Self {
-            servers: Servers::start_private(folder, &mut state, &supervisor).await?,
+            servers: Servers::start_private(source, folder, &mut state, &supervisor).await?,
             folder: folder.to_owned(),
             supervisor,
             containers: None,
@@ -142,7 +151,13 @@ impl TestServers {
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let path = |path: &Path| path.display().to_string();
+        let source = if self.containers.is_some() {
+            Source::Docker
+        } else {
+            Source::Installed
+        };
         vec![
+            (SOURCE_VARIABLE, source.name().to_owned()),
             ("TEST_DATABASE_URL", self.servers.database_url.clone()),
             ("TEST_AMQP_URL", self.servers.amqp_url.clone()),
             (

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::source::Source;
 use crate::{
     docker, install,
     native_servers::{BrokerPorts, NativeServers},
@@ -42,14 +43,14 @@ struct Plan {
     rabbitmqctl: Rabbitmqctl,
 }
 
-/// Starts the servers in Docker if an engine is available, else natively. Missing packages are
-/// installed.
+/// Starts the servers in Docker or natively. Missing packages are installed.
 pub(super) async fn launch(
+    source: Option<Source>,
     folder: &Path,
     state: &mut State,
     supervisor: &Supervisor,
 ) -> anyhow::Result<Launched> {
-    let in_docker = docker::answers().await && docker::has_images().await;
+    let in_docker = Source::is_docker(source).await?;
     // Containers have other versions and other users, so their data is in another folder.
     let data = folder.join(if in_docker { "data-docker" } else { "data" });
     let logs = folder.join("logs");
