@@ -113,13 +113,13 @@ async fn decide(store: &Store, space: &str, batch: &Batch) -> anyhow::Result<Vec
         .map(|command| change(space, *command))
         .collect::<anyhow::Result<_>>()?;
     let changes: Vec<&Change> = changes.iter().collect();
-    let mut writers = store.writers();
+    let mut writer = store.writer();
     for life in lives {
         // The future is dropped at any point. Its statement may still run and commit.
-        let _ = timeout(*life, process::apply(&mut writers, &changes)).await;
+        let _ = timeout(*life, process::apply(&mut writer, &changes)).await;
     }
     for _ in 0..50 {
-        match process::apply(&mut writers, &changes).await {
+        match process::apply(&mut writer, &changes).await {
             Ok(all) if is_decided(&all) => return all.into_iter().map(answer).collect(),
             // As a worker does: what its predecessor left running may be in the way.
             _ => sleep(Duration::from_millis(20)).await,
@@ -237,7 +237,7 @@ async fn two_workers_that_overlap_wait_for_each_other() -> anyhow::Result<()> {
     const RECORDS: u8 = 50;
     let stack = Stack::bare().await?;
     let store = Store::new(stack.logins.worker.parse()?);
-    let (mut one, mut other) = (store.writers(), store.writers());
+    let (mut one, mut other) = (store.writer(), store.writer());
     for round in 0..20 {
         let space = uuid::Uuid::new_v4().to_string();
         let check = |id, record| {

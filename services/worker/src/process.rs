@@ -22,7 +22,7 @@ pub use self::progress::{OutcomeKind, Progress};
 use crate::{
     change::Change,
     failpoint, metrics,
-    store::{StoreError, Writers},
+    store::{StoreError, Writer},
 };
 
 /// How long commands are held while the database is unavailable. After that they go back to the broker. So a
@@ -50,11 +50,11 @@ pub struct Outage {
 /// The database was unavailable for two minutes. Some commands may have been applied; applying all of them
 /// again gives the same outcomes.
 pub async fn process(
-    writers: &mut Writers,
+    writer: &mut Writer,
     changes: &[&Change],
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
-    let batch = AssertUnwindSafe(apply_with_retries(writers, changes, stop));
+    let batch = AssertUnwindSafe(apply_with_retries(writer, changes, stop));
     if let Ok(progress) = batch.catch_unwind().await {
         return progress;
     }
@@ -68,7 +68,7 @@ pub async fn process(
         let progress = if locked.overlaps(change) {
             Progress::Locked
         } else {
-            process_one(writers, change, stop).await?
+            process_one(writer, change, stop).await?
         };
         if matches!(progress, Progress::Locked) {
             locked.insert(change);
@@ -79,12 +79,12 @@ pub async fn process(
 }
 
 async fn process_one(
-    writers: &mut Writers,
+    writer: &mut Writer,
     change: &Change,
     stop: &CancellationToken,
 ) -> Result<Progress, Outage> {
     let changes = [change];
-    let result = AssertUnwindSafe(apply_with_retries(writers, &changes, stop))
+    let result = AssertUnwindSafe(apply_with_retries(writer, &changes, stop))
         .catch_unwind()
         .await;
     if let Ok(progress) = result
@@ -100,11 +100,11 @@ async fn process_one(
 }
 
 async fn apply_with_retries(
-    writers: &mut Writers,
+    writer: &mut Writer,
     changes: &[&Change],
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
-    let apply = async || apply(writers, changes).await;
+    let apply = async || apply(writer, changes).await;
     let result = hold_during_outage(changes.len(), stop, apply).await;
     result.map_err(|source| Outage {
         source,
@@ -153,9 +153,6 @@ pub async fn hold_during_outage<T>(
 /// # Errors
 /// The database is unavailable. Some commands may have been applied; applying all of them again gives the
 /// same outcomes.
-pub async fn apply(
-    writers: &mut Writers,
-    changes: &[&Change],
-) -> Result<Vec<Progress>, StoreError> {
-    statements::apply(writers, changes).await
+pub async fn apply(writer: &mut Writer, changes: &[&Change]) -> Result<Vec<Progress>, StoreError> {
+    statements::apply(writer, changes).await
 }

@@ -15,7 +15,6 @@ mod redelivered;
 mod rehearsal;
 mod save;
 mod writer;
-mod writers;
 
 use std::{
     sync::{
@@ -35,13 +34,12 @@ pub use self::{
     last_change::LastChange,
     outbox::{OutboxRow, PendingEvent},
     redelivered::{Redelivery, UndecidedCommand},
-    writers::Writers,
+    writer::Writer,
 };
 
 use self::{
     connection::{DEADLINE, Idle, run_on},
     heartbeat::Identity,
-    writer::Writer,
 };
 use crate::change::Change;
 
@@ -109,17 +107,14 @@ impl Store {
         }
     }
 
-    /// The connections for storing batches, opened when they are needed.
+    /// The connection for storing batches, opened when it is needed.
     #[must_use]
-    pub fn writers(&self) -> Writers {
-        Writers::new(|| {
-            let has_decided = self.has_decided.clone();
-            Writer::new(
-                self.options.clone(),
-                self.outbox_written.clone(),
-                has_decided,
-            )
-        })
+    pub fn writer(&self) -> Writer {
+        Writer::new(
+            self.options.clone(),
+            self.outbox_written.clone(),
+            self.has_decided.clone(),
+        )
     }
 
     /// Writes this worker's heartbeat row. This shows that the database responds, has the schema and accepts

@@ -13,12 +13,9 @@ use super::{
 };
 use crate::{
     change::Change,
-    store::{Outcomes, StoreError, Writers},
+    store::{Outcomes, StoreError, Writer},
 };
 
-/// A statement with at least this many commands is split in two halves that run at the same time, because one
-/// connection uses only one processor of the database. Measured: docs/performance.md.
-const SPLIT_MIN: usize = 100;
 /// How long a batch is bisected to find the one change that waits for a lock which no query shows. After that
 /// all remaining changes of the batch count as locked.
 const BISECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,7 +25,7 @@ const BISECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// The database is unavailable. Some changes may have been applied.
 pub(super) async fn apply(
-    writers: &mut Writers,
+    writer: &mut Writer,
     changes: &[&Change],
 ) -> Result<Vec<Progress>, StoreError> {
     let mut progress: Vec<Option<Progress>> = changes.iter().map(|_| None).collect();
@@ -39,7 +36,7 @@ pub(super) async fn apply(
         let (behind_locked, statement): (Indexed<'_>, Indexed<'_>) = statement
             .into_iter()
             .partition(|(_, change)| locked.overlaps(change));
-        let mut results = store_or_bisect(writers, statement).await?;
+        let mut results = store_or_bisect(writer, statement).await?;
         results.extend(behind_locked.iter().map(as_locked));
         for (index, result) in results {
             if matches!(result, Progress::Locked) {
@@ -53,30 +50,22 @@ pub(super) async fn apply(
     all.ok_or(StoreError::Undecided)
 }
 
-/// Stores changes that name no record and no id twice. A large batch is stored in two halves at the same time.
+/// Stores changes that name no record and no id twice.
 ///
 /// If the database refuses the content of one of them, each half is stored on its own, until the refused
 /// change is alone. Changes that wait for a lock are left out.
 async fn store_or_bisect(
-    writers: &mut Writers,
+    writer: &mut Writer,
     changes: Indexed<'_>,
 ) -> Result<Vec<(usize, Progress)>, StoreError> {
     let mut parts = Parts {
         results: Vec::with_capacity(changes.len()),
-        remaining: Vec::new(),
+        remaining: vec![changes],
         started: Instant::now(),
     };
-    if changes.len() < SPLIT_MIN {
-        parts.remaining.push(changes);
-    } else {
-        let [front, back] = halves(changes);
-        let stored = writers.apply_both(&values(&front), &values(&back)).await;
-        parts.add(writers, front, stored.0).await?;
-        parts.add(writers, back, stored.1).await?;
-    }
     while let Some(part) = parts.remaining.pop() {
-        let stored = writers.apply(&values(&part)).await;
-        parts.add(writers, part, stored).await?;
+        let stored = writer.apply(&values(&part)).await;
+        parts.add(writer, part, stored).await?;
     }
     Ok(parts.results)
 }
@@ -93,20 +82,20 @@ impl<'a> Parts<'a> {
     /// that are stored next.
     async fn add(
         &mut self,
-        writers: &mut Writers,
+        writer: &mut Writer,
         part: Indexed<'a>,
         stored: Outcomes,
     ) -> Result<(), StoreError> {
         match stored {
             Ok(outcomes) => self
                 .results
-                .extend(progress(writers, &part, outcomes).await?),
+                .extend(progress(writer, &part, outcomes).await?),
             Err(StoreError::Content(error)) if part.len() == 1 => {
                 let refused = part.iter().map(|change| as_refused(change, &error));
                 self.results.extend(refused);
             }
             Err(StoreError::Content(_)) => self.remaining.extend(halves(part)),
-            Err(StoreError::Locked(_)) => self.add_locked(writers, part).await?,
+            Err(StoreError::Locked(_)) => self.add_locked(writer, part).await?,
             Err(error) => return Err(error),
         }
         Ok(())
@@ -115,10 +104,10 @@ impl<'a> Parts<'a> {
     /// Adds a part of which at least one change waits for a lock.
     async fn add_locked(
         &mut self,
-        writers: &mut Writers,
+        writer: &mut Writer,
         part: Indexed<'a>,
     ) -> Result<(), StoreError> {
-        let mut is_locked = writers.locked(&values(&part)).await?.into_iter();
+        let mut is_locked = writer.locked(&values(&part)).await?.into_iter();
         let (locked, free): (Indexed<'_>, Indexed<'_>) = part
             .into_iter()
             .partition(|_| is_locked.next() == Some(true));
@@ -168,13 +157,13 @@ fn sql_state(error: &sqlx::Error) -> Option<String> {
 /// The results of changes that were stored. A change without an outcome has an entry in the ledger: the command
 /// was delivered before, or its id was used for another command.
 async fn progress(
-    writers: &mut Writers,
+    writer: &mut Writer,
     changes: &[(usize, &Change)],
     outcomes: Vec<Option<LedgerOutcome>>,
 ) -> Result<Vec<(usize, Progress)>, StoreError> {
     let without_outcome = changes.iter().zip(&outcomes).filter(|(_, it)| it.is_none());
     let without_outcome: Vec<&Change> = without_outcome.map(|((_, change), _)| *change).collect();
-    let mut entries = writers.decisions(&without_outcome).await?.into_iter();
+    let mut entries = writer.decisions(&without_outcome).await?.into_iter();
     changes
         .iter()
         .zip(outcomes)

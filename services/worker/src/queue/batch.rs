@@ -11,7 +11,7 @@ use crate::{
     change::Change,
     metrics,
     process::{self, Outage, OutcomeKind, Progress},
-    store::Writers,
+    store::Writer,
 };
 
 /// Commands that are processed together, in the order of delivery.
@@ -48,11 +48,11 @@ impl Batch {
     }
 
     /// Applies the commands.
-    pub async fn process(self, writers: &mut Writers, stop: &CancellationToken) -> ProcessedBatch {
+    pub async fn process(self, writer: &mut Writer, stop: &CancellationToken) -> ProcessedBatch {
         let changes: Vec<&Change> = self.commands.iter().map(|it| &it.change).collect();
-        let progress = process::process(writers, &changes, stop).await;
+        let progress = process::process(writer, &changes, stop).await;
         ProcessedBatch {
-            statements: writers.take_statements(),
+            statements: writer.take_statements(),
             progress,
             batch: self,
         }

@@ -14,7 +14,7 @@ use super::{
     incoming::Incoming,
     locked_commands::{KeyHashes, LockedCommands, key_hashes},
 };
-use crate::store::{UndecidedCommand, Writers};
+use crate::store::{UndecidedCommand, Writer};
 
 /// Pause between two attempts. An attempt itself waits for the lock as long as every other statement.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -26,8 +26,8 @@ pub(super) struct Retries<'a> {
     context: &'a Context,
     commands: LockedCommands<Incoming>,
     /// The connection for attempts, while there is no attempt. Opened for the first attempt.
-    writers: Option<Writers>,
-    attempt: Option<LocalBoxFuture<'a, (Writers, ProcessedBatch)>>,
+    writer: Option<Writer>,
+    attempt: Option<LocalBoxFuture<'a, (Writer, ProcessedBatch)>>,
     /// When the oldest command of the attempt was published. Set until [`Retries::finish_attempt`].
     attempt_oldest: Option<u64>,
     /// The earliest start of the next attempt.
@@ -40,7 +40,7 @@ impl<'a> Retries<'a> {
         Self {
             context,
             commands: LockedCommands::default(),
-            writers: None,
+            writer: None,
             attempt: None,
             attempt_oldest: None,
             next_attempt: Instant::now(),
@@ -118,22 +118,19 @@ impl<'a> Retries<'a> {
         }
         let batch = Batch::new(commands, &context.traces);
         self.attempt_oldest = batch.oldest();
-        let mut writers = self
-            .writers
-            .take()
-            .unwrap_or_else(|| context.store.writers());
+        let mut writer = self.writer.take().unwrap_or_else(|| context.store.writer());
         let attempt = async move {
-            let processed = batch.process(&mut writers, &context.stop).await;
-            (writers, processed)
+            let processed = batch.process(&mut writer, &context.stop).await;
+            (writer, processed)
         };
         self.attempt = Some(attempt.boxed_local());
     }
 
     /// Waits for the result of the current attempt. `None` if there is no attempt.
     pub async fn finish(&mut self) -> Option<ProcessedBatch> {
-        let (writers, processed) = self.attempt.as_mut()?.await;
+        let (writer, processed) = self.attempt.as_mut()?.await;
         self.attempt = None;
-        self.writers = Some(writers);
+        self.writer = Some(writer);
         self.next_attempt = Instant::now() + PAUSE;
         Some(processed)
     }

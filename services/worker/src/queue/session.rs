@@ -45,7 +45,7 @@ use super::{
     retries::Retries,
     topology_watch,
 };
-use crate::store::{Redelivery, UndecidedCommand, Writers};
+use crate::store::{Redelivery, UndecidedCommand, Writer};
 
 /// The prefetch of safe mode. It is on at the start of a process and after each session that ended with an
 /// error, until a command that is not a redelivery has an outcome or finds its record locked.
@@ -89,10 +89,10 @@ struct Session<'a> {
     batcher: Batcher,
     /// When to ask the batcher again.
     next_check: Option<Instant>,
-    /// The current batch. While there is one, it owns the writers.
-    current: Option<LocalBoxFuture<'a, (Writers, ProcessedBatch)>>,
+    /// The current batch. While there is one, it owns the writer.
+    current: Option<LocalBoxFuture<'a, (Writer, ProcessedBatch)>>,
     /// The connections to the database, while there is no current batch.
-    writers: Option<Writers>,
+    writer: Option<Writer>,
     /// Commands that wait for locked records.
     retries: Retries<'a>,
     acks: Acks<Held>,
@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
             batcher: Batcher::default(),
             next_check: None,
             current: None,
-            writers: Some(context.store.writers()),
+            writer: Some(context.store.writer()),
             retries: Retries::new(context),
             acks: Acks::default(),
             parking: JoinSet::new(),
@@ -182,9 +182,9 @@ impl<'a> Session<'a> {
                 () = context.stop.cancelled(), if self.current.is_none() => {
                     return Ok(SessionEnd::Stopped);
                 }
-                (writers, processed) = poll(&mut self.current), if self.current.is_some() => {
+                (writer, processed) = poll(&mut self.current), if self.current.is_some() => {
                     self.current = None;
-                    self.writers = Some(writers);
+                    self.writer = Some(writer);
                     let promotes = processed.is_new();
                     self.handle_batch(processed).await?;
                     if self.leaves_safe_mode(promotes).await? {
@@ -234,14 +234,11 @@ impl<'a> Session<'a> {
         self.current_oldest = batch.oldest();
         self.update_oldest();
         let context = self.context;
-        let mut writers = self
-            .writers
-            .take()
-            .unwrap_or_else(|| context.store.writers());
+        let mut writer = self.writer.take().unwrap_or_else(|| context.store.writer());
         self.current = Some(
             async move {
-                let processed = batch.process(&mut writers, &context.stop).await;
-                (writers, processed)
+                let processed = batch.process(&mut writer, &context.stop).await;
+                (writer, processed)
             }
             .boxed_local(),
         );

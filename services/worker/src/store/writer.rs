@@ -1,4 +1,4 @@
-//! A connection that stores batches of commands.
+//! The connection that stores batches of commands.
 
 use std::{
     sync::{
@@ -31,9 +31,9 @@ type Indexed<'a> = Vec<(usize, &'a Change)>;
 /// The outcomes of some changes, or the error of their statement.
 pub(crate) type Outcomes = Result<Vec<Option<LedgerOutcome>>, StoreError>;
 
-/// One connection, which runs one statement at a time.
+/// A connection, which is opened when the first batch arrives. It runs one statement at a time.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub struct Writer {
     options: Arc<PgConnectOptions>,
     idle: Idle,
     outbox_written: Arc<Notify>,
@@ -43,7 +43,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(
+    pub(super) fn new(
         options: Arc<PgConnectOptions>,
         outbox_written: Arc<Notify>,
         has_decided: Arc<AtomicBool>,
@@ -67,7 +67,7 @@ impl Writer {
     ///
     /// # Errors
     /// Every [`StoreError`]. Each statement is atomic, but the first may be committed when the second fails.
-    pub async fn decide(&mut self, changes: &[&Change]) -> Outcomes {
+    pub(crate) async fn apply(&mut self, changes: &[&Change]) -> Outcomes {
         let mut sorted: Indexed<'_> = changes.iter().copied().enumerate().collect();
         sorted.sort_unstable_by_key(|(_, change)| change.command.key());
         let (plain, others): (Indexed<'_>, Indexed<'_>) = sorted
@@ -129,11 +129,11 @@ impl Writer {
     }
 
     /// The ledger entries of these commands, in the order of the commands. This is a separate statement,
-    /// because the snapshot of the statement in [`Writer::decide`] may be older than another worker's commit.
+    /// because the snapshot of the statement in [`Writer::apply`] may be older than another worker's commit.
     ///
     /// # Errors
     /// [`StoreError::Transient`] or [`StoreError::Deadline`].
-    pub async fn decisions(
+    pub(crate) async fn decisions(
         &mut self,
         changes: &[&Change],
     ) -> Result<Vec<Option<LedgerEntry>>, StoreError> {
@@ -158,7 +158,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError::Locked`] if the whole table is locked; otherwise as [`Writer::decisions`].
-    pub async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
+    pub(crate) async fn locked(&mut self, changes: &[&Change]) -> Result<Vec<bool>, StoreError> {
         let inputs = inputs(changes.iter().copied());
         let statement =
             async |connection: &mut PgConnection| locked::locked(connection, &inputs).await;
@@ -175,7 +175,7 @@ impl Writer {
     }
 
     /// Removes and returns the recorded statements.
-    pub fn take_statements(&mut self) -> Vec<Statement> {
+    pub(crate) fn take_statements(&mut self) -> Vec<Statement> {
         std::mem::take(&mut self.statements)
     }
 
