@@ -31,6 +31,16 @@ const OUTAGE_HOLD: Duration = Duration::from_mins(2);
 /// The same for a worker that has to stop.
 const SHUTDOWN_HOLD: Duration = Duration::from_secs(15);
 
+/// How long commands are held while the database is unavailable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// For two minutes. Then they go back to the broker.
+    Limited,
+    /// Until the database is available. In safe mode no other command waits behind the one that is held, and
+    /// giving it back would turn the order.
+    UntilAvailable,
+}
+
 /// The database was unavailable for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("the database was unavailable for too long")]
@@ -47,14 +57,15 @@ pub struct Outage {
 /// If that panics, each command is applied on its own, and only the one that panics is refused.
 ///
 /// # Errors
-/// The database was unavailable for two minutes. Some commands may have been applied; applying all of them
+/// The database was unavailable for the time of `hold`. Some commands may have been applied; applying all of them
 /// again gives the same outcomes.
 pub async fn process(
     writer: &mut Writer,
     changes: &[&Change],
+    hold: Hold,
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
-    let batch = AssertUnwindSafe(apply_with_retries(writer, changes, stop));
+    let batch = AssertUnwindSafe(apply_with_retries(writer, changes, hold, stop));
     if let Ok(progress) = batch.catch_unwind().await {
         return progress;
     }
@@ -68,7 +79,7 @@ pub async fn process(
         let progress = if locked.overlaps(change) {
             Progress::Locked
         } else {
-            process_one(writer, change, stop).await?
+            process_one(writer, change, hold, stop).await?
         };
         if matches!(progress, Progress::Locked) {
             locked.insert(change);
@@ -81,10 +92,11 @@ pub async fn process(
 async fn process_one(
     writer: &mut Writer,
     change: &Change,
+    hold: Hold,
     stop: &CancellationToken,
 ) -> Result<Progress, Outage> {
     let changes = [change];
-    let result = AssertUnwindSafe(apply_with_retries(writer, &changes, stop))
+    let result = AssertUnwindSafe(apply_with_retries(writer, &changes, hold, stop))
         .catch_unwind()
         .await;
     if let Ok(progress) = result
@@ -102,10 +114,11 @@ async fn process_one(
 async fn apply_with_retries(
     writer: &mut Writer,
     changes: &[&Change],
+    hold: Hold,
     stop: &CancellationToken,
 ) -> Result<Vec<Progress>, Outage> {
     let apply = async || apply(writer, changes).await;
-    let result = hold_during_outage(changes.len(), stop, apply).await;
+    let result = hold_during_outage(changes.len(), hold, stop, apply).await;
     result.map_err(|source| Outage {
         source,
         sample: plan::sample(changes),
@@ -115,13 +128,17 @@ async fn apply_with_retries(
 /// Runs a statement, and retries while the database is unavailable. `commands`: how many commands wait for it.
 ///
 /// # Errors
-/// The last error, after two minutes.
+/// The last error, after the time of `hold`, or 15 s after `stop`.
 pub async fn hold_during_outage<T>(
     commands: usize,
+    hold: Hold,
     stop: &CancellationToken,
     mut statement: impl AsyncFnMut() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let hold = failpoint::outage_hold().unwrap_or(OUTAGE_HOLD);
+    let hold = match hold {
+        Hold::Limited => failpoint::outage_hold().unwrap_or(OUTAGE_HOLD),
+        Hold::UntilAvailable => Duration::MAX,
+    };
     let started = Instant::now();
     let mut pauses = broker::backoff();
     loop {

@@ -183,6 +183,19 @@ impl Store {
         self.run(&self.redelivered, DEADLINE, select).await
     }
 
+    /// Forgets commands that went back to the broker and are not in the queue any more.
+    ///
+    /// # Errors
+    /// As [`Store::heartbeat`].
+    pub async fn forget_redelivered(
+        &self,
+        commands: &[UndecidedCommand],
+    ) -> Result<(), StoreError> {
+        let forget =
+            async |connection: &mut PgConnection| redelivered::forget(connection, commands).await;
+        self.run(&self.redelivered, DEADLINE, forget).await
+    }
+
     /// Waits until a statement of this worker may have written to the outbox.
     pub async fn outbox_written(&self) {
         self.outbox_written.notified().await;

@@ -77,6 +77,9 @@ impl EventPublisher {
                 Some(false) => continue,
                 Some(true) => send(channel, event, false).await?,
                 None => {
+                    // lapin would attach a returned event to the confirm of an earlier one.
+                    is_refused |= self.are_refused(std::mem::take(&mut unconfirmed)).await?;
+                    bytes = 0;
                     let confirm = send(channel, event, true).await?;
                     match self.are_refused(vec![confirm]).await {
                         Err(EventError::Returned) => {
@@ -84,6 +87,8 @@ impl EventPublisher {
                         }
                         refused => {
                             is_refused |= refused?;
+                            // A queue was bound, perhaps only now. So ask again for the other kind.
+                            has_queue.retain(|_, bound| *bound);
                             has_queue.insert(kind, true);
                             published += 1;
                         }
@@ -101,7 +106,8 @@ impl EventPublisher {
         }
         is_refused |= self.are_refused(unconfirmed).await?;
         if published > 0 && !is_refused {
-            self.refusals = 0;
+            // A full queue has room for an event now and then. It must not stop the others each time.
+            self.refusals = self.refusals.saturating_sub(1);
         }
         metrics::published(published);
         Ok(())
@@ -111,11 +117,12 @@ impl EventPublisher {
     async fn are_refused(&mut self, events: Vec<PublisherConfirm>) -> Result<bool, EventError> {
         match confirmed(events).await.map_err(EventError::from) {
             Err(EventError::Refused) => {
-                self.refusals = self.refusals.saturating_add(1);
-                if self.refusals <= MAX_REFUSALS {
+                if self.refusals < MAX_REFUSALS {
+                    self.refusals += 1;
                     return Err(EventError::Refused);
                 }
-                if self.refusals == MAX_REFUSALS + 1 {
+                if self.refusals == MAX_REFUSALS {
+                    self.refusals += 1;
                     tracing::error!(
                         "a queue that is bound to the exchange of events is full and refuses them; until it \
                          has room, only the other queues get events"

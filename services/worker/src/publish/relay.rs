@@ -141,6 +141,10 @@ impl OutboxRelay {
     /// Publishes all events in the outbox, unless another relay has the lock.
     async fn round(&mut self) -> Result<(), RelayError> {
         let Some(channel) = self.publisher.events() else {
+            // Another worker may be able to publish.
+            if self.state != State::Unlocked {
+                self.unlock().await;
+            }
             return if self.woken {
                 Err(RelayError::Disconnected)
             } else {

@@ -10,7 +10,7 @@ use crate::{
     batch_trace::{BatchTrace, Statement},
     change::Change,
     metrics,
-    process::{self, Outage, OutcomeKind, Progress},
+    process::{self, Hold, Outage, OutcomeKind, Progress},
     store::Writer,
 };
 
@@ -48,9 +48,14 @@ impl Batch {
     }
 
     /// Applies the commands.
-    pub async fn process(self, writer: &mut Writer, stop: &CancellationToken) -> ProcessedBatch {
+    pub async fn process(
+        self,
+        writer: &mut Writer,
+        hold: Hold,
+        stop: &CancellationToken,
+    ) -> ProcessedBatch {
         let changes: Vec<&Change> = self.commands.iter().map(|it| &it.change).collect();
-        let progress = process::process(writer, &changes, stop).await;
+        let progress = process::process(writer, &changes, hold, stop).await;
         ProcessedBatch {
             statements: writer.take_statements(),
             progress,

@@ -44,6 +44,11 @@ pub async fn run(context: &Context) -> Result<(), TopologyError> {
     let mut retries = SAFE_RETRIES;
     while !context.stop.is_cancelled() {
         metrics::safe_mode(prefetch == SAFE_PREFETCH);
+        if prefetch == SAFE_PREFETCH {
+            // A command that is delivered during an outage would go back behind the others when this worker
+            // stops.
+            wait_for_database(context, &[]).await;
+        }
         let started = Instant::now();
         let result = session::run(context, prefetch).await;
         match result {

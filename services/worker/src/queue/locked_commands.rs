@@ -95,10 +95,9 @@ impl<T> LockedCommands<T> {
         }
     }
 
-    /// Takes the place that is reserved for the command with this id, and returns its position.
+    /// Takes the place that is reserved for the command with these hashes, and returns its position.
     pub fn take_reserved(&mut self, hashes: KeyHashes) -> Option<u64> {
-        let is_reserved =
-            |other: &Waiting<T>| other.command.is_none() && other.hashes[1] == hashes[1];
+        let is_reserved = |other: &Waiting<T>| other.command.is_none() && other.hashes == hashes;
         let index = self.waiting.iter().position(is_reserved)?;
         let reserved = self.waiting.remove(index)?;
         Some(reserved.order)

@@ -14,7 +14,10 @@ use super::{
     incoming::Incoming,
     locked_commands::{KeyHashes, LockedCommands, key_hashes},
 };
-use crate::store::{UndecidedCommand, Writer};
+use crate::{
+    process::Hold,
+    store::{UndecidedCommand, Writer},
+};
 
 /// Pause between two attempts. An attempt itself waits for the lock as long as every other statement.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -24,6 +27,7 @@ const MAX_ATTEMPTED: usize = 200;
 /// The commands of a session that wait for locked records, and the connection that retries them.
 pub(super) struct Retries<'a> {
     context: &'a Context,
+    hold: Hold,
     commands: LockedCommands<Incoming>,
     /// The connection for attempts, while there is no attempt. Opened for the first attempt.
     writer: Option<Writer>,
@@ -36,9 +40,10 @@ pub(super) struct Retries<'a> {
 }
 
 impl<'a> Retries<'a> {
-    pub fn new(context: &'a Context) -> Self {
+    pub fn new(context: &'a Context, hold: Hold) -> Self {
         Self {
             context,
+            hold,
             commands: LockedCommands::default(),
             writer: None,
             attempt: None,
@@ -119,8 +124,9 @@ impl<'a> Retries<'a> {
         let batch = Batch::new(commands, &context.traces);
         self.attempt_oldest = batch.oldest();
         let mut writer = self.writer.take().unwrap_or_else(|| context.store.writer());
+        let hold = self.hold;
         let attempt = async move {
-            let processed = batch.process(&mut writer, &context.stop).await;
+            let processed = batch.process(&mut writer, hold, &context.stop).await;
             (writer, processed)
         };
         self.attempt = Some(attempt.boxed_local());

@@ -45,7 +45,10 @@ use super::{
     retries::Retries,
     topology_watch,
 };
-use crate::store::{Redelivery, UndecidedCommand, Writer};
+use crate::{
+    process::Hold,
+    store::{Redelivery, UndecidedCommand, Writer},
+};
 
 /// The prefetch of safe mode. It is on at the start of a process and after each session that ended with an
 /// error, until a command that is not a redelivery has an outcome or finds its record locked.
@@ -102,7 +105,8 @@ struct Session<'a> {
     window: Arc<Window>,
     /// Whether [`Session::load_order`] is done.
     order_is_loaded: bool,
-    /// In safe mode, the commands that went back to the broker and have no outcome.
+    /// The commands that went back to the broker and have no outcome. With the full prefetch, without those
+    /// that have arrived.
     undecided: Vec<UndecidedCommand>,
     /// In safe mode, the order of the current command, if it was looked up.
     redelivery: Option<Redelivery>,
@@ -133,7 +137,7 @@ impl<'a> Session<'a> {
             next_check: None,
             current: None,
             writer: Some(context.store.writer()),
-            retries: Retries::new(context),
+            retries: Retries::new(context, hold(prefetch)),
             acks: Acks::default(),
             parking: JoinSet::new(),
             prefetch,
@@ -207,7 +211,11 @@ impl<'a> Session<'a> {
                 }
                 () = until(self.acks.due()) => self.acknowledge().await?,
                 () = until(self.next_check) => {}
-                () = until(release_reserved_at) => self.release_reserved(),
+                () = until(release_reserved_at) => {
+                    if let Some(end) = self.release_after_timeout() {
+                        return Ok(end);
+                    }
+                }
             }
         }
     }
@@ -233,15 +241,24 @@ impl<'a> Session<'a> {
         let batch = Batch::new(self.waiting.drain(..count).collect(), &self.context.traces);
         self.current_oldest = batch.oldest();
         self.update_oldest();
-        let context = self.context;
+        let (context, hold) = (self.context, hold(self.prefetch));
         let mut writer = self.writer.take().unwrap_or_else(|| context.store.writer());
         self.current = Some(
             async move {
-                let processed = batch.process(&mut writer, &context.stop).await;
+                let processed = batch.process(&mut writer, hold, &context.stop).await;
                 (writer, processed)
             }
             .boxed_local(),
         );
+    }
+}
+
+/// How long a session with this prefetch holds its commands while the database is unavailable.
+fn hold(prefetch: u16) -> Hold {
+    if prefetch == SAFE_PREFETCH {
+        Hold::UntilAvailable
+    } else {
+        Hold::Limited
     }
 }
 

@@ -91,6 +91,27 @@ pub(super) async fn remember(
     .await
 }
 
+/// Deletes the rows of these commands.
+pub(super) async fn forget(
+    connection: &mut PgConnection,
+    commands: &[UndecidedCommand],
+) -> sqlx::Result<()> {
+    let spaces = commands.iter().map(|it| it.key.catalog_guid.as_str());
+    let ids = commands.iter().map(|it| it.command_id.as_str());
+    let (spaces, ids): (Vec<&str>, Vec<&str>) = (spaces.collect(), ids.collect());
+    sqlx::query!(
+        "
+        delete from connector_details_redelivered
+        where (catalog_guid, command_id) in (select * from unnest($1::text[], $2::text[]))
+        ",
+        &spaces as _,
+        &ids as _,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 /// The commands of the table that have no outcome, in their order. Deletes the others, and those that are
 /// older than a day.
 pub(super) async fn undecided(

@@ -22,7 +22,9 @@ impl Session<'_> {
         if self.prefetch != SAFE_PREFETCH {
             return Ok(false);
         }
-        if !promotes {
+        // A worker that has to stop acknowledges nothing more. Otherwise the broker would deliver another
+        // command, which would go back behind the others when the connection is closed.
+        if !promotes && !self.context.stop.is_cancelled() {
             self.acknowledge().await?;
         }
         Ok(promotes)
@@ -46,6 +48,9 @@ impl Session<'_> {
     /// Acknowledges all settled deliveries at the end of a session, and waits for parked copies to be
     /// confirmed. After a failure the broker delivers the commands again, and the ledger has their outcomes.
     pub(super) async fn acknowledge_rest(&mut self) {
+        if self.prefetch == SAFE_PREFETCH && self.context.stop.is_cancelled() {
+            return;
+        }
         let result = async {
             self.acknowledge().await?;
             let parked = async {

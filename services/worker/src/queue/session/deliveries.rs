@@ -48,10 +48,7 @@ impl Session<'_> {
             received += 1;
             let delivery = delivery.ok_or(SessionError::Ended)?;
             let delivery = delivery.map_err(BrokerError::from)?;
-            if !delivery.redelivered {
-                // The broker delivers redeliveries first. So the commands that went back are gone.
-                self.release_reserved();
-            }
+            self.command_arrived(delivery.redelivered);
             let held = self.window.hold(delivery.data.len());
             self.acks.open(delivery.delivery_tag, 1, held);
             match Incoming::read(delivery, &self.context.publishers) {
@@ -59,6 +56,7 @@ impl Session<'_> {
                     if failpoint::breaks_session(&incoming.envelope) {
                         return Err(SessionError::Ended);
                     }
+                    self.place_taken(&incoming.change);
                     self.enqueue(incoming);
                 }
                 Err(refused) => {

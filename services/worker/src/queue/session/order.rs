@@ -7,12 +7,15 @@
 //! - A session with the full prefetch reserves the places of these commands in [`super::Retries`].
 //! - A session in safe mode gives back a command that is delivered before an earlier one for its record.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem::take,
+    time::{Duration, Instant},
+};
 
-use super::{SAFE_PREFETCH, Session, SessionEnd, SessionError};
+use super::{SAFE_PREFETCH, Session, SessionEnd, SessionError, WINDOW_BYTES, hold};
 use crate::{
     change::Change,
-    process::{Outage, hold_during_outage},
+    process::{Hold, Outage, hold_during_outage},
     queue::context::Context,
     store::{Redelivery, UndecidedCommand},
 };
@@ -32,7 +35,8 @@ impl Session<'_> {
             return Ok(());
         }
         let Context { store, stop, .. } = self.context;
-        let undecided = hold_during_outage(1, stop, async || store.undecided_redelivered().await)
+        let select = async || store.undecided_redelivered().await;
+        let undecided = hold_during_outage(1, hold(self.prefetch), stop, select)
             .await
             .map_err(|source| Outage {
                 source,
@@ -46,12 +50,11 @@ impl Session<'_> {
             commands = undecided.len(),
             "commands that went back to the broker keep their places in the order"
         );
-        if self.prefetch == SAFE_PREFETCH {
-            self.undecided = undecided;
-        } else {
+        if self.prefetch != SAFE_PREFETCH {
             self.retries.reserve(&undecided);
             self.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
         }
+        self.undecided = undecided;
         Ok(())
     }
 
@@ -68,10 +71,40 @@ impl Session<'_> {
         self.reserved_until.filter(|_| is_idle)
     }
 
-    /// Releases the reserved places, because their commands are not in the queue any more.
-    pub(super) fn release_reserved(&mut self) {
-        if self.reserved_until.take().is_some() {
-            self.retries.release_reserved();
+    /// Releases the reserved places, because nothing arrived for a while. If the window is full, their commands
+    /// may be in the socket. Then the session ends, and safe mode restores the order.
+    pub(super) fn release_after_timeout(&mut self) -> Option<SessionEnd> {
+        if self.window.used() >= WINDOW_BYTES {
+            return Some(SessionEnd::Returned {
+                full_prefetch: false,
+            });
+        }
+        self.reserved_until = None;
+        self.retries.release_reserved();
+        None
+    }
+
+    /// Called for each command that is received. The broker delivers redeliveries first. So if this command is
+    /// new, those that went back and have not arrived are not in the queue any more.
+    pub(super) fn command_arrived(&mut self, redelivered: bool) {
+        if redelivered || self.undecided.is_empty() {
+            return;
+        }
+        self.reserved_until = None;
+        self.retries.release_reserved();
+        let (store, gone) = (self.context.store.clone(), take(&mut self.undecided));
+        tokio::spawn(async move {
+            if let Err(error) = store.forget_redelivered(&gone).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "commands that went back could not be forgotten");
+            }
+        });
+    }
+
+    /// With the full prefetch: a command that went back has arrived.
+    pub(super) fn place_taken(&mut self, change: &Change) {
+        if self.prefetch != SAFE_PREFETCH {
+            self.undecided.retain(|other| !is_same(other, change));
         }
     }
 
@@ -80,13 +113,20 @@ impl Session<'_> {
     pub(super) async fn returns_early_command(
         &mut self,
     ) -> Result<Option<SessionEnd>, SessionError> {
+        self.redelivery = None;
         let Some(received) = self.waiting.back() else {
             return Ok(None);
         };
-        let change = &received.change;
-        let shares_record = |it: &UndecidedCommand| it.key == *change.command.key();
-        if !self.undecided.iter().any(shares_record) {
+        if self.prefetch != SAFE_PREFETCH {
             return Ok(None);
+        }
+        let change = &received.change;
+        let key = change.command.key();
+        if !self.undecided.iter().any(|other| other.key == *key) {
+            // An earlier command with this id is for another record. The full prefetch keeps their order.
+            let full_prefetch = true;
+            let shares_id = self.undecided.iter().any(|other| is_same(other, change));
+            return Ok(shares_id.then_some(SessionEnd::Returned { full_prefetch }));
         }
         let redelivery = remember(self.context, change).await?;
         self.redelivery = Some(redelivery);
@@ -122,9 +162,16 @@ impl Session<'_> {
     }
 }
 
+/// Whether two commands have the same id in the same Space.
+fn is_same(undecided: &UndecidedCommand, change: &Change) -> bool {
+    let space = &change.command.key().catalog_guid;
+    (&undecided.key.catalog_guid, &undecided.command_id) == (space, &change.command_id)
+}
+
 async fn remember(context: &Context, change: &Change) -> Result<Redelivery, Outage> {
     let Context { store, stop, .. } = context;
-    hold_during_outage(1, stop, async || store.remember_redelivered(change).await)
+    let remember = async || store.remember_redelivered(change).await;
+    hold_during_outage(1, Hold::UntilAvailable, stop, remember)
         .await
         .map_err(|source| Outage {
             source,

@@ -42,14 +42,17 @@ impl Session<'_> {
         &mut self,
         processed: ProcessedBatch,
     ) -> Result<(), SessionError> {
+        let commands = processed.batch.commands.len();
         let locked = self.handle_outcomes(processed).await?;
+        if locked.len() < commands {
+            self.extend_reserved();
+        }
         for incoming in self.retries.finish_attempt(locked) {
             let earlier = |other: &Incoming| other.order < incoming.order;
             let position = self.waiting.partition_point(earlier);
             self.waiting.insert(position, incoming);
         }
         self.update_oldest();
-        self.extend_reserved();
         Ok(())
     }
 
