@@ -169,7 +169,8 @@ impl CommandError {
             code: ErrorCode::InternalServerError,
             field: None,
             message: "The command could not be stored and was set aside for an operator; \
-                      nothing was changed. Repeating it with the same id is safe."
+                      nothing was changed. Repeating it with the same id is safe, but it fails again \
+                      until the cause is removed."
                 .to_owned(),
             key: None,
             current: None,

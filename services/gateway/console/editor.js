@@ -17,7 +17,7 @@ import { list } from "./list.js";
 import { masked } from "./masking.js";
 import { session } from "./session.js";
 import { settings } from "./settings.js";
-import { newKey, submit } from "./submit.js";
+import { keyFor, submit } from "./submit.js";
 
 const RETRY_MS = 2_000;
 const form = $("editor");
@@ -242,9 +242,8 @@ async function save() {
   if (invalid) return invalid.focus();
   const submitted = values();
   const text = record?.oauthConnectorDetails ?? "{}";
-  const command = details => ({
+  const content = details => ({
     kind: "save",
-    key,
     revision: record?.revision ?? 0,
     input: {
       ...typedIds(),
@@ -254,7 +253,8 @@ async function save() {
       oauthConnectorDetails: write(text, base, details),
     },
   });
-  const key = newKey();
+  const key = keyFor(content(submitted));
+  const command = details => ({ ...content(details), key });
   const plain = masked(submitted, secret.value);
   // The service masks the secrets itself, so the masked command counts as the same one. It can be stored
   // and sent again after a reload.
@@ -326,7 +326,10 @@ async function showRejected(error) {
     else rest.push(message);
   }
   const marked = rest.length < error.errors.length ? "See the marked fields." : "";
-  outcome = ["Not saved.", marked, ...rest].filter(Boolean).join(" ");
+  const result = error.isUndecided
+    ? "It is not known whether this takes effect. Trying again is safe."
+    : "Not saved.";
+  outcome = [result, marked, ...rest].filter(Boolean).join(" ");
   form.querySelector("[aria-invalid]")?.focus();
 }
 
@@ -354,7 +357,8 @@ async function remove() {
   await new Promise(resolve => dialog.addEventListener("close", resolve, { once: true }));
   if (dialog.returnValue !== "delete" || opening !== opened || sending || !record) return;
   const deletedRecord = record;
-  const command = { kind: "delete", key: newKey(), input: ids, revision: record.revision };
+  const content = { kind: "delete", input: ids, revision: record.revision };
+  const command = { ...content, key: keyFor(content) };
   sending = {};
   render();
   try {

@@ -59,9 +59,8 @@ pub struct Keys {
     fetching: Fetching,
     current: RwLock<Option<(Arc<[Key]>, Instant)>>,
     version: AtomicU64,
-    /// The end of the last read, or its start if it was cancelled. The lock is held during a read, so that
-    /// concurrent requests share one read.
-    last_read: Mutex<Option<Instant>>,
+    /// The end of the last read. The lock is held during a read, so that concurrent requests share one read.
+    last_read: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Keys {
@@ -72,7 +71,7 @@ impl Keys {
             fetching,
             current: RwLock::default(),
             version: AtomicU64::default(),
-            last_read: Mutex::default(),
+            last_read: Arc::default(),
         });
         keys.refresh(Duration::ZERO).await;
         if !matches!(keys.source, KeySource::Shared(_)) {
@@ -110,7 +109,7 @@ impl Keys {
     ///
     /// # Errors
     /// The keys could not be read, or are too old.
-    pub async fn find(&self, kid: Option<&str>) -> Result<Option<Key>, NoKeys> {
+    pub async fn find(self: &Arc<Self>, kid: Option<&str>) -> Result<Option<Key>, NoKeys> {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
@@ -159,14 +158,25 @@ impl Keys {
 
     /// Reads the keys, unless the last read ended less than `min_pause` ago, or while this call waited for
     /// it. The result of that read does not matter.
-    async fn refresh(&self, min_pause: Duration) {
+    async fn refresh(self: &Arc<Self>, min_pause: Duration) {
         let called = Instant::now();
-        let mut last_read = self.last_read.lock().await;
+        let mut last_read = self.last_read.clone().lock_owned().await;
         if last_read.is_some_and(|last| last >= called || last.elapsed() < min_pause) {
             return;
         }
-        // Set before the read, too, because a client that closes its connection cancels the read.
-        *last_read = Some(Instant::now());
+        let keys = self.clone();
+        // A separate task finishes even if the client closes its connection. The task is started with the
+        // lock, so that there is only one, no matter how many clients close their connections.
+        let read = tokio::spawn(async move {
+            keys.read().await;
+            *last_read = Some(Instant::now());
+        });
+        if let Err(error) = read.await {
+            tracing::error!(%error, "the task that reads the keys failed");
+        }
+    }
+
+    async fn read(&self) {
         match self.source.read().await {
             Ok(keys) => {
                 let read = Some((keys.into(), Instant::now()));
@@ -177,7 +187,6 @@ impl Keys {
                 tracing::warn!(%error, "the keys can't be read; using the previous ones");
             }
         }
-        *last_read = Some(Instant::now());
     }
 }
 

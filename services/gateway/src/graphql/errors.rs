@@ -9,6 +9,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{error_code::Code, limits::Full};
 
+/// The message of `EXPIRED`. The worker's message is about a message property that only publishers set.
+const EXPIRED: &str = "The command expired in the queue, and nothing was changed. Repeat it with the \
+                       commandId as its Idempotency-Key: that is safe.";
+
 /// The complete list. Each variant says whether the command can still take effect.
 #[derive(Debug)]
 pub enum ApiError {
@@ -16,8 +20,8 @@ pub enum ApiError {
     Invalid(Vec<CommandError>),
     /// The request names another Space than the header. Nothing was read or sent.
     OtherSpace,
-    /// The worker refused the command. Nothing was saved, and nothing will be. After some errors the client
-    /// can send the command again with the same id.
+    /// The worker refused the command. Nothing was saved, and nothing will be. A command that expired can be
+    /// sent again with the same id.
     Refused(Vec<CommandError>, CommandId),
     /// The queue is full. The command was not accepted and will not appear later.
     QueueFull,
@@ -60,8 +64,8 @@ impl ApiError {
             Self::Pending(kind, id) => vec![without_outcome(
                 Code::SavePending,
                 &format!(
-                    "The {} was accepted and is not decided yet; it will be. To wait for its \
-                     answer, repeat it with the commandId as its Idempotency-Key: that is safe.",
+                    "The {} was accepted and is not decided yet. To wait for its answer, repeat it \
+                     with the commandId as its Idempotency-Key: that is safe.",
                     noun(kind)
                 ),
                 &id,
@@ -141,17 +145,25 @@ fn noun(kind: Kind) -> &'static str {
     }
 }
 
-/// Whether the same command may succeed later. The other errors are about its content.
+/// Whether the same command may succeed later. A command that caused an error inside the worker would
+/// probably cause it again, and the worker would park another copy of it.
 fn may_succeed_later(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::InternalServerError | ErrorCode::Expired)
+    matches!(code, ErrorCode::Expired)
 }
 
-/// An error of the worker. It names the command if the same command may succeed later.
+/// An error of the worker. It names the command if the worker has parked a valid command.
 fn refused(error: CommandError, id: &CommandId) -> Error {
-    if may_succeed_later(error.code) {
-        with_command_id(command_error(error), id)
-    } else {
-        command_error(error)
+    match error.code {
+        ErrorCode::Expired => {
+            let error = CommandError {
+                field: None,
+                message: EXPIRED.to_owned(),
+                ..error
+            };
+            with_command_id(command_error(error), id)
+        }
+        ErrorCode::InternalServerError => with_command_id(command_error(error), id),
+        _ => command_error(error),
     }
 }
 

@@ -62,3 +62,20 @@ async fn a_call_that_waited_for_a_read_causes_no_other_read() -> anyhow::Result<
     std::fs::remove_file(path)?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_read_goes_on_when_the_request_that_caused_it_is_dropped() -> anyhow::Result<()> {
+    let path = path();
+    let keys = keys(&path).await;
+    std::fs::write(&path, JWKS)?;
+
+    let dropped = keys.refresh(Duration::ZERO).now_or_never();
+    assert!(dropped.is_none());
+    assert!(!keys.is_ready());
+
+    // The lock is held until the end of the read.
+    drop(keys.last_read.lock().await);
+    assert!(keys.is_ready());
+    std::fs::remove_file(path)?;
+    Ok(())
+}

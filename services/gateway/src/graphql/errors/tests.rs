@@ -44,22 +44,34 @@ fn an_error_without_an_outcome_names_the_command_and_may_be_retried() -> Result<
 }
 
 #[test]
-fn a_refused_command_may_be_retried_only_if_its_content_is_valid() -> Result<(), CommandError> {
+fn a_refused_command_may_be_retried_only_if_it_expired() -> Result<(), CommandError> {
     let id = CommandId::new("an-id")?;
-    for (error, retryable) in [
-        (CommandError::internal(), true),
-        (CommandError::expired(), true),
-        (CommandError::conflict(), false),
-        (CommandError::forbidden(), false),
+    for (error, retryable, is_named) in [
+        (CommandError::internal(), false, true),
+        (CommandError::expired(), true, true),
+        (CommandError::conflict(), false, false),
+        (CommandError::forbidden(), false, false),
     ] {
         let errors = ApiError::Refused(vec![error], id.clone()).errors();
         let extensions = errors.first().and_then(|error| error.extensions.as_ref());
         let value = |name| extensions.and_then(|it| it.get(name)).cloned();
 
         assert_eq!(value("retryable"), Some(Value::from(retryable)));
-        let named = retryable.then(|| Value::from("an-id"));
+        let named = is_named.then(|| Value::from("an-id"));
         assert_eq!(value("commandId"), named);
     }
+    Ok(())
+}
+
+#[test]
+fn an_expired_command_is_not_reported_as_an_error_of_a_field() -> Result<(), CommandError> {
+    let id = CommandId::new("an-id")?;
+    let errors = ApiError::Refused(vec![CommandError::expired()], id).errors();
+    let error = errors.first();
+    let extensions = error.and_then(|error| error.extensions.as_ref());
+
+    assert!(extensions.is_some_and(|it| it.get("field").is_none()));
+    assert!(error.is_some_and(|error| error.message == EXPIRED));
     Ok(())
 }
 
