@@ -104,9 +104,20 @@ enum Subcommands {
 
 #[derive(clap::Args)]
 struct ServersArgs {
-    /// Where Postgres and RabbitMQ come from. Default: docker if an engine is available.
-    #[arg(long, env = SOURCE_VARIABLE, value_name = "SOURCE")]
+    /// Where Postgres and RabbitMQ come from. Default: that of DEV_SERVERS; without it, docker if an
+    /// engine is available.
+    #[arg(long, value_name = "SOURCE", ignore_case = true)]
     servers: Option<Source>,
+}
+
+impl ServersArgs {
+    /// The option, or else the variable, which every program reads in the same way.
+    fn source(&self) -> anyhow::Result<Option<Source>> {
+        match self.servers {
+            Some(source) => Ok(Some(source)),
+            None => Source::from_environment(),
+        }
+    }
 }
 
 #[tokio::main]
@@ -134,12 +145,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             servers,
             all,
             arguments,
-        }) => test(servers.servers, all, &arguments).await,
+        }) => test(servers.source()?, all, &arguments).await,
         Some(Subcommands::Faults { servers, arguments }) => {
-            become_program("faults", servers.servers, &arguments)
+            become_program("faults", servers.source()?, &arguments)
         }
         Some(Subcommands::Bench { servers, arguments }) => {
-            become_program("bench", servers.servers, &arguments)
+            become_program("bench", servers.source()?, &arguments)
         }
         Some(Subcommands::Prepare) => prepare().await,
         Some(Subcommands::Contract) => contract(),
@@ -212,7 +223,7 @@ async fn test(
 
 /// Compiles the checked queries against a database that has the current schema.
 async fn prepare() -> anyhow::Result<ExitCode> {
-    TestServers::during(Source::from_environment(), async |servers| {
+    TestServers::during(Source::from_environment()?, async |servers| {
         prepare_against(&servers.servers.database_url).await?;
         Ok(ExitCode::SUCCESS)
     })
@@ -259,7 +270,7 @@ fn contract() -> anyhow::Result<ExitCode> {
 }
 
 async fn servers() -> anyhow::Result<ExitCode> {
-    TestServers::during(Source::from_environment(), async |servers| {
+    TestServers::during(Source::from_environment()?, async |servers| {
         for (name, value) in servers.variables() {
             println!("{name}={value}");
         }
