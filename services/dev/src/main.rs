@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use dev::{
     docker, paths,
@@ -186,6 +186,7 @@ async fn test(
     all: bool,
     arguments: &[OsString],
 ) -> anyhow::Result<ExitCode> {
+    check_passed_on(all, arguments)?;
     until_stopped(services::build(&services::SERVICES, false)).await?;
     TestServers::during(source, async |servers| {
         for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
@@ -219,6 +220,27 @@ async fn test(
         Ok(ExitCode::SUCCESS)
     })
     .await
+}
+
+/// Refuses arguments of `cargo dev test` that would silently have another effect.
+fn check_passed_on(all: bool, arguments: &[OsString]) -> anyhow::Result<()> {
+    let for_cargo = arguments.iter().take_while(|it| *it != "--");
+    let count = for_cargo.clone().count();
+    for argument in for_cargo.map(|it| it.to_string_lossy()) {
+        let name = argument.split('=').next().unwrap_or_default();
+        if ["--all", "--servers"].contains(&name) {
+            bail!(
+                "{name} must stand before the arguments for cargo test: cargo dev test {name} ..."
+            );
+        }
+    }
+    // A second run of cargo test appends its own `--`, which would be one of the user's arguments.
+    ensure!(
+        !all || count == arguments.len(),
+        "--all can't be combined with --; to run one test that --all adds: \
+         cargo dev test --test end_to_end -- --ignored NAME"
+    );
+    Ok(())
 }
 
 /// Compiles the checked queries against a database that has the current schema.
@@ -284,4 +306,33 @@ async fn servers() -> anyhow::Result<ExitCode> {
         Ok(ExitCode::SUCCESS)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `cargo dev test` with these arguments passes on, or its error.
+    fn passed_on(arguments: &[&str]) -> anyhow::Result<Vec<OsString>> {
+        let cli = Cli::try_parse_from([&["cargo dev", "test"][..], arguments].concat())?;
+        let Some(Subcommands::Test { all, arguments, .. }) = cli.command else {
+            bail!("another command");
+        };
+        check_passed_on(all, &arguments)?;
+        Ok(arguments)
+    }
+
+    #[test]
+    fn arguments_with_another_effect_are_refused() -> anyhow::Result<()> {
+        let one = ["--test", "end_to_end", "--", "--ignored", "NAME"];
+        assert_eq!(passed_on(&one)?, one);
+        assert_eq!(passed_on(&["--all", "NAME"])?, ["NAME"]);
+        assert!(passed_on(&["NAME", "--", "--all"]).is_ok());
+
+        assert!(passed_on(&[&["--all"][..], &one[..]].concat()).is_err());
+        assert!(passed_on(&["NAME", "--all"]).is_err());
+        assert!(passed_on(&["NAME", "--servers", "docker"]).is_err());
+        assert!(passed_on(&["NAME", "--servers=docker"]).is_err());
+        Ok(())
+    }
 }
