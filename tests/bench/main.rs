@@ -49,8 +49,9 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    let source = Source::from_environment()?;
     let programs = until_stopped(services::build(&PROGRAMS, true)).await?;
-    let report = TestServers::during(Source::from_environment(), async |servers| {
+    let report = TestServers::during(source, async |servers| {
         let plan = if args.quick { Plan::QUICK } else { Plan::FULL };
         let environment = Environment::new(programs, servers).await?;
         let mut bench = Bench::new(plan, environment);

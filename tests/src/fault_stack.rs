@@ -95,7 +95,7 @@ impl FaultStack {
         let folder = RunFolder::create("faults", &supervisor)?;
         let mut state = State::open(folder.path())?;
         let servers = Servers::start_private(
-            Source::from_environment(),
+            Source::from_environment()?,
             folder.path(),
             &mut state,
             &supervisor,

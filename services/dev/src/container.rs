@@ -1,10 +1,18 @@
 //! Stops, signals, pauses and removes containers by name.
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
+
+/// An engine that hangs must not keep the run from ending.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Stops a container gracefully.
 pub async fn stop(name: &str) {
@@ -31,18 +39,29 @@ pub async fn pause(name: &str, paused: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills and removes containers, if they exist. It blocks, so that a destructor can call it.
+/// Kills and removes containers, if they exist. It blocks, so that a destructor can call it, but
+/// not longer than half a minute.
 pub fn remove(names: &[String]) {
     if names.is_empty() {
         return;
     }
-    let _ = std::process::Command::new("docker")
+    let removal = std::process::Command::new("docker")
         .args(["rm", "--force"])
         .args(names)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
+        .spawn();
+    let Ok(mut removal) = removal else {
+        return;
+    };
+    let deadline = Instant::now() + REMOVE_TIMEOUT;
+    while matches!(removal.try_wait(), Ok(None)) && Instant::now() < deadline {
+        thread::sleep(POLL);
+    }
+    // Without an effect on a command that has ended.
+    let _ = removal.kill();
+    let _ = removal.wait();
 }
 
 /// Runs `docker` without showing its output. Returns whether it succeeded.

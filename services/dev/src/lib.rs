@@ -14,8 +14,8 @@
 //! orphans       writes what the supervisor runs to a file, and stops it at the next start
 //! ```
 //!
-//! It stops only what it started: a process by its pid and its start time, a container by a name that
-//! no other run uses.
+//! It stops only what it started: a process or its group by its pid and its start time, a container by
+//! a name that no other run uses.
 
 #![expect(clippy::print_stderr, reason = "a program for a terminal")]
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 use dev::{
     docker, paths,
@@ -104,9 +104,20 @@ enum Subcommands {
 
 #[derive(clap::Args)]
 struct ServersArgs {
-    /// Where Postgres and RabbitMQ come from. Default: docker if an engine is available.
-    #[arg(long, env = SOURCE_VARIABLE, value_name = "SOURCE")]
+    /// Where Postgres and RabbitMQ come from. Default: that of DEV_SERVERS; without it, docker if an
+    /// engine is available.
+    #[arg(long, value_name = "SOURCE", ignore_case = true)]
     servers: Option<Source>,
+}
+
+impl ServersArgs {
+    /// The option, or else the variable, which every program reads in the same way.
+    fn source(&self) -> anyhow::Result<Option<Source>> {
+        match self.servers {
+            Some(source) => Ok(Some(source)),
+            None => Source::from_environment(),
+        }
+    }
 }
 
 #[tokio::main]
@@ -134,12 +145,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             servers,
             all,
             arguments,
-        }) => test(servers.servers, all, &arguments).await,
+        }) => test(servers.source()?, all, &arguments).await,
         Some(Subcommands::Faults { servers, arguments }) => {
-            become_program("faults", servers.servers, &arguments)
+            become_program("faults", servers.source()?, &arguments)
         }
         Some(Subcommands::Bench { servers, arguments }) => {
-            become_program("bench", servers.servers, &arguments)
+            become_program("bench", servers.source()?, &arguments)
         }
         Some(Subcommands::Prepare) => prepare().await,
         Some(Subcommands::Contract) => contract(),
@@ -175,6 +186,7 @@ async fn test(
     all: bool,
     arguments: &[OsString],
 ) -> anyhow::Result<ExitCode> {
+    check_passed_on(all, arguments)?;
     until_stopped(services::build(&services::SERVICES, false)).await?;
     TestServers::during(source, async |servers| {
         for ignored in [false, true].into_iter().take(if all { 2 } else { 1 }) {
@@ -210,9 +222,30 @@ async fn test(
     .await
 }
 
+/// Refuses arguments of `cargo dev test` that would silently have another effect.
+fn check_passed_on(all: bool, arguments: &[OsString]) -> anyhow::Result<()> {
+    let for_cargo = arguments.iter().take_while(|it| *it != "--");
+    let count = for_cargo.clone().count();
+    for argument in for_cargo.map(|it| it.to_string_lossy()) {
+        let name = argument.split('=').next().unwrap_or_default();
+        if ["--all", "--servers"].contains(&name) {
+            bail!(
+                "{name} must stand before the arguments for cargo test: cargo dev test {name} ..."
+            );
+        }
+    }
+    // A second run of cargo test appends its own `--`, which would be one of the user's arguments.
+    ensure!(
+        !all || count == arguments.len(),
+        "--all can't be combined with --; to run one test that --all adds: \
+         cargo dev test --test end_to_end -- --ignored NAME"
+    );
+    Ok(())
+}
+
 /// Compiles the checked queries against a database that has the current schema.
 async fn prepare() -> anyhow::Result<ExitCode> {
-    TestServers::during(Source::from_environment(), async |servers| {
+    TestServers::during(Source::from_environment()?, async |servers| {
         prepare_against(&servers.servers.database_url).await?;
         Ok(ExitCode::SUCCESS)
     })
@@ -259,7 +292,7 @@ fn contract() -> anyhow::Result<ExitCode> {
 }
 
 async fn servers() -> anyhow::Result<ExitCode> {
-    TestServers::during(Source::from_environment(), async |servers| {
+    TestServers::during(Source::from_environment()?, async |servers| {
         for (name, value) in servers.variables() {
             println!("{name}={value}");
         }
@@ -273,4 +306,33 @@ async fn servers() -> anyhow::Result<ExitCode> {
         Ok(ExitCode::SUCCESS)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `cargo dev test` with these arguments passes on, or its error.
+    fn passed_on(arguments: &[&str]) -> anyhow::Result<Vec<OsString>> {
+        let cli = Cli::try_parse_from([&["cargo dev", "test"][..], arguments].concat())?;
+        let Some(Subcommands::Test { all, arguments, .. }) = cli.command else {
+            bail!("another command");
+        };
+        check_passed_on(all, &arguments)?;
+        Ok(arguments)
+    }
+
+    #[test]
+    fn arguments_with_another_effect_are_refused() -> anyhow::Result<()> {
+        let one = ["--test", "end_to_end", "--", "--ignored", "NAME"];
+        assert_eq!(passed_on(&one)?, one);
+        assert_eq!(passed_on(&["--all", "NAME"])?, ["NAME"]);
+        assert!(passed_on(&["NAME", "--", "--all"]).is_ok());
+
+        assert!(passed_on(&[&["--all"][..], &one[..]].concat()).is_err());
+        assert!(passed_on(&["NAME", "--all"]).is_err());
+        assert!(passed_on(&["NAME", "--servers", "docker"]).is_err());
+        assert!(passed_on(&["NAME", "--servers=docker"]).is_err());
+        Ok(())
+    }
 }

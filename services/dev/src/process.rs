@@ -18,6 +18,15 @@ pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     Ok(kill(pid, signal)?)
 }
 
+/// Sends a signal to every process of a process group.
+///
+/// # Errors
+/// All of its processes have ended, or belong to another user.
+pub fn signal_group(leader: u32, signal: Signal) -> anyhow::Result<()> {
+    let leader = Pid::from_raw(i32::try_from(leader)?);
+    Ok(killpg(leader, signal)?)
+}
+
 /// The process group of a child process that was started with `process_group(0)`. Dropping it kills
 /// every process that still runs in the group, because killing the child alone leaves its own child
 /// processes running.

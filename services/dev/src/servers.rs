@@ -71,7 +71,7 @@ impl Servers {
                 Ok(servers)
             }
             (None, None) => {
-                let source = Source::from_environment();
+                let source = Source::from_environment()?;
                 Self::start_private(source, folder, state, supervisor).await
             }
             _ => anyhow::bail!("set both DATABASE_URL and AMQP_URL, or neither"),

@@ -86,6 +86,8 @@ pub struct Supervisor(Mutex<Vec<Running>>);
 #[derive(Debug)]
 struct Running {
     pid: watch::Receiver<Option<u32>>,
+    /// The child process, which leads a process group.
+    leader: watch::Receiver<Option<u32>>,
     stop_method: Stop,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -99,7 +101,8 @@ impl Supervisor {
     /// The first start fails.
     pub fn start(&self, program: Program) -> anyhow::Result<Supervised> {
         let process = program.spawn()?;
-        let (sender, pid) = watch::channel(None);
+        let (pid_sender, pid) = watch::channel(None);
+        let (leader_sender, leader) = watch::channel(process.leader());
         let stop = CancellationToken::new();
         let supervised = Supervised {
             name: program.name.clone(),
@@ -107,9 +110,10 @@ impl Supervisor {
             stop: program.stop.clone(),
         };
         let stop_method = program.stop.clone();
-        let task = tokio::spawn(program.run(process, sender, stop.clone()));
+        let task = tokio::spawn(program.run(process, pid_sender, leader_sender, stop.clone()));
         self.running().push(Running {
             pid,
+            leader,
             stop_method,
             stop,
             task,
@@ -158,6 +162,17 @@ impl Supervisor {
     pub fn pids(&self) -> Vec<u32> {
         let running = self.running();
         running.iter().filter_map(|it| *it.pid.borrow()).collect()
+    }
+
+    /// The leaders of the process groups of the programs that run. They are known as soon as a program
+    /// was started, also while its server has no pid yet, and for the client of a container.
+    #[must_use]
+    pub fn leaders(&self) -> Vec<u32> {
+        let running = self.running();
+        running
+            .iter()
+            .filter_map(|it| *it.leader.borrow())
+            .collect()
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {

@@ -1,6 +1,7 @@
 //! Where private servers come from: Docker, or this machine.
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
+use clap::ValueEnum as _;
 
 use crate::docker;
 
@@ -17,11 +18,28 @@ pub enum Source {
 }
 
 impl Source {
-    /// The source that the environment names.
-    #[must_use]
-    pub fn from_environment() -> Option<Self> {
-        let name = std::env::var(VARIABLE).ok()?;
-        clap::ValueEnum::from_str(&name, true).ok()
+    /// The source that the environment names; `None` if the variable is not set or empty.
+    ///
+    /// # Errors
+    /// It names another source.
+    pub fn from_environment() -> anyhow::Result<Option<Self>> {
+        let name = std::env::var_os(VARIABLE).unwrap_or_default();
+        Self::parse(&name.to_string_lossy())
+    }
+
+    fn parse(name: &str) -> anyhow::Result<Option<Self>> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let source = Self::from_str(name, true);
+        source.map(Some).map_err(|_| {
+            let names: Vec<_> = Self::value_variants()
+                .iter()
+                .copied()
+                .map(Self::name)
+                .collect();
+            anyhow!("{VARIABLE}={name}: possible values: {}", names.join(", "))
+        })
     }
 
     /// The value of [`VARIABLE`].
@@ -44,5 +62,23 @@ impl Source {
             "--servers docker: no Docker engine is available, or it has no images of Postgres and RabbitMQ"
         );
         Ok(is_available)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_is_empty_or_names_a_source() -> anyhow::Result<()> {
+        assert_eq!(Source::parse("")?, None);
+        for source in Source::value_variants() {
+            assert_eq!(Source::parse(source.name())?, Some(*source));
+        }
+        assert_eq!(Source::parse("Docker")?, Some(Source::Docker));
+        let error = Source::parse("podman").err().map(|it| it.to_string());
+        let expected = "DEV_SERVERS=podman: possible values: docker, installed";
+        assert_eq!(error.as_deref(), Some(expected));
+        Ok(())
     }
 }

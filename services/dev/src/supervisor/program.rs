@@ -57,6 +57,13 @@ pub(super) struct Process {
     child: Child,
 }
 
+impl Process {
+    /// The pid of the child, which leads the process group; `None` once it was waited for.
+    pub(super) fn leader(&self) -> Option<u32> {
+        self.child.id()
+    }
+}
+
 impl Program {
     pub(super) fn spawn(&self) -> anyhow::Result<Process> {
         if let Some(path) = &self.pid_file {
@@ -83,11 +90,12 @@ impl Program {
     }
 
     /// Restarts the program whenever it ends, until `stop` is cancelled. `pid` always has the
-    /// current pid.
+    /// current pid, and `leader` that of the child process.
     pub(super) async fn run(
         self,
         mut process: Process,
         pid: watch::Sender<Option<u32>>,
+        leader: watch::Sender<Option<u32>>,
         stop: CancellationToken,
     ) {
         loop {
@@ -115,11 +123,13 @@ impl Program {
                 let _ = signal(server, Signal::SIGKILL);
             }
             drop(process);
+            leader.send_replace(None);
             eprintln!("{} ended; restarting it", self.name);
             let Some(restarted) = self.restart(&stop).await else {
                 return;
             };
             process = restarted;
+            leader.send_replace(process.leader());
         }
     }
 

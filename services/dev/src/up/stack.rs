@@ -156,6 +156,8 @@ impl Stack {
     pub(super) async fn stop(mut self) {
         self.pid_writer.stop().await;
         self.supervisor.stop().await;
+        // Ctrl-C may have come while a container was being created.
+        orphans::remove_containers(&self.folder);
         orphans::forget(&self.folder);
     }
 }
