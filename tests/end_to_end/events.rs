@@ -6,7 +6,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use lapin::types::{AMQPValue, FieldTable};
+use futures_util::future::try_join_all;
+use lapin::{
+    options::QueueBindOptions,
+    types::{AMQPValue, FieldTable},
+};
 use proto::amqp::topology;
 use serde_json::{Value, json};
 use tests::{
@@ -289,5 +293,48 @@ async fn a_full_queue_that_refuses_events_does_not_stop_the_others() -> anyhow::
     let worker = &stack.workers[0];
     let refused = counter(worker, "connector_details_events_refused_total").await?;
     assert!(refused >= 1.0, "{refused}");
+    Ok(())
+}
+
+/// The broker returns the events that no queue takes. That must not disturb those of the other kind.
+#[tokio::test]
+async fn a_queue_for_one_kind_of_events_gets_all_of_that_kind() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let listener = stack.publisher().await?.listening(QUEUE).await?;
+    let deletions = "connector-details.*.v1".into();
+    let unbind = (QUEUE.into(), topology::EVENTS.into());
+    listener
+        .channel
+        .queue_unbind(unbind.0, unbind.1, deletions, FieldTable::default())
+        .await?;
+    listener
+        .channel
+        .queue_bind(
+            QUEUE.into(),
+            topology::EVENTS.into(),
+            topology::SAVED.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    let save_and_delete = async |number: usize| {
+        let (api, input) = (
+            stack.api(SPACE)?,
+            sample_with("processId", format!("p{number}")),
+        );
+        for _ in 0..10 {
+            api.save(&input).await?.record()?;
+            api.execute(DELETE, json!({ "input": key(&input) })).await?;
+        }
+        anyhow::Ok(())
+    };
+    try_join_all((0..8).map(save_and_delete)).await?;
+
+    for _ in 0..80 {
+        let event = listener.take(QUEUE).await?;
+        assert_eq!(kind(&event).as_deref(), Some("ConnectorDetailsSaved.v1"));
+    }
+    let log = std::fs::read_to_string(&stack.workers[0].log)?;
+    assert!(!log.contains("events can't be published now"), "{log}");
     Ok(())
 }

@@ -180,3 +180,34 @@ async fn a_long_ledger_outage_causes_few_redeliveries() -> anyhow::Result<()> {
     )
     .await
 }
+
+/// The standby gets the first command as soon as the active worker gives the commands back. If it gave that one
+/// back, too, it would come behind the others for its record.
+#[tokio::test]
+async fn a_standby_that_takes_over_during_an_outage_keeps_the_order() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let hold = || vec![("FAILPOINT", "hold:1".to_owned())];
+    let active = stack.worker_with(hold())?;
+    active.becomes("ready").await?;
+    let mut publisher = stack.publisher().await?;
+    let first = sample_with("processId", "first").to_string();
+    publisher.ask(first, Publisher::properties("first")).await?;
+    let standby = stack.worker_with(hold())?;
+    standby.becomes("ready").await?;
+
+    let revoke = "revoke insert on connector_details_ledger from connector_details_worker";
+    execute(&stack, &[revoke.to_owned()]).await?;
+    publish(&publisher).await?;
+    eventually("the active worker to give up", async || {
+        Ok((logged(&active, "commands go back to the broker")? > 0).then_some(()))
+    })
+    .await?;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(logged(&standby, "commands go back to the broker")?, 0);
+    let grant = "grant insert on connector_details_ledger to connector_details_worker";
+    execute(&stack, &[grant.to_owned()]).await?;
+
+    all_are_decided(&stack).await?;
+    assert!(publisher.get(topology::PARKED).await?.is_none());
+    Ok(())
+}
