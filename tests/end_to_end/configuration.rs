@@ -5,6 +5,16 @@ use std::{path::Path, process::Stdio};
 use tests::servers::programs;
 
 const CANARY: &str = "canary-of-the-configuration";
+/// Values that the gateway's configuration check refuses.
+const INVALID: [(&str, &str); 7] = [
+    ("SAVES_BURST", "4"),
+    ("IDEMPOTENCY_SECRET", "too short"),
+    ("MAX_CONNECTIONS", "1000"),
+    ("HEADER_TIMEOUT", "soon"),
+    ("JWKS_URL", "http://127.0.0.1:1/jwks"),
+    ("ALLOWED_ORIGINS", "*"),
+    ("MAX_SAVES", "many"),
+];
 
 /// The error output of a program that does not start.
 async fn refusal(program: &str, variables: &[(&'static str, String)]) -> anyhow::Result<String> {
@@ -71,15 +81,17 @@ async fn checked(
     Ok((output.status.success(), said))
 }
 
-#[tokio::test]
-async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow::Result<()> {
+/// Writes a file for a variable that ends in _FILE, and returns its path.
+fn file(name: &str, content: &str) -> anyhow::Result<String> {
     let folder = dev::paths::repository().join("target/configuration");
     std::fs::create_dir_all(&folder)?;
-    let file = |name: &str, content: &str| -> anyhow::Result<String> {
-        let path = folder.join(name);
-        std::fs::write(&path, format!("{content}\n"))?;
-        Ok(path.display().to_string())
-    };
+    let path = folder.join(name);
+    std::fs::write(&path, format!("{content}\n"))?;
+    Ok(path.display().to_string())
+}
+
+#[tokio::test]
+async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow::Result<()> {
     let amqp = file("amqp", "amqp://u:p@127.0.0.1:1/%2f")?;
     let database = file("database", "postgres://u:p@127.0.0.1:1/d")?;
     let secret = file("secret", "a secret of at least thirty-two bytes")?;
@@ -121,15 +133,7 @@ async fn a_configuration_can_be_checked_and_secrets_come_from_files() -> anyhow:
     by_jwks.push(("IDEMPOTENCY_SECRET_FILE", own));
     let (good, said) = checked("gateway", &by_jwks).await?;
     assert!(good, "{said}");
-    for (name, value) in [
-        ("SAVES_BURST", "4"),
-        ("IDEMPOTENCY_SECRET", "too short"),
-        ("MAX_CONNECTIONS", "1000"),
-        ("HEADER_TIMEOUT", "soon"),
-        ("JWKS_URL", "http://127.0.0.1:1/jwks"),
-        ("ALLOWED_ORIGINS", "*"),
-        ("MAX_SAVES", "many"),
-    ] {
+    for (name, value) in INVALID {
         let (good, said) = checked("gateway", &with(name, value)).await?;
         let flag = name.to_lowercase().replace('_', "-");
         assert!(

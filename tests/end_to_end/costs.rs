@@ -314,6 +314,21 @@ async fn a_refused_request_is_charged_as_a_read() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A query for so many pages, each under an alias of its own.
+fn pages(count: usize) -> String {
+    let page = PAGE
+        .split_once('{')
+        .map(|(_, page)| page)
+        .unwrap_or_default();
+    let page = page
+        .rsplit_once('}')
+        .map(|(page, _)| page)
+        .unwrap_or_default();
+    let page = |n: usize| page.replace("connectorDetails(", &format!("a{n}: connectorDetails("));
+    let pages: String = (0..count).map(page).collect();
+    format!("query($first: Int) {{ {pages} }}")
+}
+
 #[tokio::test]
 async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
@@ -329,21 +344,7 @@ async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Resu
         api.save(&input).await?.record()?;
     }
 
-    let page = PAGE
-        .split_once('{')
-        .map(|(_, page)| page)
-        .unwrap_or_default();
-    let page = page
-        .rsplit_once('}')
-        .map(|(page, _)| page)
-        .unwrap_or_default();
-    let aliases = |count: usize| {
-        let page =
-            |n: usize| page.replace("connectorDetails(", &format!("a{n}: connectorDetails("));
-        let pages: String = (0..count).map(page).collect();
-        format!("query($first: Int) {{ {pages} }}")
-    };
-    let thirty = api.execute(&aliases(30), json!({ "first": 100 })).await?;
+    let thirty = api.execute(&pages(30), json!({ "first": 100 })).await?;
     assert_eq!(thirty.code(), "GRAPHQL_VALIDATION_FAILED");
 
     let large = api.execute(PAGE, json!({ "first": 20 })).await?;
@@ -354,7 +355,7 @@ async fn a_page_is_charged_by_its_records_and_limited_in_bytes() -> anyhow::Resu
     let fewer = api.execute(PAGE, json!({ "first": 8 })).await?.record()?;
     assert_eq!(fewer["edges"].as_array().map(Vec::len), Some(8));
     // The fields of a request share its bytes, and so do copies of the same details.
-    let twice = api.execute(&aliases(2), json!({ "first": 8 })).await?;
+    let twice = api.execute(&pages(2), json!({ "first": 8 })).await?;
     assert_eq!(
         twice.errors(),
         [("BAD_USER_INPUT".to_owned(), "first".to_owned())]

@@ -61,19 +61,23 @@ async fn all_invalid_values_are_reported_at_once() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn each_value_has_its_limits() -> anyhow::Result<()> {
-    let stack = Stack::start().await?;
-    let api = stack.api(SPACE)?;
-    let deep = |depth: usize| {
-        format!(
-            "{{\"a\":{}{}}}",
-            "[".repeat(depth - 1),
-            "]".repeat(depth - 1)
-        )
-    };
-    let long = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
-    let refused = [
+/// Details with so many levels.
+fn nested_details(depth: usize) -> String {
+    format!(
+        "{{\"a\":{}{}}}",
+        "[".repeat(depth - 1),
+        "]".repeat(depth - 1)
+    )
+}
+
+/// Details of so many bytes.
+fn long_details(bytes: usize) -> String {
+    format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8))
+}
+
+/// Values that are refused, with their fields.
+fn refused_values() -> [(&'static str, String); 19] {
+    [
         ("envId", "x".repeat(256)),
         ("envId", "é".repeat(128)),
         ("processId", "line\nend".to_owned()),
@@ -83,8 +87,8 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
         ("oauthConnectorDetails", "not JSON".to_owned()),
         ("oauthConnectorDetails", "[]".to_owned()),
         ("oauthConnectorDetails", "{\"a\":1} x".to_owned()),
-        ("oauthConnectorDetails", deep(33)),
-        ("oauthConnectorDetails", long(64 * 1024 + 1)),
+        ("oauthConnectorDetails", nested_details(33)),
+        ("oauthConnectorDetails", long_details(64 * 1024 + 1)),
         (
             "oauthConnectorDetails",
             r#"{"baseURL":"/relative"}"#.to_owned(),
@@ -102,8 +106,12 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
             "oauthConnectorDetails",
             r#"{"accessTokenParams":"x"}"#.to_owned(),
         ),
-    ];
-    let accepted = [
+    ]
+}
+
+/// Values that are accepted, with their fields.
+fn accepted_values() -> [(&'static str, String); 10] {
+    [
         ("envId", "x".repeat(255)),
         ("envId", "é".repeat(127)),
         ("clientId", "x".repeat(1024)),
@@ -114,15 +122,21 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
         ),
         ("oauthConnectorDetails", "{}".to_owned()),
         ("oauthConnectorDetails", r#"{"baseURL":""}"#.to_owned()),
-        ("oauthConnectorDetails", deep(32)),
-        ("oauthConnectorDetails", long(64 * 1024)),
+        ("oauthConnectorDetails", nested_details(32)),
+        ("oauthConnectorDetails", long_details(64 * 1024)),
         (
             "oauthConnectorDetails",
             r#" {"other":1e999,"other":"\u00e9"} "#.to_owned(),
         ),
-    ];
+    ]
+}
 
-    for (field, value) in refused {
+#[tokio::test]
+async fn each_value_has_its_limits() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api(SPACE)?;
+
+    for (field, value) in refused_values() {
         let answer = api.save(&sample_with(field, value.as_str())).await?;
         assert_eq!(
             answer.errors(),
@@ -136,7 +150,7 @@ async fn each_value_has_its_limits() -> anyhow::Result<()> {
         assert_eq!(key_name.as_str(), key.copied(), "{value:.40}");
     }
     assert!(nothing_is_saved(&stack).await?);
-    for (field, value) in accepted {
+    for (field, value) in accepted_values() {
         let record = api
             .save(&sample_with(field, value.as_str()))
             .await?

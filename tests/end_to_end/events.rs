@@ -96,6 +96,46 @@ async fn every_change_publishes_an_event_in_order_without_secrets() -> anyhow::R
     Ok(())
 }
 
+/// Publishes a save, a deletion or a conditional save of one of seven records.
+async fn publish_numbered(publisher: &Publisher, number: usize) -> anyhow::Result<()> {
+    let mut body = sample_with("processId", (number % 7).to_string());
+    let properties = Publisher::properties(&number.to_string());
+    let (routing_key, kind) = match number % 5 {
+        0 => {
+            body = key(&body);
+            (topology::DELETE, "DeleteConnectorDetails.v1")
+        }
+        1 => {
+            body["expectedRevision"] = 0.into();
+            (topology::SAVE, "SaveConnectorDetails.v1")
+        }
+        _ => (topology::SAVE, "SaveConnectorDetails.v1"),
+    };
+    publisher
+        .publish_by(
+            routing_key,
+            body.to_string(),
+            properties.with_type(kind.into()),
+        )
+        .await
+}
+
+/// Checks the events of the records with the same five ids: each has its record's id, its revision,
+/// and whether it is a deletion.
+fn assert_order(events: &[(Value, i64, bool)]) {
+    assert_eq!(events[0].1, 1);
+    for pair in events.windows(2) {
+        let [(before, last, was_deleted), (record, revision, _)] = pair else {
+            continue;
+        };
+        if before == record {
+            assert_eq!((*revision, *was_deleted), (last + 1, false), "{events:?}");
+        } else {
+            assert_eq!((*revision, *was_deleted), (1, true), "{events:?}");
+        }
+    }
+}
+
 /// Concurrent saves, deletions and conditional saves, in batches that hold all of them. The events
 /// of each record must be in the order of its revisions.
 #[tokio::test]
@@ -108,26 +148,7 @@ async fn events_of_concurrent_saves_and_deletions_are_in_order() -> anyhow::Resu
             // The first half is a backlog, the second comes while it is worked on.
             stack.start_worker().await?;
         }
-        let mut body = sample_with("processId", (number % 7).to_string());
-        let properties = Publisher::properties(&number.to_string());
-        let (routing_key, kind) = match number % 5 {
-            0 => {
-                body = key(&body);
-                (topology::DELETE, "DeleteConnectorDetails.v1")
-            }
-            1 => {
-                body["expectedRevision"] = 0.into();
-                (topology::SAVE, "SaveConnectorDetails.v1")
-            }
-            _ => (topology::SAVE, "SaveConnectorDetails.v1"),
-        };
-        listener
-            .publish_by(
-                routing_key,
-                body.to_string(),
-                properties.with_type(kind.into()),
-            )
-            .await?;
+        publish_numbered(&listener, number).await?;
     }
     let left = async || -> anyhow::Result<i64> {
         let counts = "select (select count(*) from connector_details_outbox)
@@ -158,17 +179,7 @@ async fn events_of_concurrent_saves_and_deletions_are_in_order() -> anyhow::Resu
     }
     assert_eq!(received.len(), 7);
     for events in received.values() {
-        assert_eq!(events[0].1, 1);
-        for pair in events.windows(2) {
-            let [(before, last, was_deleted), (record, revision, _)] = pair else {
-                continue;
-            };
-            if before == record {
-                assert_eq!((*revision, *was_deleted), (last + 1, false), "{events:?}");
-            } else {
-                assert_eq!((*revision, *was_deleted), (1, true), "{events:?}");
-            }
-        }
+        assert_order(events);
     }
     let changes: i64 = sqlx::query_scalar(
         "select count(*) from connector_details_ledger where kind <> 'conflict' and record_id is not null",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{
     api::{SPACE, sample, sample_with},
     eventually,
-    publisher::Publisher,
+    publisher::{Found, Publisher},
     stack::Stack,
 };
 
@@ -114,13 +114,8 @@ async fn an_undecodable_command_is_refused_and_parked_without_its_body() -> anyh
     Ok(())
 }
 
-#[tokio::test]
-async fn an_invalid_command_is_parked_redacted() -> anyhow::Result<()> {
-    let stack = Stack::start().await?;
-    let mut publisher = stack.publisher().await?;
-    let mut input = sample_with("envId", "x".repeat(300));
-    input["clientSecret"] = "hunter2-hunter2".into();
-    input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"},"n":1}"#.into();
+/// Headers of which only `traceparent` may be in the parked copy.
+fn foreign_headers() -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert("x-foreign".into(), AMQPValue::LongString("hunter2".into()));
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -132,8 +127,28 @@ async fn an_invalid_command_is_parked_redacted() -> anyhow::Result<()> {
         "tracestate".into(),
         AMQPValue::LongString("x".repeat(513).into()),
     );
+    headers
+}
 
-    let properties = Publisher::properties("bad").with_headers(headers);
+/// The sorted names of the headers, without the one that RabbitMQ adds.
+fn header_names(message: &Found) -> Vec<String> {
+    let headers = message.properties.headers().clone().unwrap_or_default();
+    let mut names: Vec<_> = headers.inner().keys().map(ToString::to_string).collect();
+    // RabbitMQ adds this header to messages of a quorum queue.
+    names.retain(|name| name != "x-delivery-count");
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn an_invalid_command_is_parked_redacted() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let mut publisher = stack.publisher().await?;
+    let mut input = sample_with("envId", "x".repeat(300));
+    input["clientSecret"] = "hunter2-hunter2".into();
+    input["oauthConnectorDetails"] = r#"{"authParams":{"a":"hunter2-hunter2"},"n":1}"#.into();
+
+    let properties = Publisher::properties("bad").with_headers(foreign_headers());
     let reply = publisher.ask(input.to_string(), properties).await?;
     let parked = publisher.take(topology::PARKED).await?;
 
@@ -157,13 +172,8 @@ async fn an_invalid_command_is_parked_redacted() -> anyhow::Result<()> {
         .as_object_mut()
         .map(|expected| expected.remove("envId"));
     assert_eq!(parked.body, expected);
-    let headers = parked.properties.headers().clone().unwrap_or_default();
-    let mut names: Vec<_> = headers.inner().keys().map(ToString::to_string).collect();
-    // RabbitMQ adds this header to messages of a quorum queue.
-    names.retain(|name| name != "x-delivery-count");
-    names.sort();
     assert_eq!(
-        names,
+        header_names(&parked),
         [
             "traceparent",
             "x-body-bytes",

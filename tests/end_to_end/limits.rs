@@ -6,7 +6,7 @@ use futures_util::future::{join_all, try_join_all};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{
-    api::{Api, FIND, SECRET, SPACE, key, sample, sample_with},
+    api::{Answer, Api, FIND, SECRET, SPACE, key, sample, sample_with},
     eventually,
     load::DEADLINE,
     stack::Stack,
@@ -16,6 +16,23 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+
+/// The gateway's limits on a document.
+const DOCUMENT_LIMITS: [(&str, &str); 6] = [
+    ("MAX_BODY_BYTES", "4000"),
+    ("MAX_DEPTH", "3"),
+    ("MAX_COMPLEXITY", "12"),
+    ("MAX_ALIASES", "6"),
+    ("MAX_DIRECTIVES", "2"),
+    ("GATEWAY_DEV", "true"),
+];
+/// The gateway's limits on the rate of each bearer.
+const RATE_LIMITS: [(&str, &str); 4] = [
+    ("SAVES_PER_SECOND", "1"),
+    ("SAVES_BURST", "5"),
+    ("READS_PER_SECOND", "1"),
+    ("READS_BURST", "2"),
+];
 
 /// So many saves in one document, each under an alias of its own.
 fn saves(count: usize) -> String {
@@ -29,28 +46,8 @@ fn saves(count: usize) -> String {
 async fn documents_are_accepted_up_to_each_limit() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack
-        .ready_gateway(&[
-            ("MAX_BODY_BYTES", "4000"),
-            ("MAX_DEPTH", "3"),
-            ("MAX_COMPLEXITY", "12"),
-            ("MAX_ALIASES", "6"),
-            ("MAX_DIRECTIVES", "2"),
-            ("GATEWAY_DEV", "true"),
-        ])
-        .await?;
+    let gateway = stack.ready_gateway(&DOCUMENT_LIMITS).await?;
     let api = Api::new(&gateway.url, SPACE)?;
-    let aliases = |count: usize| {
-        let fields: Vec<_> = (0..count).map(|n| format!("a{n}: __typename")).collect();
-        format!("{{ {} }}", fields.join(" "))
-    };
-    let directives =
-        |count: usize| format!("{{ __typename {} }}", "@include(if: true) ".repeat(count));
-    let body = |length: usize| {
-        let empty = json!({ "query": "{ __typename }", "operationName": null, "x": "" });
-        let padding = "x".repeat(length - empty.to_string().len());
-        json!({ "query": "{ __typename }", "operationName": null, "x": padding }).to_string()
-    };
 
     for (name, fits, too_large) in [
         ("aliases", aliases(6), aliases(7)),
@@ -99,6 +96,24 @@ async fn documents_are_accepted_up_to_each_limit() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A document with so many aliases.
+fn aliases(count: usize) -> String {
+    let fields: Vec<_> = (0..count).map(|n| format!("a{n}: __typename")).collect();
+    format!("{{ {} }}", fields.join(" "))
+}
+
+/// A document with so many directives.
+fn directives(count: usize) -> String {
+    format!("{{ __typename {} }}", "@include(if: true) ".repeat(count))
+}
+
+/// A request body of so many bytes.
+fn body(length: usize) -> String {
+    let empty = json!({ "query": "{ __typename }", "operationName": null, "x": "" });
+    let padding = "x".repeat(length - empty.to_string().len());
+    json!({ "query": "{ __typename }", "operationName": null, "x": padding }).to_string()
+}
+
 /// A document of so many fields.
 fn complex(fields: usize) -> String {
     format!(
@@ -107,18 +122,24 @@ fn complex(fields: usize) -> String {
     )
 }
 
+/// Checks the error of a request that was refused by a rate limit.
+fn assert_rate_limited(refused: &Answer) {
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (429, "RATE_LIMITED")
+    );
+    let extensions = &refused.body["errors"][0]["extensions"];
+    let wait = extensions["retryAfterMs"].as_u64().unwrap_or_default();
+    assert!((1..=1001).contains(&wait), "{wait}");
+    assert_eq!(extensions["retryable"], true);
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
 #[tokio::test]
 async fn a_rate_limited_bearer_gets_a_retry_after_header() -> anyhow::Result<()> {
     let mut stack = Stack::bare().await?;
     stack.start_worker().await?;
-    let gateway = stack
-        .ready_gateway(&[
-            ("SAVES_PER_SECOND", "1"),
-            ("SAVES_BURST", "5"),
-            ("READS_PER_SECOND", "1"),
-            ("READS_BURST", "2"),
-        ])
-        .await?;
+    let gateway = stack.ready_gateway(&RATE_LIMITS).await?;
     let anna = Api::for_subject(&gateway.url, SPACE, "anna")?;
     let other_person = Api::for_subject(&gateway.url, SPACE, "ben")?;
     let other_space = Api::for_subject(&gateway.url, "another", "anna")?;
@@ -147,15 +168,7 @@ async fn a_rate_limited_bearer_gets_a_retry_after_header() -> anyhow::Result<()>
     assert!(five.body.get("errors").is_none(), "{}", five.body);
     assert_eq!((reads.len(), third.len()), (2, 1));
     for refused in [&sixth, &third[0]] {
-        assert_eq!(
-            (refused.status, refused.code().as_str()),
-            (429, "RATE_LIMITED")
-        );
-        let extensions = &refused.body["errors"][0]["extensions"];
-        let wait = extensions["retryAfterMs"].as_u64().unwrap_or_default();
-        assert!((1..=1001).contains(&wait), "{wait}");
-        assert_eq!(extensions["retryable"], true);
-        assert_eq!(refused.header("retry-after"), "1");
+        assert_rate_limited(refused);
     }
     assert!(
         reads.iter().all(|answer| answer.record().is_ok()),

@@ -48,10 +48,8 @@ async fn walk(api: &Api, filter: &Value, first: i32) -> anyhow::Result<Vec<Value
     }
 }
 
-#[tokio::test]
-async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
-    let stack = Stack::start().await?;
-    let api = stack.api(SPACE)?;
+/// Saves 23 records that differ in their ids and in their flag.
+async fn save_records(api: &Api) -> anyhow::Result<()> {
     for n in 0..23 {
         let mut input = sample_with("processId", format!("process {}", n % 3));
         input["envId"] = format!("env {}", n % 2).into();
@@ -59,6 +57,30 @@ async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
         input["isTokenGenerated"] = (n % 4 == 0).into();
         api.save(&input).await?.record()?;
     }
+    Ok(())
+}
+
+/// Filters, with how many of the 23 records each of them selects.
+fn filters() -> [(Value, usize); 7] {
+    [
+        (json!({ "processId": "process 1" }), 8),
+        (json!({ "envId": "env 0" }), 12),
+        (json!({ "connectionId": "connection 07" }), 1),
+        (json!({ "isTokenGenerated": true }), 6),
+        (json!({ "envId": "env 0", "isTokenGenerated": false }), 6),
+        (
+            json!({ "integrationPackInstanceId": "test-101", "processId": "process 2" }),
+            7,
+        ),
+        (json!({ "integrationPackInstanceId": "nobody's" }), 0),
+    ]
+}
+
+#[tokio::test]
+async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api(SPACE)?;
+    save_records(&api).await?;
     stack
         .api("another Space")?
         .save(&sample_with("catalogGuid", "another Space"))
@@ -71,18 +93,7 @@ async fn pages_are_consistent_while_records_are_saved() -> anyhow::Result<()> {
     let order =
         |node: &Value| ["processId", "envId", "connectionId"].map(|field| node[field].to_string());
     assert!(all.is_sorted_by_key(order), "in the order of their ids");
-    for (filter, count) in [
-        (json!({ "processId": "process 1" }), 8),
-        (json!({ "envId": "env 0" }), 12),
-        (json!({ "connectionId": "connection 07" }), 1),
-        (json!({ "isTokenGenerated": true }), 6),
-        (json!({ "envId": "env 0", "isTokenGenerated": false }), 6),
-        (
-            json!({ "integrationPackInstanceId": "test-101", "processId": "process 2" }),
-            7,
-        ),
-        (json!({ "integrationPackInstanceId": "nobody's" }), 0),
-    ] {
+    for (filter, count) in filters() {
         let found = walk(&api, &filter, 2).await?;
         assert_eq!(found.len(), count, "{filter}");
         for (field, wanted) in filter.as_object().into_iter().flatten() {
