@@ -165,6 +165,32 @@ async fn invalid_page_arguments_are_named() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One page of a record's history.
+async fn history(api: &Api, id: &Value, first: i32, after: &Value) -> anyhow::Result<Value> {
+    let variables = json!({ "id": id, "first": first, "after": after });
+    let answer = api.execute(HISTORY, variables).await?;
+    Ok(answer.body["data"]["connectorDetailsHistory"].clone())
+}
+
+/// The revision, kind, author and changed fields of each entry of these pages, all of which the
+/// gateway wrote.
+fn entries(pages: &[&Value]) -> Vec<Value> {
+    pages
+        .iter()
+        .flat_map(|page| page["edges"].as_array().cloned().unwrap_or_default())
+        .map(|edge| {
+            let node = &edge["node"];
+            assert_eq!(node["source"], "connector-details-gateway");
+            json!([
+                node["revision"],
+                node["kind"],
+                node["updatedBy"],
+                node["changedFields"]
+            ])
+        })
+        .collect()
+}
+
 #[tokio::test]
 async fn the_history_shows_who_changed_which_field_when() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
@@ -191,28 +217,11 @@ async fn the_history_shows_who_changed_which_field_when() -> anyhow::Result<()> 
         .await?;
     ann.save(&sample()).await?.record()?;
 
-    let ask = async |api: &Api, first: i32, after: Value| -> anyhow::Result<Value> {
-        let variables = json!({ "id": record["id"], "first": first, "after": after });
-        let answer = api.execute(HISTORY, variables).await?;
-        Ok(answer.body["data"]["connectorDetailsHistory"].clone())
-    };
-    let newest = ask(&bob, 2, Value::Null).await?;
-    let older = ask(&bob, 10, newest["pageInfo"]["endCursor"].clone()).await?;
-    let entries: Vec<_> = [&newest, &older]
-        .iter()
-        .flat_map(|page| page["edges"].as_array().cloned().unwrap_or_default())
-        .map(|edge| {
-            let node = &edge["node"];
-            assert_eq!(node["source"], "connector-details-gateway");
-            json!([
-                node["revision"],
-                node["kind"],
-                node["updatedBy"],
-                node["changedFields"]
-            ])
-        })
-        .collect();
-    let elsewhere = ask(&stack.api("another Space")?, 10, Value::Null).await?;
+    let id = &record["id"];
+    let newest = history(&bob, id, 2, &Value::Null).await?;
+    let older = history(&bob, id, 10, &newest["pageInfo"]["endCursor"]).await?;
+    let entries = entries(&[&newest, &older]);
+    let elsewhere = history(&stack.api("another Space")?, id, 10, &Value::Null).await?;
 
     assert_eq!(
         entries,

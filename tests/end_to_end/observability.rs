@@ -1,6 +1,6 @@
 //! The dashboards, alerts and scrape configuration of `deploy/`.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 use anyhow::Context as _;
 use dev::paths::{self, free_port};
@@ -11,7 +11,7 @@ use tests::{
     external_clients::output,
     stack::Stack,
 };
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 fn file(path: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(paths::repository().join(path)).with_context(|| path.to_owned())
@@ -85,55 +85,42 @@ fn every_alert_links_to_its_runbook() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "needs Prometheus: cargo dev test --all"]
-async fn prometheus_accepts_the_rules_and_the_scrape() -> anyhow::Result<()> {
-    let stack = Stack::start().await?;
-    stack.api(SPACE)?.save(&sample()).await?.record()?;
-    let gateway = stack.gateway.as_ref().context("no gateway")?;
-    let rules = paths::repository().join("deploy/prometheus");
+/// Checks the files of `deploy/prometheus` in this folder.
+async fn check_files(rules: &Path) -> anyhow::Result<()> {
     for arguments in [
         ["check", "rules", "alerts.yml"],
         ["test", "rules", "alerts.test.yml"],
         ["check", "config", "prometheus.yml"],
     ] {
         let mut promtool = Command::new("promtool");
-        promtool.args(arguments).current_dir(&rules);
+        promtool.args(arguments).current_dir(rules);
         output(promtool).await?;
     }
-    for scrape in [gateway.metrics().await?, stack.workers[0].metrics().await?] {
-        let path = stack.servers.logs.join(format!("{}.prom", stack.vhost));
-        std::fs::write(&path, scrape)?;
-        let mut promtool = Command::new("promtool");
-        promtool
-            .args(["check", "metrics"])
-            .stdin(Stdio::from(std::fs::File::open(&path)?));
-        output(promtool).await?;
-    }
+    Ok(())
+}
 
-    let targets = [&gateway.metrics_url, &stack.workers[0].metrics_url].map(|url| {
-        url.trim_start_matches("http://")
-            .trim_end_matches("/metrics")
-    });
-    let (port, folder) = (
-        free_port(None)?,
-        stack
-            .servers
-            .logs
-            .join(format!("{}-prometheus", stack.vhost)),
-    );
+/// Checks the metrics that a service serves.
+async fn check_metrics(stack: &Stack, metrics: &str) -> anyhow::Result<()> {
+    let path = stack.servers.logs.join(format!("{}.prom", stack.vhost));
+    std::fs::write(&path, metrics)?;
+    let mut promtool = Command::new("promtool");
+    promtool
+        .args(["check", "metrics"])
+        .stdin(Stdio::from(std::fs::File::open(&path)?));
+    output(promtool).await?;
+    Ok(())
+}
+
+/// Starts Prometheus with this configuration, on this port.
+fn start_prometheus(stack: &Stack, config: &Value, port: u16) -> anyhow::Result<Child> {
+    let folder = stack
+        .servers
+        .logs
+        .join(format!("{}-prometheus", stack.vhost));
     std::fs::create_dir_all(&folder)?;
-    let config = serde_json::json!({
-        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
-        "rule_files": [rules.join("alerts.yml")],
-        "scrape_configs": [{
-            "job_name": "connector-details",
-            "static_configs": [{ "targets": targets }],
-        }],
-    });
     // JSON is YAML.
     std::fs::write(folder.join("prometheus.yml"), config.to_string())?;
-    let _prometheus = Command::new("prometheus")
+    let prometheus = Command::new("prometheus")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!(
             "--config.file={}",
@@ -147,23 +134,54 @@ async fn prometheus_accepts_the_rules_and_the_scrape() -> anyhow::Result<()> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    let ask = async |query: &str| -> anyhow::Result<Value> {
-        let url = format!("http://127.0.0.1:{port}/api/v1/query");
-        let answer = reqwest::Client::new()
-            .post(url)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!("query={query}"))
-            .send();
-        Ok(serde_json::from_slice(&answer.await?.bytes().await?)?)
-    };
+    Ok(prometheus)
+}
+
+/// The answer of the Prometheus on this port to a query.
+async fn ask(port: u16, query: &str) -> anyhow::Result<Value> {
+    let url = format!("http://127.0.0.1:{port}/api/v1/query");
+    let answer = reqwest::Client::new()
+        .post(url)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("query={query}"))
+        .send();
+    Ok(serde_json::from_slice(&answer.await?.bytes().await?)?)
+}
+
+#[tokio::test]
+#[ignore = "needs Prometheus: cargo dev test --all"]
+async fn prometheus_accepts_the_rules_and_the_scrape() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    stack.api(SPACE)?.save(&sample()).await?.record()?;
+    let gateway = stack.gateway.as_ref().context("no gateway")?;
+    let rules = paths::repository().join("deploy/prometheus");
+    check_files(&rules).await?;
+    for scrape in [gateway.metrics().await?, stack.workers[0].metrics().await?] {
+        check_metrics(&stack, &scrape).await?;
+    }
+
+    let targets = [&gateway.metrics_url, &stack.workers[0].metrics_url].map(|url| {
+        url.trim_start_matches("http://")
+            .trim_end_matches("/metrics")
+    });
+    let port = free_port(None)?;
+    let config = serde_json::json!({
+        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+        "rule_files": [rules.join("alerts.yml")],
+        "scrape_configs": [{
+            "job_name": "connector-details",
+            "static_configs": [{ "targets": targets }],
+        }],
+    });
+    let _prometheus = start_prometheus(&stack, &config, port)?;
     eventually("both to be scraped", async || {
-        let answer = ask("sum(up)").await.unwrap_or_default();
+        let answer = ask(port, "sum(up)").await.unwrap_or_default();
         Ok((answer["data"]["result"][0]["value"][1] == "2").then_some(()))
     })
     .await?;
-    let saved = ask("sum(connector_details_requests_total)").await?;
+    let saved = ask(port, "sum(connector_details_requests_total)").await?;
     assert_eq!(saved["data"]["result"][0]["value"][1], "1");
-    let firing = ask("count(ALERTS)").await?;
+    let firing = ask(port, "count(ALERTS)").await?;
     assert_eq!(firing["data"]["result"], serde_json::json!([]));
     Ok(())
 }

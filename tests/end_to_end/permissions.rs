@@ -92,6 +92,19 @@ async fn with_permissions(
     Ok((worker, gateway))
 }
 
+/// Publishes a command as the broker does that gave up on it.
+async fn publish_dead(operator: &Publisher, body: &str) -> anyhow::Result<()> {
+    let publishing = operator.channel.basic_publish(
+        topology::DEAD_LETTERS.into(),
+        topology::DEAD_LETTER.into(),
+        BasicPublishOptions::default(),
+        body.as_bytes(),
+        Publisher::properties("dead"),
+    );
+    publishing.await?.await?;
+    Ok(())
+}
+
 /// Everything that the three roles do together, one of them with these permissions.
 async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
     let stack = Stack::bare().await?;
@@ -120,20 +133,7 @@ async fn work(role: &str, permissions: &Permissions) -> anyhow::Result<()> {
         publisher.reply(id).await?;
     }
     // And one that the broker gave up on, from the broker's own hand.
-    let options = BasicPublishOptions::default();
-    let (body, properties) = (sample().to_string(), Publisher::properties("dead"));
-    let (exchange, key) = (topology::DEAD_LETTERS, topology::DEAD_LETTER);
-    operator
-        .channel
-        .basic_publish(
-            exchange.into(),
-            key.into(),
-            options,
-            body.as_bytes(),
-            properties,
-        )
-        .await?
-        .await?;
+    publish_dead(&operator, &sample().to_string()).await?;
     for _ in ["bad", "dead"] {
         eventually("both to be parked", async || {
             Ok(operator.get(topology::PARKED).await?.map(drop))
@@ -190,6 +190,21 @@ async fn each_role_has_only_the_permissions_it_needs() -> anyhow::Result<()> {
 /// How long saves may be refused after something was deleted.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// Waits until the subscription reports the save, or that changes may have been missed.
+async fn until_reported(
+    subscription: &mut Subscription,
+    api: &Api,
+    saved: &Value,
+) -> anyhow::Result<()> {
+    loop {
+        let change = subscription.change().await?;
+        if change["kind"] == "MISSED" || change["record"]["revision"] == saved["revision"] {
+            return Ok(());
+        }
+        api.save(&sample()).await?;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_queues_and_exchanges_are_declared_again_with_minimal_permissions()
 -> anyhow::Result<()> {
@@ -226,17 +241,7 @@ async fn deleted_queues_and_exchanges_are_declared_again_with_minimal_permission
         })
         .await?;
         assert!(started.elapsed() < AGAIN, "{path}: {:?}", started.elapsed());
-        // The subscription reports the save, or that changes may have been missed.
-        timeout(AGAIN, async {
-            loop {
-                let change = subscription.change().await?;
-                if change["kind"] == "MISSED" || change["record"]["revision"] == saved["revision"] {
-                    return anyhow::Ok(());
-                }
-                api.save(&sample()).await?;
-            }
-        })
-        .await??;
+        timeout(AGAIN, until_reported(&mut subscription, &api, &saved)).await??;
     }
 
     // Rejected and dead-lettered commands are still parked.
@@ -244,14 +249,7 @@ async fn deleted_queues_and_exchanges_are_declared_again_with_minimal_permission
     let bad = sample_with("envId", "").to_string();
     operator.publish(bad, Publisher::properties("bad")).await?;
     operator.take(topology::PARKED).await?;
-    let dead = operator.channel.basic_publish(
-        topology::DEAD_LETTERS.into(),
-        topology::DEAD_LETTER.into(),
-        BasicPublishOptions::default(),
-        b"{}",
-        Publisher::properties("dead"),
-    );
-    dead.await?.await?;
+    publish_dead(&operator, "{}").await?;
     operator.take(topology::PARKED).await?;
     Ok(())
 }

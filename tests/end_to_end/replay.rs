@@ -99,24 +99,21 @@ async fn becomes(stack: &Stack, record: &str, expected: &str) -> anyhow::Result<
     .await
 }
 
-#[tokio::test]
-async fn a_command_that_is_older_than_its_records_last_change_stays_parked() -> anyhow::Result<()> {
-    let mut stack = Stack::bare().await?;
-    stack.start_worker().await?;
-    let mut publisher = stack.publisher().await?;
-    let before = now()?;
-    let properties = Publisher::properties;
-    sleep(Duration::from_millis(1100)).await;
+/// Saves some records, and deletes one of them.
+async fn change_records(publisher: &mut Publisher) -> anyhow::Result<()> {
     for record in ["saved", "deleted", "unknown", "repeated"] {
         let id = format!("{record} later");
         let body = save(record, "later").to_string();
-        publisher.ask(body, properties(&id)).await?;
+        publisher.ask(body, Publisher::properties(&id)).await?;
     }
-    let gone = properties("deletion").with_type("DeleteConnectorDetails.v1".into());
+    let gone = Publisher::properties("deletion").with_type("DeleteConnectorDetails.v1".into());
     let body = key(&save("deleted", "later")).to_string();
     publisher.delete(body, gone).await?;
-    sleep(Duration::from_millis(1100)).await;
-    let after = now()?;
+    Ok(())
+}
+
+/// Parks commands that were published and parked before or after the records were changed.
+async fn park_commands(publisher: &Publisher, before: u64, after: u64) -> anyhow::Result<()> {
     for (record, id, published, parked_at) in [
         ("saved", "published before", Some(before), Some(after)),
         ("saved", "parked before", None, Some(before)),
@@ -130,12 +127,26 @@ async fn a_command_that_is_older_than_its_records_last_change_stays_parked() -> 
         ("saved", "published after", Some(after), Some(after)),
     ] {
         let value = if id == "repeated later" { "later" } else { id };
-        let mut properties = properties(id);
+        let mut properties = Publisher::properties(id);
         if let Some(published) = published {
             properties = properties.with_timestamp(published);
         }
-        park(&publisher, &save(record, value), properties, parked_at).await?;
+        park(publisher, &save(record, value), properties, parked_at).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_is_older_than_its_records_last_change_stays_parked() -> anyhow::Result<()> {
+    let mut stack = Stack::bare().await?;
+    stack.start_worker().await?;
+    let mut publisher = stack.publisher().await?;
+    let before = now()?;
+    sleep(Duration::from_millis(1100)).await;
+    change_records(&mut publisher).await?;
+    sleep(Duration::from_millis(1100)).await;
+    let after = now()?;
+    park_commands(&publisher, before, after).await?;
     let expected = |sent| {
         lines(&[
             (OLDER, "published before"),

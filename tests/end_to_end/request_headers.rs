@@ -1,5 +1,7 @@
 //! Request ids, cross-origin requests, and developer mode.
 
+use std::path::PathBuf;
+
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 use tests::{
@@ -144,9 +146,8 @@ async fn the_console_loads_nothing_from_other_origins() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn developer_mode_shows_more() -> anyhow::Result<()> {
-    let stack = Stack::bare().await?;
+/// A folder with files in place of GraphiQL's.
+fn graphiql_folder(stack: &Stack) -> anyhow::Result<PathBuf> {
     let files = stack.servers.logs.join(format!("{}-graphiql", stack.vhost));
     for file in [
         "graphiql/graphiql.min.css",
@@ -158,7 +159,21 @@ async fn developer_mode_shows_more() -> anyhow::Result<()> {
         std::fs::create_dir_all(path.parent().unwrap_or(&files))?;
         std::fs::write(path, format!("/* {file} */"))?;
     }
-    let folder = files.display().to_string();
+    Ok(files)
+}
+
+/// The token that GraphiQL's page is filled with, from the page's script.
+fn filled_in_token(script: &str) -> anyhow::Result<String> {
+    let (_, rest) = script.split_once("const filledIn = ").unwrap_or_default();
+    let filled_in: Value = serde_json::from_str(rest.split_once(";\n").unwrap_or_default().0)?;
+    let token = filled_in["headers"]["Authorization"].as_str();
+    Ok(token.unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn developer_mode_shows_more() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let folder = graphiql_folder(&stack)?.display().to_string();
     let dev = stack
         .ready_gateway(&[("GATEWAY_DEV", "true"), ("GRAPHIQL_DIR", &folder)])
         .await?;
@@ -184,11 +199,7 @@ async fn developer_mode_shows_more() -> anyhow::Result<()> {
     }
     // The token that the page is filled with lets it in.
     let (_, script) = get(&dev, "/graphiql/page.js").await?;
-    let (_, rest) = script.split_once("const filledIn = ").unwrap_or_default();
-    let filled_in: Value = serde_json::from_str(rest.split_once(";\n").unwrap_or_default().0)?;
-    let token = filled_in["headers"]["Authorization"]
-        .as_str()
-        .unwrap_or_default();
+    let token = filled_in_token(&script)?;
     let api = Api::new(&dev.url, SPACE)?.with("authorization", token);
     let answer = api.execute(schema, Value::Null).await?;
     assert_eq!(answer.record()?["queryType"]["name"], "Query");

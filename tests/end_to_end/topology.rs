@@ -3,7 +3,7 @@
 use lapin::types::{AMQPValue, FieldTable};
 use proto::{MASK, amqp::topology};
 use runtime::queue_depth;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{api::sample_with, eventually, publisher::Publisher, stack::Stack};
 
 #[tokio::test]
@@ -37,22 +37,31 @@ async fn dead_letters_are_parked_redacted_and_not_handled() -> anyhow::Result<()
     Ok(())
 }
 
+/// The arguments that a queue was declared with.
+async fn queue_arguments(stack: &Stack, queue: &str) -> anyhow::Result<Value> {
+    let path = format!("queues/{}/{queue}", stack.vhost);
+    Ok(stack.broker(&path).await?["arguments"].clone())
+}
+
+/// The arguments of a queue whose messages are kept for an operator.
+fn kept_arguments(length: u64, bytes: u64) -> Value {
+    json!({
+        "x-queue-type": "quorum",
+        "x-delivery-limit": i32::MAX,
+        "x-overflow": "reject-publish",
+        "x-max-length": length,
+        "x-max-length-bytes": bytes,
+    })
+}
+
 #[tokio::test]
 async fn the_declared_topology_matches_the_contract() -> anyhow::Result<()> {
     let stack = Stack::start().await?;
 
-    let queue = stack
-        .broker(&format!("queues/{}/{}", stack.vhost, topology::QUEUE))
-        .await?;
-    let dead = stack
-        .broker(&format!("queues/{}/{}", stack.vhost, topology::DEAD))
-        .await?;
-    let parked = stack
-        .broker(&format!("queues/{}/{}", stack.vhost, topology::PARKED))
-        .await?;
-    let unreadable = stack
-        .broker(&format!("queues/{}/{}", stack.vhost, topology::UNREADABLE))
-        .await?;
+    let queue = queue_arguments(&stack, topology::QUEUE).await?;
+    let dead = queue_arguments(&stack, topology::DEAD).await?;
+    let parked = queue_arguments(&stack, topology::PARKED).await?;
+    let unreadable = queue_arguments(&stack, topology::UNREADABLE).await?;
     let events = stack
         .broker(&format!("exchanges/{}/ipack.events", stack.vhost))
         .await?;
@@ -60,7 +69,7 @@ async fn the_declared_topology_matches_the_contract() -> anyhow::Result<()> {
     let bindings = stack.broker(&path).await?;
 
     assert_eq!(
-        queue["arguments"],
+        queue,
         json!({
             "x-queue-type": "quorum",
             "x-single-active-consumer": true,
@@ -74,7 +83,7 @@ async fn the_declared_topology_matches_the_contract() -> anyhow::Result<()> {
         })
     );
     assert_eq!(
-        dead["arguments"],
+        dead,
         json!({
             "x-queue-type": "quorum",
             "x-delivery-limit": 3,
@@ -86,21 +95,8 @@ async fn the_declared_topology_matches_the_contract() -> anyhow::Result<()> {
             "x-max-length-bytes": 1_073_741_824_u64,
         })
     );
-    for (queue, length, bytes) in [
-        (&parked, 100_000, 536_870_912_u64),
-        (&unreadable, 10_000, 268_435_456),
-    ] {
-        assert_eq!(
-            queue["arguments"],
-            json!({
-                "x-queue-type": "quorum",
-                "x-delivery-limit": i32::MAX,
-                "x-overflow": "reject-publish",
-                "x-max-length": length,
-                "x-max-length-bytes": bytes,
-            })
-        );
-    }
+    assert_eq!(parked, kept_arguments(100_000, 536_870_912));
+    assert_eq!(unreadable, kept_arguments(10_000, 268_435_456));
     assert_eq!(
         (&events["type"], &events["durable"]),
         (&json!("topic"), &json!(true))

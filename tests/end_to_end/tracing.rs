@@ -5,18 +5,38 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use dev::paths::free_port;
 use lapin::types::{AMQPValue, FieldTable};
+use serde_json::Value;
 use tests::{
     api::{Api, SPACE, sample, sample_with},
     eventually,
     external_clients::packages_of_python,
     publisher::Publisher,
-    stack::Stack,
+    stack::{Process, Stack},
 };
 use tokio::process::{Child, Command};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// The first line of a log with this message.
+fn log_line(process: &Process, message: &str) -> anyhow::Result<Option<Value>> {
+    let mut lines = process.log_lines()?.into_iter();
+    Ok(lines.find(|line| line["message"] == message))
+}
+
+/// Publishes an invalid command of the trace, and waits for the reply.
+async fn ask_with_invalid_command(stack: &Stack) -> anyhow::Result<()> {
+    let mut publisher = stack.publisher().await?;
+    let mut headers = FieldTable::default();
+    headers.insert(
+        "traceparent".into(),
+        AMQPValue::LongString(TRACEPARENT.into()),
+    );
+    let properties = Publisher::properties("bad").with_headers(headers);
+    publisher.ask("{}", properties).await?;
+    Ok(())
+}
 
 #[tokio::test]
 async fn errors_log_lines_and_the_ledger_name_their_trace() -> anyhow::Result<()> {
@@ -63,26 +83,13 @@ async fn errors_log_lines_and_the_ledger_name_their_trace() -> anyhow::Result<()
         assert_eq!(line["level"], "INFO");
         assert!(line["request.id"].is_string() && line["duration_ms"].is_f64());
     }
-    let batches = stack.workers[0].log_lines()?;
-    let batch = batches
-        .iter()
-        .find(|line| line["message"] == "a batch was decided")
-        .context("no line for the batch")?;
+    let batch =
+        log_line(&stack.workers[0], "a batch was decided")?.context("no line for the batch")?;
     assert_eq!([&batch["commands"], &batch["saved"]], [1, 1]);
 
     // Another service's invalid command: the worker logs its trace too.
-    let mut publisher = stack.publisher().await?;
-    let mut headers = FieldTable::default();
-    headers.insert(
-        "traceparent".into(),
-        AMQPValue::LongString(TRACEPARENT.into()),
-    );
-    let properties = Publisher::properties("bad").with_headers(headers);
-    publisher.ask("{}", properties).await?;
-    let lines = stack.workers[0].log_lines()?;
-    let parked = lines
-        .iter()
-        .find(|line| line["message"] == "a command is refused and parked")
+    ask_with_invalid_command(&stack).await?;
+    let parked = log_line(&stack.workers[0], "a command is refused and parked")?
         .context("no line for what was parked")?;
     assert_eq!([&parked["level"], &parked["trace.id"]], ["WARN", TRACE]);
     Ok(())
@@ -148,6 +155,16 @@ impl Collector {
         }
         Ok(spans)
     }
+
+    /// Waits for all spans of two saves.
+    async fn spans_of_two_saves(&self) -> anyhow::Result<Vec<Span>> {
+        eventually("all spans of two saves", async || {
+            let spans = self.spans()?;
+            let batches = spans.iter().filter(|span| span.name == "process a batch");
+            Ok((batches.count() >= 2 && spans.len() >= 14).then_some(spans))
+        })
+        .await
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -159,19 +176,31 @@ struct Span {
     links: Vec<String>,
 }
 
-#[tokio::test]
-#[ignore = "needs a collector, from PyPI: cargo dev test --all"]
-async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> {
-    let stack = Stack::bare().await?;
-    let collector = Collector::start(&stack).await?;
+/// The traces of all requests.
+fn request_traces(spans: &[Span]) -> BTreeSet<&str> {
+    let requests = spans.iter().filter(|span| span.name == "POST /graphql");
+    requests.map(|span| span.trace.as_str()).collect()
+}
+
+/// A worker and a gateway that send their spans to this URL.
+async fn exporting_services(stack: &Stack, url: &str) -> anyhow::Result<(Process, Process)> {
     let export = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
     ];
     let owned = export.map(|(name, value)| (name, value.to_owned()));
     let worker = stack.worker_with(owned.into())?;
     worker.becomes("ready").await?;
     let gateway = stack.ready_gateway(&export).await?;
+    Ok((worker, gateway))
+}
+
+#[tokio::test]
+#[ignore = "needs a collector, from PyPI: cargo dev test --all"]
+async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> {
+    let stack = Stack::bare().await?;
+    let collector = Collector::start(&stack).await?;
+    let (worker, gateway) = exporting_services(&stack, &collector.url).await?;
     let api = Api::new(&gateway.url, SPACE)?;
 
     let mut input = sample_with("clientSecret", "a canary among secrets");
@@ -184,12 +213,7 @@ async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> 
     assert_eq!(saved["revision"], 1);
     api.save(&input).await?.record()?;
 
-    let spans = eventually("all spans of two saves", async || {
-        let spans = collector.spans()?;
-        let batches = spans.iter().filter(|span| span.name == "process a batch");
-        Ok((batches.count() >= 2 && spans.len() >= 14).then_some(spans))
-    })
-    .await?;
+    let spans = collector.spans_of_two_saves().await?;
     let ours: Vec<_> = spans.iter().filter(|span| span.trace == TRACE).collect();
     let find = |name: &str| {
         let mut found = ours.iter().filter(|span| span.name == name);
@@ -221,12 +245,7 @@ async fn one_trace_covers_request_message_and_statement() -> anyhow::Result<()> 
     assert_eq!(processed.links, std::slice::from_ref(&batch.id));
     assert_ne!(batch.trace, TRACE);
     // The other save has a trace of its own, for its client named none.
-    let others: BTreeSet<_> = spans
-        .iter()
-        .filter(|span| span.name == "POST /graphql")
-        .map(|span| &span.trace)
-        .collect();
-    assert_eq!(others.len(), 2);
+    assert_eq!(request_traces(&spans).len(), 2);
     let received = std::fs::read_to_string(&collector.log)?;
     assert!(!received.contains("canary") && !received.contains("dummyClientId"));
     assert!(gateway.stop().await? && worker.stop().await?);

@@ -6,7 +6,7 @@ use lapin::{BasicProperties, options::QueueDeclareOptions, types::FieldTable};
 use nix::sys::signal::Signal;
 use proto::amqp::topology;
 use tests::{
-    api::{sample, sample_with},
+    api::{Api, sample, sample_with},
     eventually,
     fault_stack::FaultStack,
     publisher::Publisher,
@@ -87,6 +87,22 @@ async fn a_frozen_broker_loses_no_save() -> anyhow::Result<()> {
 /// At least the worker's prefetch.
 const AHEAD: usize = 1200;
 
+/// The process, code and time of each of many saves. They are spread over time, because a queue
+/// reports to its channels only after a moment that it is full.
+async fn spread_saves(api: &Api) -> anyhow::Result<Vec<(String, String, Duration)>> {
+    let saves = (0..600_u32).map(|n| {
+        let api = api.clone();
+        async move {
+            seconds(f64::from(n / 100) * 0.4).await;
+            let input = sample_with("processId", format!("full {n}"));
+            let started = Instant::now();
+            let answer = api.save(&input).await?;
+            anyhow::Ok((format!("full {n}"), answer.code(), started.elapsed()))
+        }
+    });
+    futures_util::future::try_join_all(saves).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 1).await?;
@@ -110,19 +126,7 @@ async fn a_full_queue_refuses_and_never_applies_later() -> anyhow::Result<()> {
         .rabbitmqctl(&["set_policy", "full", queue, policy, "--apply-to", "queues"])
         .await?;
 
-    // The saves are spread over time, because a queue reports to its channels only after a moment
-    // that it is full.
-    let saves = (0..600_u32).map(|n| {
-        let api = api.clone();
-        async move {
-            seconds(f64::from(n / 100) * 0.4).await;
-            let input = sample_with("processId", format!("full {n}"));
-            let started = Instant::now();
-            let answer = api.save(&input).await?;
-            anyhow::Ok((format!("full {n}"), answer.code(), started.elapsed()))
-        }
-    });
-    let answers = futures_util::future::try_join_all(saves).await?;
+    let answers = spread_saves(&api).await?;
     stack.workers[0].thaw().await?;
     stack.servers.rabbitmqctl(&["clear_policy", "full"]).await?;
     stack.ready().await?;

@@ -5,6 +5,20 @@ use tests::{eventually, fault_stack::FaultStack, publisher::Publisher};
 
 use crate::{CLIENTS, command, seconds};
 
+/// Waits until the five invalid commands are parked.
+async fn until_parked(stack: &FaultStack) -> anyhow::Result<()> {
+    eventually("the commands to be parked", async || {
+        let output = stack
+            .program("worker")
+            .args(["replay", "--dry-run"])
+            .output()
+            .await?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok((text.matches("would be sent").count() >= 5).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_everything_and_replaying_twice_loses_nothing() -> anyhow::Result<()> {
     let stack = FaultStack::start(1, 2).await?;
@@ -25,16 +39,7 @@ async fn killing_everything_and_replaying_twice_loses_nothing() -> anyhow::Resul
     stack.ready().await?;
     load.recovers().await?;
     let publisher = stack.publisher().await?;
-    eventually("the commands to be parked", async || {
-        let output = stack
-            .program("worker")
-            .args(["replay", "--dry-run"])
-            .output()
-            .await?;
-        let text = String::from_utf8(output.stdout)?;
-        Ok((text.matches("would be sent").count() >= 5).then_some(()))
-    })
-    .await?;
+    until_parked(&stack).await?;
     // A valid dead-lettered command, as if the worker had crashed at each delivery of it.
     publisher
         .channel
