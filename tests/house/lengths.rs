@@ -2,12 +2,6 @@
 
 use crate::tokens::{Token, tokens};
 
-/// Functions that are tables: one entry for each metric.
-pub const TABLES: [(&str, &str); 2] = [
-    ("services/gateway/src/metrics.rs", "describe"),
-    ("services/worker/src/metrics.rs", "describe"),
-];
-
 #[derive(Debug, PartialEq, Eq)]
 pub struct Function {
     pub name: String,
