@@ -14,6 +14,7 @@ mod deliveries;
 mod end;
 mod order;
 mod outcomes;
+mod returned_order;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -35,6 +36,7 @@ use tokio::{
 };
 
 pub(super) use self::end::{SessionEnd, SessionError};
+use self::returned_order::ReturnedOrder;
 use super::{
     MAX_BODY_BYTES,
     acks::Acks,
@@ -45,10 +47,7 @@ use super::{
     retries::Retries,
     topology_watch,
 };
-use crate::{
-    process::Hold,
-    store::{Redelivery, UndecidedCommand, Writer},
-};
+use crate::{process::Hold, store::Writer};
 
 /// The prefetch of safe mode. It is on at the start of a process and after each session that ended with an
 /// error, until a command that is not a redelivery has an outcome or finds its record locked.
@@ -103,15 +102,7 @@ struct Session<'a> {
     parking: JoinSet<u64>,
     prefetch: u16,
     window: Arc<Window>,
-    /// Whether [`Session::load_order`] is done.
-    order_is_loaded: bool,
-    /// The commands that went back to the broker and have no outcome. With the full prefetch, without those
-    /// that have arrived.
-    undecided: Vec<UndecidedCommand>,
-    /// In safe mode, the order of the current command, if it was looked up.
-    redelivery: Option<Redelivery>,
-    /// When to release the places that are reserved in `retries`.
-    reserved_until: Option<Instant>,
+    order: ReturnedOrder,
     /// When the oldest command of the current batch was published.
     current_oldest: Option<u64>,
 }
@@ -142,10 +133,7 @@ impl<'a> Session<'a> {
             parking: JoinSet::new(),
             prefetch,
             window,
-            order_is_loaded: false,
-            undecided: Vec::new(),
-            redelivery: None,
-            reserved_until: None,
+            order: ReturnedOrder::default(),
             current_oldest: None,
         })
     }

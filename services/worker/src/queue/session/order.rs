@@ -17,7 +17,7 @@ use crate::{
     change::Change,
     process::{Hold, Outage, hold_during_outage},
     queue::context::Context,
-    store::{Redelivery, UndecidedCommand},
+    store::Redelivery,
 };
 
 /// How often commands may end safe mode because of a locked record. If sessions break again and again, safe
@@ -31,7 +31,7 @@ impl Session<'_> {
     /// Loads the order of the commands that went back, once. Called before the first redelivered command is
     /// received: another worker may have been active when this session was opened.
     pub(super) async fn load_order(&mut self) -> Result<(), SessionError> {
-        if self.order_is_loaded {
+        if self.order.is_loaded {
             return Ok(());
         }
         let Context { store, stop, .. } = self.context;
@@ -42,7 +42,7 @@ impl Session<'_> {
                 source,
                 sample: Vec::new(),
             })?;
-        self.order_is_loaded = true;
+        self.order.is_loaded = true;
         if undecided.is_empty() {
             return Ok(());
         }
@@ -52,23 +52,23 @@ impl Session<'_> {
         );
         if self.prefetch != SAFE_PREFETCH {
             self.retries.reserve(&undecided);
-            self.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
+            self.order.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
         }
-        self.undecided = undecided;
+        self.order.undecided = undecided;
         Ok(())
     }
 
     /// Keeps the reserved places for longer, because a command arrived or was decided.
     pub(super) fn extend_reserved(&mut self) {
-        if self.reserved_until.is_some() {
-            self.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
+        if self.order.reserved_until.is_some() {
+            self.order.reserved_until = Some(Instant::now() + RESERVED_TIMEOUT);
         }
     }
 
     /// When to release the reserved places. `None` while a batch is processed or commands wait for one.
     pub(super) fn release_reserved_at(&self) -> Option<Instant> {
         let is_idle = self.current.is_none() && self.waiting.is_empty();
-        self.reserved_until.filter(|_| is_idle)
+        self.order.reserved_until.filter(|_| is_idle)
     }
 
     /// Releases the reserved places, because nothing arrived for a while. If the window is full, their commands
@@ -79,7 +79,7 @@ impl Session<'_> {
                 full_prefetch: false,
             });
         }
-        self.reserved_until = None;
+        self.order.reserved_until = None;
         self.retries.release_reserved();
         None
     }
@@ -87,12 +87,12 @@ impl Session<'_> {
     /// Called for each command that is received. The broker delivers redeliveries first. So if this command is
     /// new, those that went back and have not arrived are not in the queue any more.
     pub(super) fn command_arrived(&mut self, redelivered: bool) {
-        if redelivered || self.undecided.is_empty() {
+        if redelivered || self.order.undecided.is_empty() {
             return;
         }
-        self.reserved_until = None;
+        self.order.reserved_until = None;
         self.retries.release_reserved();
-        let (store, gone) = (self.context.store.clone(), take(&mut self.undecided));
+        let (store, gone) = (self.context.store.clone(), take(&mut self.order.undecided));
         tokio::spawn(async move {
             if let Err(error) = store.forget_redelivered(&gone).await {
                 let error = &error as &dyn std::error::Error;
@@ -104,7 +104,7 @@ impl Session<'_> {
     /// With the full prefetch: a command that went back has arrived.
     pub(super) fn place_taken(&mut self, change: &Change) {
         if self.prefetch != SAFE_PREFETCH {
-            self.undecided.retain(|other| !is_same(other, change));
+            self.order.remove(change);
         }
     }
 
@@ -113,7 +113,7 @@ impl Session<'_> {
     pub(super) async fn returns_early_command(
         &mut self,
     ) -> Result<Option<SessionEnd>, SessionError> {
-        self.redelivery = None;
+        self.order.redelivery = None;
         let Some(received) = self.waiting.back() else {
             return Ok(None);
         };
@@ -121,15 +121,14 @@ impl Session<'_> {
             return Ok(None);
         }
         let change = &received.change;
-        let key = change.command.key();
-        if !self.undecided.iter().any(|other| other.key == *key) {
+        if !self.order.has_record(change) {
             // An earlier command with this id is for another record. The full prefetch keeps their order.
             let full_prefetch = true;
-            let shares_id = self.undecided.iter().any(|other| is_same(other, change));
+            let shares_id = self.order.has_id(change);
             return Ok(shares_id.then_some(SessionEnd::Returned { full_prefetch }));
         }
         let redelivery = remember(self.context, change).await?;
-        self.redelivery = Some(redelivery);
+        self.order.redelivery = Some(redelivery);
         Ok(redelivery.must_wait.then_some(SessionEnd::Returned {
             full_prefetch: redelivery.returns <= MAX_RETURNS,
         }))
@@ -146,7 +145,7 @@ impl Session<'_> {
         if self.prefetch != SAFE_PREFETCH {
             return Ok(None);
         }
-        let redelivery = match self.redelivery {
+        let redelivery = match self.order.redelivery {
             Some(redelivery) => redelivery,
             None => remember(self.context, &locked.change).await?,
         };
@@ -160,12 +159,6 @@ impl Session<'_> {
             full_prefetch: true,
         }))
     }
-}
-
-/// Whether two commands have the same id in the same Space.
-fn is_same(undecided: &UndecidedCommand, change: &Change) -> bool {
-    let space = &change.command.key().catalog_guid;
-    (&undecided.key.catalog_guid, &undecided.command_id) == (space, &change.command_id)
 }
 
 async fn remember(context: &Context, change: &Change) -> Result<Redelivery, Outage> {
